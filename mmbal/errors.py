@@ -1,0 +1,56 @@
+"""The few kinds of failure a user can cause or meet, each with its exit code and a hint of what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MmbalError(Exception):
+    """One sentence of what is wrong and one of what to do; the command line turns it into an exit code."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(MmbalError):
+    """The command or call itself is wrong: an unknown name, a path that is not there, an option that can't apply."""
+
+    exit_code = 2
+
+
+class GateFailed(MmbalError):
+    """A condition that the user set for the diagnosis holds (``diagnose --fail-if``)."""
+
+    exit_code = 3
+
+
+class DataError(MmbalError):
+    """The data are broken, incomplete or inconsistent."""
+
+    exit_code = 4
+
+
+class ConfigError(MmbalError):
+    """A configuration or a checkpoint is invalid, or does not fit what it is used with."""
+
+    exit_code = 5
+
+
+class Interrupted(MmbalError):
+    """The user stopped the work; what was done is saved."""
+
+    exit_code = 130
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint that offers the names nearest to ``word``, or all of them where none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Known: {', '.join(names)}." if names else ""

@@ -1,0 +1,85 @@
+"""Files that are either whole or not there: atomic writes, JSON and NPZ without pickles, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmbal.errors import DataError, UsageError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically; NaN is refused, since it is not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises UsageError where it is missing, DataError where it is not JSON."""
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}).") from None
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as a compressed .npz, atomically."""
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz, never unpickling; raises UsageError (no file) or DataError (damaged, or holds objects)."""
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise DataError(f"{path} is a single array, not an .npz archive of named arrays.")
+            return {key: archive[key] for key in archive.files}
+    except DataError:
+        raise
+    except ValueError as error:
+        if "pickle" in str(error).lower() or "object array" in str(error).lower():
+            raise DataError(
+                f"{path} holds pickled objects, which mmbal never reads.",
+                "Save plain arrays: np.savez(path, key=array), with texts as fixed-width strings.",
+            ) from None
+        raise DataError(f"{path} is not a readable .npz archive ({error}).") from None
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds on a damaged archive
+        raise DataError(f"{path} is not a readable .npz archive ({type(error).__name__}: {error}).") from None
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
