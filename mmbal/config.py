@@ -2,10 +2,102 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mmbal.errors import ConfigError, UsageError, did_you_mean
+from mmbal.files import write_text
 
 
 class Config(BaseModel):
     """Base of every configuration: frozen, unknown keys forbidden."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def validate(kind: type[C], values: Any, where: str = "config") -> C:
+    """Build ``kind`` from plain values; raises ConfigError naming the key, with the nearest known keys."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{where}: there is no key '{path}'.", did_you_mean(path, keys(kind))) from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        given = f" (given: {first['input']!r})" if not isinstance(first["input"], Mapping) else ""
+        raise ConfigError(f"{where}: '{path}': {message}{given}.", "`mmbal methods show` lists a method's keys.") from None
+
+
+def keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """All dotted keys of a configuration class."""
+    found: list[str] = []
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += keys(inner, f"{prefix}{name}.")
+        else:
+            found.append(prefix + name)
+    return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping; raises UsageError where the file is missing, ConfigError where it is no mapping."""
+    if not path.is_file():
+        raise UsageError(f"There is no config file {path}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no mapping of keys to values.")
+    return values
+
+
+def write_yaml(path: Path, config: BaseModel) -> None:
+    """Write a configuration with all its defaults resolved."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[str, Any]:
+    """A copy of nested ``values`` with ``a.b=c`` assignments applied, c read as YAML; UsageError on a bad form."""
+    result: dict[str, Any] = _copy(values)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not all(path.split(".")):
+            raise UsageError(f"'{assignment}' is not of the form key.subkey=value.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"The value of '{assignment}' can't be read.", "Quote texts with special characters.") from None
+        if isinstance(value, str):
+            value = _number(value)
+        *parents, last = path.split(".")
+        node = result
+        for part in parents:
+            child = node.setdefault(part, {})
+            if not isinstance(child, dict):
+                raise UsageError(f"'{path}': '{part}' is a value, not a group of keys.")
+            node = child
+        node[last] = value
+    return result
+
+
+def _number(text: str) -> Any:
+    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _copy(value: Any) -> Any:
+    return {k: _copy(v) for k, v in value.items()} if isinstance(value, dict) else value
