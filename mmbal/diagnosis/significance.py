@@ -1,0 +1,180 @@
+"""How sure a figure is: bootstrap intervals, paired differences, McNemar's test, Holm's correction.
+
+Everything rests on one table of counts, how often each replicate draws each sample. A statistic that is a function of
+sums over samples is then a matrix product for all replicates at once, and two statistics of the same table are paired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom, norm
+
+from mmbal.config import Config
+from mmbal.errors import UsageError
+
+MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
+BLOCK = 128  # replicates weighed at a time: bounds the memory of the float64 copy of their counts
+
+Array = np.ndarray
+
+
+class Estimate(Config):
+    """A figure with its interval; ``low`` and ``high`` are None where no replicate could give the figure."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval lies on that side of zero, else 0: nothing is shown."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None = None) -> Array:
+    """How often each sample is drawn: ``(1 + replicates, n)`` int32, the first row being the sample itself (ones).
+
+    With ``group (n,)`` whole groups are drawn with replacement (cluster bootstrap), so that samples of one speaker,
+    patient or actor do not count as independent.
+    """
+    rng = np.random.default_rng(seed)
+    units, unit_of = (n, np.arange(n)) if group is None else _units(group)
+    counts = np.ones((1 + replicates, n), dtype=np.int32)
+    for row in counts[1:]:
+        row[:] = np.bincount(rng.integers(units, size=units), minlength=units)[unit_of]
+    return counts
+
+
+def _units(group: Array) -> tuple[int, Array]:
+    names, unit_of = np.unique(group, return_inverse=True)
+    return len(names), unit_of
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """The table of counts and what is done with it; build with :meth:`of`."""
+
+    counts: Array
+    confidence: float
+    unit: str
+
+    @classmethod
+    def of(
+        cls, n: int, group: Array | None = None, replicates: int = 1000, seed: int = 0, confidence: float = 0.95
+    ) -> Bootstrap:
+        """Draw the table for ``n`` samples; ``unit`` then says whether samples or groups were drawn.
+
+        Groups are drawn where there are at least ``MIN_GROUPS`` of them. Raises UsageError where there is no sample,
+        no replicate, or a confidence outside (0, 1).
+        """
+        if n < 1 or replicates < 1 or not 0 < confidence < 1:
+            raise UsageError(
+                "A bootstrap needs samples, replicates and a confidence in (0, 1); "
+                f"got {n}, {replicates} and {confidence}."
+            )
+        grouped = group is not None and len(np.unique(group)) >= MIN_GROUPS
+        counts = bootstrap_counts(n, replicates, seed, group if grouped else None)
+        return cls(counts, confidence, "group" if grouped else "sample")
+
+    def sums(self, values: Array, rows: Array | None = None) -> Array:
+        """Sums of ``values (N, ...)`` in each replicate: ``(1 + B, ...)``, first the sample's own.
+
+        ``rows`` (indices or mask) restricts the sum to some samples; ``values`` then holds those rows only.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        counts = self.counts if rows is None else self.counts[:, rows]
+        flat = values.reshape(len(values), -1)
+        out = np.empty((len(counts), flat.shape[1]))
+        for start in range(0, len(counts), BLOCK):
+            out[start : start + BLOCK] = counts[start : start + BLOCK].astype(np.float64) @ flat
+        return out.reshape(len(counts), *values.shape[1:])
+
+    def class_sums(self, values: Array, labels: Array, classes: int) -> Array:
+        """Sums of ``values (N, ...)`` within each class: ``(1 + B, C, ...)``."""
+        shape = np.asarray(values).shape[1:]
+        out = np.zeros((len(self.counts), classes, *shape))
+        for c in range(classes):
+            rows = np.flatnonzero(labels == c)
+            if len(rows):
+                out[:, c] = self.sums(np.asarray(values)[rows], rows)
+        return out
+
+    def means(self, values: Array, rows: Array | None = None) -> Array:
+        """Means of ``values (N, ...)`` in each replicate: ``(1 + B, ...)``; NaN where a replicate drew none of them."""
+        values = np.asarray(values, dtype=np.float64)
+        return ratio(self.sums(values, rows), self.sums(np.ones(len(values)), rows))
+
+    def class_means(self, values: Array, labels: Array, classes: int) -> Array:
+        """Means of ``values (N, ...)`` within each class: ``(1 + B, C, ...)``; NaN where a class was not drawn."""
+        values = np.asarray(values, dtype=np.float64)
+        return ratio(self.class_sums(values, labels, classes), self.class_sums(np.ones(len(values)), labels, classes))
+
+    def estimate(self, replicates: Array) -> Estimate | None:
+        """Percentile interval of a statistic ``(1 + B,)``, the sample's own first; None where that is NaN."""
+        value, drawn = float(replicates[0]), replicates[1:][np.isfinite(replicates[1:])]
+        if not np.isfinite(value):
+            return None
+        if not len(drawn):
+            return Estimate(value=value)
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(drawn, [tail, 1 - tail])
+        return Estimate(value=value, low=float(low), high=float(high))
+
+    def mean(self, values: Array, rows: Array | None = None) -> Estimate | None:
+        """Mean of ``values (N,)`` with its interval; None where there are no values."""
+        return self.estimate(self.means(values, rows))
+
+    def difference(self, first: Array, second: Array) -> Estimate | None:
+        """Mean of ``first - second`` over the same samples with its interval (paired bootstrap)."""
+        return self.mean(np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))
+
+    def p_value(self, replicates: Array) -> float | None:
+        """Two-sided p of "the statistic is zero", by its bootstrap standard error; None where it is not known.
+
+        The normal tail is used, since B replicates alone can't give a p below 2 / (B + 1), which Holm's correction
+        over many classes would never pass.
+        """
+        drawn = replicates[1:][np.isfinite(replicates[1:])]
+        if not np.isfinite(replicates[0]) or len(drawn) < 2:
+            return None
+        spread = float(drawn.std(ddof=1))
+        if spread == 0:
+            return 1.0 if replicates[0] == 0 else 0.0
+        return float(2 * norm.sf(abs(replicates[0]) / spread))
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """``numerator (B, ..., extra) / denominator (B, ...)`` with NaN where the denominator is zero."""
+    denominator = denominator.reshape(denominator.shape + (1,) * (numerator.ndim - denominator.ndim))
+    filled = np.broadcast_to(denominator, numerator.shape)
+    return np.divide(numerator, filled, out=np.full(numerator.shape, np.nan), where=filled != 0)
+
+
+def mcnemar(first: Array, second: Array, midp: bool = True) -> float:
+    """p of "both are right equally often" from two (N,) boolean arrays of being right on the same samples.
+
+    The exact binomial test on the samples where they differ; ``midp`` takes half of the observed table's probability,
+    which keeps the level and loses less power (Fagerland, Lydersen and Laake 2013).
+    """
+    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    few, n = min(only_first, only_second), only_first + only_second
+    if midp:
+        if only_first == only_second:
+            return float(1 - binom.pmf(few, n, 0.5) / 2) if n else 1.0
+        return float(2 * binom.cdf(few, n, 0.5) - binom.pmf(few, n, 0.5))
+    return float(min(1.0, 2 * binom.cdf(few, n, 0.5)))
+
+
+def holm(p_values: Array | list[float]) -> Array:
+    """Holm's step-down correction: adjusted p values in the order given, each at most 1 (Holm 1979)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, stepped)
+    return adjusted

@@ -1,0 +1,108 @@
+"""Intervals and tests against numbers worked out by hand or with plain loops."""
+
+import numpy as np
+import pytest
+
+from mmbal.diagnosis.significance import Bootstrap, Estimate, bootstrap_counts, holm, mcnemar
+from mmbal.errors import UsageError
+
+
+def test_counts_start_with_the_sample_and_each_replicate_draws_n():
+    counts = bootstrap_counts(7, 50, seed=3)
+    assert counts.shape == (51, 7)
+    assert (counts[0] == 1).all()
+    assert (counts.sum(axis=1) == 7).all()
+    assert len(np.unique(counts, axis=0)) > 40
+
+
+def test_groups_stay_together():
+    group = np.array(list("aabbbc"))
+    counts = bootstrap_counts(6, 30, seed=0, group=group)
+    for name in "abc":
+        rows = counts[:, group == name]
+        assert (rows == rows[:, :1]).all()
+    assert (counts[1:][:, [0, 2, 5]].sum(axis=1) == 3).all()
+
+
+def test_sums_equal_a_plain_loop():
+    values = np.random.default_rng(0).normal(size=(9, 2))
+    boot = Bootstrap.of(9, replicates=200, seed=1)
+    expected = [[sum(c * v for c, v in zip(row, values[:, k], strict=True)) for k in range(2)] for row in boot.counts]
+    assert np.allclose(boot.sums(values), expected)
+
+
+def test_class_means_are_means_within_the_class_and_nan_without_samples():
+    boot = Bootstrap.of(4, replicates=10)
+    means = boot.class_means(np.array([1.0, 2.0, 10.0, 30.0]), np.array([0, 0, 2, 2]), classes=3)
+    assert means[0, 0] == 1.5
+    assert np.isnan(means[:, 1]).all()
+    assert means[0, 2] == 20.0
+    assert boot.estimate(means[:, 1]) is None
+
+
+def test_interval_of_a_mean_is_near_the_normal_one():
+    values = np.random.default_rng(0).normal(size=400)
+    found = Bootstrap.of(400, replicates=2000).mean(values)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.15 * half)
+
+
+def test_grouped_interval_is_wider_where_groups_differ():
+    group = np.repeat(np.arange(10), 40)
+    values = np.random.default_rng(0).normal(size=10)[group]
+    alone = Bootstrap.of(400, replicates=500).mean(values)
+    grouped = Bootstrap.of(400, group, replicates=500).mean(values)
+    assert grouped.high - grouped.low > 4 * (alone.high - alone.low)
+
+
+def test_too_few_groups_resample_samples_and_say_so():
+    assert Bootstrap.of(8, np.repeat([0, 1], 4), replicates=3).unit == "sample"
+    assert Bootstrap.of(10, np.repeat(np.arange(5), 2), replicates=3).unit == "group"
+
+
+def test_paired_difference_of_equal_answers_is_exactly_zero():
+    right = np.random.default_rng(0).random(50) < 0.6
+    assert Bootstrap.of(50).difference(right, right) == Estimate(value=0.0, low=0.0, high=0.0)
+
+
+def test_sign_needs_the_whole_interval_on_one_side():
+    assert Estimate(value=1, low=0.1, high=2).sign == 1
+    assert Estimate(value=-1, low=-2, high=-0.1).sign == -1
+    assert Estimate(value=1, low=-0.1, high=2).sign == 0
+    assert Estimate(value=1).sign == 0
+
+
+def test_p_value_of_a_clear_and_of_no_effect():
+    boot = Bootstrap.of(400, replicates=1000)
+    noise = np.random.default_rng(1).normal(size=400)
+    noise -= noise.mean()
+    assert boot.p_value(boot.means(noise)) > 0.99
+    # A mean four standard errors from zero: 2 * Phi(-4) = 6.3e-5, up to the bootstrap's error of the spread.
+    shifted = noise + 4 * noise.std() / 20
+    assert 5e-6 < boot.p_value(boot.means(shifted)) < 5e-4
+
+
+def test_mcnemar_by_hand():
+    first = np.array([1] * 5 + [0] * 1 + [1] * 4, dtype=bool)
+    second = np.array([0] * 5 + [1] * 1 + [1] * 4, dtype=bool)
+    # 5 against 1 of 6 discordant: 2 * (C(6,0) + C(6,1)) / 64 = 14/64; the mid-p takes off C(6,1)/64.
+    assert mcnemar(first, second, midp=False) == pytest.approx(14 / 64)
+    assert mcnemar(first, second) == pytest.approx(8 / 64)
+    assert mcnemar(second, first) == pytest.approx(8 / 64)
+    assert mcnemar(first, first) == 1.0
+    # One against one: the exact p is 1, the mid-p 1 - (1/2) * C(2,1)/4 = 0.75.
+    assert mcnemar([1, 0], [0, 1], midp=False) == 1.0
+    assert mcnemar([1, 0], [0, 1]) == pytest.approx(0.75)
+
+
+def test_holm_by_hand():
+    assert np.allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    assert np.allclose(holm([0.5, 0.9]), [1.0, 1.0])
+
+
+@pytest.mark.parametrize("bad", [{"n": 0}, {"replicates": 0}, {"confidence": 1.0}])
+def test_bad_arguments_are_refused(bad):
+    with pytest.raises(UsageError, match="bootstrap needs"):
+        Bootstrap.of(**({"n": 5} | bad))
