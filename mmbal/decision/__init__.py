@@ -1,0 +1,11 @@
+"""The decision layer: rules that turn the decisions of single modalities into one.
+
+rule = fit_rule(predictions.select("calibration"), "adaptive")
+log_probabilities = rule.apply(predictions.select("test"))
+"""
+
+from mmbal.decision.base import Rule
+from mmbal.decision.select import cross_fit, fit_rule, rule_from_json, rule_to_json
+from mmbal.maths.scoring import scores
+
+__all__ = ["Rule", "cross_fit", "fit_rule", "rule_from_json", "rule_to_json", "scores"]

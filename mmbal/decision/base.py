@@ -1,36 +1,135 @@
-"""What a decision rule is: fitted on held-out decisions of single modalities, it gives the fused log-probabilities."""
+"""What a decision rule is: fitted on held-out decisions of single modalities, it gives the fused log-probabilities.
+
+A rule is a name, the classes and modalities that it was fitted for, and a few arrays of parameters. Fitting works on
+NumPy arrays; applying is one torch formula, :meth:`Rule.combine`, so that the same rule serves a file of predictions
+(NumPy in, NumPy out) and the forward of a model (tensors in, a differentiable tensor out).
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.predictions import Predictions
+from mmbal.errors import ConfigError, UsageError
+
+R = TypeVar("R", bound="Rule")
 
 
+def votes(logits: Tensor, present: Tensor) -> Tensor:
+    """Log-probabilities ``(N, M, C)`` of each modality alone; a missing modality votes 0, that is for nothing."""
+    return torch.log_softmax(logits, dim=-1) * present[..., None]
+
+
+@dataclass
 class Rule(ABC):
-    """A fitted decision rule. One file a rule, registered under the file's name."""
+    """A fitted decision rule. One file a rule, registered under the file's name.
+
+    A subclass gives ``estimate`` (how the parameters come from held-out rows; none by default) and ``combine``.
+    """
+
+    classes: tuple[str, ...]
+    modalities: tuple[str, ...]
+    parameters: dict[str, np.ndarray] = field(default_factory=dict)
 
     version: ClassVar[int] = 1
+    source: ClassVar[str] = "logits"  # what a mapping given to ``apply`` holds: "logits" or "features"
 
     class Config(Config):
         """Hyper-parameters; none by default."""
 
     @classmethod
-    @abstractmethod
-    def fit(cls, predictions: Predictions, config: Config | None = None) -> Rule:
-        """Fit on every row of ``predictions`` (select the calibration split first)."""
+    def fit(cls: type[R], predictions: Predictions, config: Config | None = None) -> R:
+        """Fit on every row of ``predictions`` (select the calibration split first).
+
+        Raises UsageError where there are no rows, or where the rule needs arrays that the predictions lack.
+        """
+        if not len(predictions):
+            raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
+        parameters = cls.estimate(predictions, cls.Config() if config is None else config)
+        return cls(predictions.classes, predictions.modalities, parameters)
+
+    @classmethod
+    def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
+        """The parameters, from held-out rows."""
+        return {}
 
     @abstractmethod
-    def apply(self, predictions: Predictions | Mapping[str, Any], present: Mapping[str, Any] | None = None) -> Any:
-        """Fused log-probabilities ``(N, C)``.
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        """Fused scores ``(N, C)``, up to a constant per row, of logits ``(N, M, C)`` and a float mask ``(N, M)``.
 
-        Takes Predictions (NumPy out) or a mapping modality -> logits ``(N, C)`` of arrays or tensors; tensors give
-        a tensor that can be differentiated.
+        Rules whose ``source`` is "features" get a list of M features ``(N, D_m)`` in place of the logits.
         """
 
-    @abstractmethod
+    def apply(self, predictions: Predictions | Mapping[str, Any], present: Mapping[str, Any] | None = None) -> Any:
+        """Fused log-probabilities ``(N, C)``, NumPy float64 for Predictions and arrays, a tensor for tensors.
+
+        ``predictions``: Predictions, or a mapping modality -> logits ``(N, C)``. ``present``: modality -> mask
+        ``(N,)``, false where a row lacks the modality (what stands in its logits is then ignored).
+        Raises ConfigError where the modalities or the classes are not those of the fit.
+        """
+        if isinstance(predictions, Predictions):
+            if predictions.classes != self.classes:
+                raise ConfigError(
+                    f"The rule was fitted for other classes ({_some(self.classes)}) than those given "
+                    f"({_some(predictions.classes)}).",
+                    "Fit the rule again on predictions with these classes.",
+                )
+            present = predictions.present if present is None else present
+            predictions = getattr(predictions, self.source)
+        inputs = [self._input(predictions, m) for m in self.modalities]
+        tensors = all(isinstance(x, Tensor) for x in (predictions[m] for m in self.modalities))
+        mask = torch.ones(len(inputs[0]), len(inputs), dtype=inputs[0].dtype, device=inputs[0].device)
+        for column, m in enumerate(self.modalities):
+            if present is not None and m in present:
+                mask[:, column] = torch.as_tensor(present[m]).to(mask)
+        # where, not a product: what stands in for a missing modality may be NaN
+        inputs = [torch.where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)]
+        scores = self.combine(torch.stack(inputs, dim=1) if self.source == "logits" else inputs, mask)  # type: ignore[arg-type]
+        fused = torch.log_softmax(scores, dim=-1)
+        return fused if tensors else fused.numpy()
+
+    def _input(self, given: Mapping[str, Any], modality: str) -> Tensor:
+        if modality not in given:
+            raise ConfigError(
+                f"The rule was fitted with modality '{modality}', which has no {self.source} here.",
+                f"Give the {self.source} of {_some(self.modalities)}; mark missing rows with `present`.",
+            )
+        value = given[modality]
+        if not isinstance(value, Tensor):
+            return torch.from_numpy(np.array(value, dtype=np.float64))
+        value = value if value.dtype in (torch.float32, torch.float64) else value.float()
+        if self.source == "logits" and (value.ndim != 2 or value.shape[1] != len(self.classes)):
+            raise ConfigError(
+                f"The logits of '{modality}' have shape {tuple(value.shape)}, but the rule was fitted for "
+                f"{len(self.classes)} classes."
+            )
+        return value
+
+    def tensor(self, name: str, like: Tensor) -> Tensor:
+        """A parameter with the type and on the device of ``like``."""
+        return torch.as_tensor(self.parameters[name]).to(like)
+
     def state(self) -> dict[str, Any]:
         """JSON-safe parameters; ``from_state`` gives the rule back."""
+        return {name: value.tolist() for name, value in self.parameters.items()}
+
+    @classmethod
+    def from_state(cls: type[R], classes: tuple[str, ...], modalities: tuple[str, ...], state: Mapping[str, Any]) -> R:
+        """The rule that gave ``state``."""
+        return cls(classes, modalities, {name: np.asarray(value, dtype=np.float64) for name, value in state.items()})
+
+    def explain(self) -> str:
+        """What the rule does with each modality, in words and numbers."""
+        return ""
+
+
+def _some(names: tuple[str, ...], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f", ... {len(names)} in all" if len(names) > most else "")

@@ -1,0 +1,41 @@
+"""Folds for cross-fitting: balanced by class, whole groups, any number of rows per class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmbal.errors import DataError
+
+
+def folds_of(labels: np.ndarray, folds: int = 5, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
+    """Fold ``0 .. F - 1`` of every row ``(N,)``; F is ``folds``, or the number of rows (groups) where they are fewer.
+
+    Without groups, the shuffled rows of one class after the other are dealt out in turn: fold sizes differ by one at
+    most, and so do the counts of every class. With groups, each goes, largest first, to the fold whose counts per
+    class it brings nearest to even. Raises DataError where there are not two rows (groups) to part.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(labels)
+    if group is None:
+        if n < 2:
+            raise DataError(f"Cross-fitting needs two rows or more, and there are {n}.")
+        order = rng.permutation(n)
+        order = order[np.argsort(labels[order], kind="stable")]
+        fold = np.empty(n, dtype=np.int64)
+        fold[order] = np.arange(n) % min(folds, n)
+        return fold
+    _, members = np.unique(group, return_inverse=True)
+    counts = np.zeros((members.max() + 1, labels.max() + 1))
+    np.add.at(counts, (members, labels), 1)
+    if len(counts) < 2:
+        raise DataError("Cross-fitting keeps groups together, but all rows are of one group.", "Leave 'group' out.")
+    folds = min(folds, len(counts))
+    load = np.zeros((folds, counts.shape[1]))
+    where = np.empty(len(counts), dtype=np.int64)
+    order = rng.permutation(len(counts))
+    for g in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
+        # scaled by class size, so that a rare class weighs as much as a frequent one
+        uneven = (((load + counts[g]) ** 2 - load**2) / counts.sum(axis=0).clip(1)).sum(axis=1)
+        where[g] = uneven.argmin()
+        load[where[g]] += counts[g]
+    return where[members]

@@ -1,0 +1,91 @@
+"""Fit, cross-fit, compare and store decision rules by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmbal.config import Config
+from mmbal.data.predictions import Predictions
+from mmbal.decision.base import Rule
+from mmbal.decision.folds import folds_of
+from mmbal.errors import ConfigError
+from mmbal.registry import rules
+
+FORMAT = "mmbal.rule"
+
+
+def fit_rule(predictions: Predictions, name: str = "adaptive", **config: Any) -> Rule:
+    """The rule called ``name`` with these hyper-parameters, fitted on every row of ``predictions``.
+
+    Raises UsageError for an unknown name, ConfigError for an unknown or invalid hyper-parameter.
+    """
+    rule: type[Rule] = rules.get(name)
+    return rule.fit(predictions, _config(rule, name, config))
+
+
+def cross_fit(
+    predictions: Predictions, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any
+) -> np.ndarray:
+    """Log-probabilities ``(N, C)`` of every row by a rule fitted on the other folds.
+
+    Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.decision.folds.folds_of`.
+    """
+    fold = folds_of(predictions.labels, folds, seed, predictions.group)
+    out = np.empty((len(predictions), len(predictions.classes)))
+    for k in range(fold.max() + 1):
+        held_out = fold == k
+        out[held_out] = fit_rule(predictions.take(~held_out), name, **config).apply(predictions.take(held_out))
+    return out
+
+
+def rule_to_json(rule: Rule) -> dict[str, Any]:
+    """A fitted rule as plain JSON values: format, name, version, classes, modalities, state."""
+    return {
+        "format": FORMAT,
+        "name": rules.name_of(type(rule)),
+        "version": rule.version,
+        "classes": list(rule.classes),
+        "modalities": list(rule.modalities),
+        "state": rule.state(),
+    }
+
+
+def rule_from_json(stored: Mapping[str, Any], classes: tuple[str, ...] | None = None) -> Rule:
+    """The rule that :func:`rule_to_json` wrote.
+
+    Raises ConfigError where ``stored`` is no rule, is of a version that this mmbal does not read, or was fitted for
+    other classes than ``classes``.
+    """
+    if not isinstance(stored, Mapping) or stored.get("format") != FORMAT:
+        raise ConfigError("This is not a stored decision rule.", "`mmbal calibrate` writes one.")
+    cls: type[Rule] = rules.get(str(stored.get("name")))
+    if stored.get("version") != cls.version:
+        raise ConfigError(
+            f"The stored rule '{stored['name']}' has version {stored.get('version')}; this mmbal reads {cls.version}.",
+            "Fit it again with `mmbal calibrate`, or use the mmbal that wrote it.",
+        )
+    try:
+        rule = cls.from_state(tuple(stored["classes"]), tuple(stored["modalities"]), stored["state"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"The stored rule '{stored['name']}' is damaged ({type(error).__name__}: {error}).") from None
+    if classes is not None and tuple(classes) != rule.classes:
+        raise ConfigError(
+            f"The stored rule was fitted for {len(rule.classes)} classes ({', '.join(rule.classes[:6])}...), "
+            f"not for these {len(classes)} ({', '.join(tuple(classes)[:6])}...).",
+            "Fit it again with `mmbal calibrate`.",
+        )
+    return rule
+
+
+def _config(rule: type[Rule], name: str, values: Mapping[str, Any]) -> Config:
+    unknown = sorted(set(values) - set(rule.Config.model_fields))
+    if unknown:
+        known = ", ".join(rule.Config.model_fields) or "none"
+        raise ConfigError(f"Rule '{name}' has no hyper-parameter '{unknown[0]}'.", f"It has: {known}.")
+    try:
+        return rule.Config(**values)
+    except ValueError as error:
+        raise ConfigError(f"Rule '{name}': {error}") from None

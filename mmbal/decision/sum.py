@@ -1,0 +1,24 @@
+"""Plain sum of log-probabilities: what a model with a concatenated or summed linear head does with its modalities.
+
+    log p(c) = sum_m log p_m(c) + const
+
+The product of experts without weights (Hinton, "Training products of experts by minimizing contrastive divergence",
+Neural Computation 2002); Bayes' rule where modalities are independent given the class, each is calibrated and classes
+are equally frequent. An over-confident modality has more say than it deserves.
+"""
+
+from torch import Tensor
+
+from mmbal.decision.base import Rule, votes
+from mmbal.registry import rules
+
+
+@rules.register(family="fixed", year=2002, paper="Hinton 2002", fitted=False)
+class Sum(Rule):
+    """Every modality's log-probabilities count once."""
+
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        return votes(inputs, present).sum(dim=1)
+
+    def explain(self) -> str:
+        return "Sums the modalities' log-probabilities as they are."
