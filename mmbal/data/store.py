@@ -1,0 +1,271 @@
+"""The store: a prepared data set as memory-mapped arrays, decoded once, read by every later command.
+
+A store is a folder::
+
+    meta.json        format, name, classes, modalities (kind, shape, preprocessing), counts, source, hashes
+    rows.npz         labels (N,), split (N,), ids (N,), group (N,) where known, present_<m> (N,) per modality
+    <m>.npy          (N, ...) what is kept of modality m: uint8 for pictures, float16 for spectrograms,
+                     float32 for features and sequences, int32 for token ids
+
+A view is a store without arrays: its ``rows.npz`` also holds ``base (N,)``, the rows it takes, with repeats if wanted,
+from the store that ``meta.json`` names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mmbal.config import Config
+from mmbal.errors import DataError, UsageError, did_you_mean
+from mmbal.files import read_json, read_npz, sha256, write_json, write_npz, write_text
+
+FORMAT = 1
+SPLITS = ("train", "val", "test")
+LATEST = "latest"
+
+Kind = Literal["spectrogram", "image", "frames", "sequence", "features", "text"]
+
+
+class ModalitySpec(Config):
+    """What one modality is: its kind, the shape of one sample as an encoder sees it, and how it is made.
+
+    Shapes: spectrogram (1, F, T); image (C, H, W); frames (T, C, H, W); sequence (T, D); features (D,); text (L,).
+    ``preprocessing`` holds ``recipe`` (all that is needed to redo it on a new clip), ``mean`` and ``std`` (of the
+    train split; lists, one value a channel or dimension) and ``augment`` (what a loader may do in training).
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    preprocessing: dict[str, Any] = {}
+
+
+class Indexed:
+    """Rows of an array picked by index, without a copy until they are asked for."""
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array = array
+        self.rows = rows
+        self.shape = (len(rows), *array.shape[1:])
+        self.dtype = array.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        first, *rest = index if isinstance(index, tuple) else (index,)
+        return self.array[(self.rows[first], *rest)]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared data set of N samples, C classes and M modalities; ``arrays[m]`` is indexed by row and never copied."""
+
+    path: Path
+    name: str
+    classes: tuple[str, ...]
+    modalities: dict[str, ModalitySpec]
+    labels: np.ndarray
+    split: np.ndarray
+    ids: np.ndarray
+    group: np.ndarray | None
+    present: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray | Indexed]
+    hash: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Open a store; raises UsageError where ``path`` is none, DataError where it is damaged."""
+        path = Path(path)
+        if not (path / "meta.json").is_file():
+            hint = "Make one with: mmbal prepare SOURCE --out STORE"
+            raise UsageError(f"{path} is not a store: it has no meta.json.", hint)
+        meta = read_json(path / "meta.json")
+        try:
+            if meta["format"] != FORMAT:
+                raise DataError(
+                    f"{path} has store format {meta['format']}; this mmbal reads {FORMAT}.", "Prepare it again."
+                )
+            rows = read_npz(path / "rows.npz")
+            modalities = {m: ModalitySpec.model_validate(spec) for m, spec in meta["modalities"].items()}
+            arrays = _open_arrays(path, meta, rows, modalities)
+            store = cls(
+                path=path,
+                name=meta["name"],
+                classes=tuple(meta["classes"]),
+                modalities=modalities,
+                labels=rows["labels"],
+                split=rows["split"],
+                ids=rows["ids"],
+                group=rows.get("group"),
+                present={m: rows[f"present_{m}"] for m in modalities},
+                arrays=arrays,
+                hash=meta["hash"],
+                meta=meta,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path} is a damaged store ({type(error).__name__}: {error}).", "Prepare it again."
+            ) from None
+        for m, array in arrays.items():
+            if len(array) != len(store):
+                raise DataError(f"{path}: {m}.npy has {len(array)} rows, the store {len(store)}.", "Prepare it again.")
+        return store
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row indices of one split; raises UsageError where it has none."""
+        found = np.flatnonzero(self.split == split)
+        if not len(found):
+            have = [str(s) for s in np.unique(self.split)]
+            raise UsageError(f"The store {self.path} has no rows in split '{split}'.", f"It has: {', '.join(have)}.")
+        return found
+
+    def splits(self) -> dict[str, int]:
+        """Split name -> number of rows, train, val and test first."""
+        names = dict.fromkeys([*SPLITS, *self.split.tolist()])
+        counts = {str(s): int((self.split == s).sum()) for s in names}
+        return {s: n for s, n in counts.items() if n}
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Split -> class -> ``{"rows": n, <m>: rows that have modality m}``."""
+        result: dict[str, dict[str, dict[str, int]]] = {}
+        for split in self.splits():
+            result[split] = {}
+            for index, name in enumerate(self.classes):
+                rows = (self.split == split) & (self.labels == index)
+                result[split][name] = {"rows": int(rows.sum())} | {
+                    m: int((rows & present).sum()) for m, present in self.present.items()
+                }
+        return result
+
+    def require(self, modality: str) -> ModalitySpec:
+        """The spec of a modality; raises UsageError with the nearest names where the store lacks it."""
+        if modality not in self.modalities:
+            raise UsageError(
+                f"The store {self.path} has no modality '{modality}'.", did_you_mean(modality, self.modalities)
+            )
+        return self.modalities[modality]
+
+    def verify(self) -> list[str]:
+        """Read everything again and compare with the hashes written at preparation; one sentence per difference."""
+        problems = []
+        for file, expected in self.meta["files"].items():
+            if not (self.path / file).is_file():
+                problems.append(f"{file} is missing.")
+            elif sha256(self.path / file) != expected:
+                problems.append(f"{file} has changed: its SHA-256 is not the one written at preparation.")
+        if content_hash(self.meta) != self.hash:
+            problems.append("meta.json has changed: its content does not give the store's hash.")
+        if (
+            "view_of" in self.meta
+            and (base := Store.open(self.path / self.meta["view_of"])).hash != self.meta["base_hash"]
+        ):
+            problems.append(f"the store it is a view of, {base.path}, has changed.")
+        return problems
+
+
+def _open_arrays(
+    path: Path, meta: Mapping[str, Any], rows: Mapping[str, np.ndarray], modalities: Mapping[str, ModalitySpec]
+) -> dict[str, np.ndarray | Indexed]:
+    if "view_of" in meta:
+        base = Store.open(path / meta["view_of"])
+        return {m: Indexed(np.asarray(base.arrays[m]), rows["base"]) for m in modalities}
+    arrays: dict[str, np.ndarray | Indexed] = {}
+    for m in modalities:
+        if not (path / f"{m}.npy").is_file():
+            raise DataError(f"{path} is a damaged store: {m}.npy is missing.", "Prepare it again.")
+        arrays[m] = np.load(path / f"{m}.npy", mmap_mode="r", allow_pickle=False)
+    return arrays
+
+
+def content_hash(meta: Mapping[str, Any]) -> str:
+    """Hash of what a store holds: classes, modalities with their preprocessing, and the hash of each file."""
+    content = {key: meta[key] for key in ("format", "classes", "modalities", "files")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def seal(
+    folder: Path,
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    modalities: Mapping[str, ModalitySpec],
+    rows: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+) -> None:
+    """Write ``rows.npz`` and, last, ``meta.json`` beside the arrays in ``folder``: from then on it is a store."""
+    write_npz(folder / "rows.npz", rows)
+    files = sorted(["rows.npz", *(path.name for path in folder.glob("*.npy"))])
+    document = {
+        "format": FORMAT,
+        "name": name,
+        "classes": list(classes),
+        "modalities": {m: spec.model_dump(mode="json") for m, spec in modalities.items()},
+        **meta,
+        "files": {file: sha256(folder / file) for file in files},
+    }
+    # Through JSON and back: the hash must be that of the document as it will be read.
+    document = json.loads(json.dumps(document))
+    write_json(folder / "meta.json", {**document, "hash": content_hash(document)})
+
+
+def write_view(
+    store: Store, rows: np.ndarray, out: Path, *, name: str | None = None, meta: Mapping[str, Any] | None = None
+) -> Store:
+    """A store whose samples are the given rows of another (repeats allowed), without copying an array.
+
+    Raises UsageError where ``out`` exists.
+    """
+    if out.exists():
+        raise UsageError(f"{out} exists already.", "Choose another --out, or remove it.")
+    rows = np.asarray(rows, dtype=np.int64)
+    # A view of a view points to the arrays' owner, so that chains never grow.
+    owner, owner_hash, base = store.path, store.hash, rows
+    if "view_of" in store.meta:
+        owner, owner_hash = store.path / store.meta["view_of"], store.meta["base_hash"]
+        base = read_npz(store.path / "rows.npz")["base"][rows]
+    picked = {"labels": store.labels[rows], "split": store.split[rows], "ids": store.ids[rows], "base": base}
+    if store.group is not None:
+        picked["group"] = store.group[rows]
+    picked |= {f"present_{m}": present[rows] for m, present in store.present.items()}
+    out.mkdir(parents=True)
+    try:
+        seal(
+            out,
+            name=name or f"{store.name}-view",
+            classes=store.classes,
+            modalities=store.modalities,
+            rows=picked,
+            meta={"view_of": os.path.relpath(owner, out), "base_hash": owner_hash, **(meta or {})},
+        )
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return Store.open(out)
+
+
+def remember(store: Path) -> None:
+    """Note ``store`` as the most recently prepared one of its folder of stores (``stores/latest`` by default)."""
+    record = Path("stores") / LATEST
+    write_text(record, os.path.relpath(store, record.parent) + "\n")
+
+
+def latest_store() -> Path | None:
+    """The store most recently prepared from the current directory, or None."""
+    record = Path("stores") / LATEST
+    if not record.is_file():
+        return None
+    path = record.parent / record.read_text(encoding="utf-8").strip()
+    return Path(os.path.normpath(path)) if (path / "meta.json").is_file() else None
