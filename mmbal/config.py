@@ -78,8 +78,6 @@ def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise UsageError(f"The value of '{assignment}' can't be read.", "Quote texts with special characters.") from None
-        if isinstance(value, str):
-            value = _number(value)
         *parents, last = path.split(".")
         node = result
         for part in parents:
@@ -89,14 +87,6 @@ def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[
             node = child
         node[last] = value
     return result
-
-
-def _number(text: str) -> Any:
-    """YAML 1.1 reads 1e-3 as text; people mean the number."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _copy(value: Any) -> Any:

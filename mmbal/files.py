@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.errors import DataError, UsageError
+from mmbal.errors import ConfigError, DataError, UsageError
 
 
 @contextmanager
@@ -83,3 +83,33 @@ def sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_tensors(path: Path) -> Any:
+    """What `torch.save` wrote, if it is tensors and plain values only.
+
+    Raises UsageError where the file is missing, ConfigError where it is damaged or would need unpickling.
+    """
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ConfigError(
+            f"{path} holds more than tensors and plain values, or is no checkpoint; mmbal never unpickles.",
+            "Save it again as a state dict: torch.save(model.state_dict(), path).",
+        ) from None
+    except Exception as error:  # zip, pickle and torch raise many kinds on a damaged file
+        raise ConfigError(f"{path} is damaged ({type(error).__name__}: {str(error).splitlines()[0]}).") from None
+
+
+def write_tensors(path: Path, value: Any) -> None:
+    """`torch.save`, atomically."""
+    import torch
+
+    with atomic(path) as temporary:
+        torch.save(value, temporary)

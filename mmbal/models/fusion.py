@@ -1,0 +1,260 @@
+"""Fusions: the features of all modalities to one decision, and each modality's part in it.
+
+Additive fusions (concat, sum, adaptive) say exactly what each modality adds to the fused logits. The others are asked
+once per coalition of modalities, on the same features, with the rest set to zero.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from mmbal.config import Config, validate
+from mmbal.errors import ConfigError, UsageError
+from mmbal.registry import fusions
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says about a batch of B samples.
+
+    ``features[m] (B, D_m)``, ``logits[m] (B, C)`` (the decision of m alone), ``fused (B, C)``; ``contribution[m] (B, C)``
+    is m's additive part of ``fused``, or None where the fusion is not additive; ``inputs[m]`` is what the fusion was
+    given (features, or tokens ``(B, T, D_m)``); ``present[m] (B,)`` is false where the sample lacks m.
+    """
+
+    features: dict[str, Tensor]
+    logits: dict[str, Tensor]
+    fused: Tensor
+    contribution: dict[str, Tensor] | None
+    present: dict[str, Tensor]
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+
+    def with_contributions(self, votes: Mapping[str, Tensor]) -> Output:
+        """The same features under another additive rule: each modality's vote is its decision and its part of the sum."""
+        return replace(self, logits=dict(votes), contribution=dict(votes), fused=total(votes))
+
+    def with_fused(self, fused: Tensor) -> Output:
+        """The same single-modality decisions under a rule that is not a sum."""
+        return replace(self, fused=fused, contribution=None)
+
+
+def total(votes: Mapping[str, Tensor]) -> Tensor:
+    """Sum over modalities, always in the order of their names, so that the order given changes no bit."""
+    return torch.stack([votes[m] for m in sorted(votes)]).sum(dim=0)
+
+
+@contextmanager
+def named_seed(name: str) -> Iterator[None]:
+    """Random numbers that depend on the global seed and ``name`` alone: a part starts alike whatever stands beside it."""
+    seed = (torch.initial_seed() + zlib.crc32(name.encode())) % 2**63
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def linear(inputs: int, outputs: int, name: str, bias: bool = True) -> nn.Linear:
+    """A linear layer with Xavier-normal weights from the seed and ``name``, and a bias of zero."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    with named_seed(name):
+        nn.init.xavier_normal_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Fusion(nn.Module):
+    """Base of the fusions; a subclass implements :meth:`head` (fused logits of given features)."""
+
+    Config: ClassVar[type[Config]] = Config
+    takes: ClassVar[str] = "features"  # or "tokens"
+    rule: str | None = None  # the decision rule refitted on the calibration split at each evaluation
+
+    def __init__(self, dims: Mapping[str, int], classes: int, config: Config) -> None:
+        super().__init__()
+        self.dims = dict(dims)
+        self.classes = classes
+        self.config = config
+
+    def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Fused logits ``(B, C)`` of features ``(B, D_m)`` (or tokens), zeros where a modality is absent."""
+        raise TypeError(f"{type(self).__name__} defines no head")
+
+    def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Output:
+        """The decision and each modality's own, from features or tokens whose absent rows are zero."""
+        alone = {m: self.head({n: v if n == m else torch.zeros_like(v) for n, v in inputs.items()}) for m in inputs}
+        return self._output(inputs, present, alone, self.head(inputs), None)
+
+    def losses(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+        """The loss that plain training of this fusion minimises: cross-entropy of the fused logits."""
+        return {"fused": cross_entropy(output.fused, labels)}
+
+    def _output(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        logits: dict[str, Tensor],
+        fused: Tensor,
+        contribution: dict[str, Tensor] | None,
+    ) -> Output:
+        pooled = {m: v.mean(dim=1) if v.dim() == 3 else v for m, v in inputs.items()}
+        return Output(pooled, logits, fused, contribution, dict(present), dict(inputs))
+
+
+class LinearFusion(Fusion):
+    """Fusions whose logits are a sum of linear parts, one for each modality."""
+
+    def weight(self, m: str) -> Tensor:
+        """Decision weights W_m ``(C, D_m)``."""
+        raise TypeError(f"{type(self).__name__} defines no weights")
+
+    def bias(self, m: str) -> Tensor:
+        """The share of the bias ``(C,)`` that counts as m's."""
+        raise TypeError(f"{type(self).__name__} defines no bias")
+
+    def vote(self, m: str, features: Tensor) -> Tensor:
+        """``z_m W_m^T`` plus m's share of the bias: ``(B, C)``."""
+        return features @ self.weight(m).T + self.bias(m)
+
+    def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Output:
+        votes = {m: self.vote(m, z) for m, z in inputs.items()}
+        return self._output(inputs, present, votes, total(votes), votes)
+
+    def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return total({m: self.vote(m, z) for m, z in inputs.items()})
+
+
+@fusions.register("concat", additive=True)
+class ConcatFusion(LinearFusion):
+    """One linear layer on the concatenated features; each modality's part carries b/M (the convention of OGM-GE)."""
+
+    def __init__(self, dims: Mapping[str, int], classes: int, config: Config) -> None:
+        super().__init__(dims, classes, config)
+        # Blocks of one Xavier-normal matrix, each drawn from its own seed so that the order of modalities is no matter.
+        deviation = (2 / (sum(dims.values()) + classes)) ** 0.5
+        self.weights = nn.ParameterDict()
+        for m, dim in dims.items():
+            with named_seed(f"fusion.{m}"):
+                self.weights[m] = nn.Parameter(torch.randn(classes, dim) * deviation)
+        self.shared_bias = nn.Parameter(torch.zeros(classes))
+
+    def weight(self, m: str) -> Tensor:
+        return self.weights[m]
+
+    def bias(self, m: str) -> Tensor:
+        return self.shared_bias / len(self.dims)
+
+
+@fusions.register("sum", additive=True)
+class SumFusion(LinearFusion):
+    """A linear head for each modality, logits summed; joint training keeps the heads' biases equal, hence at b/M."""
+
+    def __init__(self, dims: Mapping[str, int], classes: int, config: Config) -> None:
+        super().__init__(dims, classes, config)
+        self.heads = nn.ModuleDict({m: linear(dim, classes, f"fusion.{m}") for m, dim in dims.items()})
+
+    def weight(self, m: str) -> Tensor:
+        return self.heads[m].weight
+
+    def bias(self, m: str) -> Tensor:
+        return self.heads[m].bias
+
+
+@fusions.register("adaptive", additive=False)
+class AdaptiveFusion(SumFusion):
+    """Late fusion: every branch has its own head and loss; the decision rule is fitted on the calibration split.
+
+    The training loss never sees the rule, and the rule never sees a training row; until it is fitted the logits are
+    summed. See mmbal/decision for the rules and arXiv 2510.14411 for why weights belong to the decision layer.
+    """
+
+    class Config(Config):
+        rule: str = Field("adaptive", description="decision rule, refitted on the calibration split at each evaluation")
+
+    def __init__(self, dims: Mapping[str, int], classes: int, config: AdaptiveFusion.Config) -> None:
+        super().__init__(dims, classes, config)
+        self.rule = config.rule
+
+    def losses(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+        return {m: masked_cross_entropy(o, labels, output.present[m]) for m, o in output.logits.items()}
+
+
+class _Conditioned(Fusion):
+    """What FiLM and gating share: one modality conditions all others."""
+
+    class Config(Config):
+        by: str | None = Field(None, description="the modality that conditions the others; the first by name if not set")
+
+    def __init__(self, dims: Mapping[str, int], classes: int, config: _Conditioned.Config) -> None:
+        super().__init__(dims, classes, config)
+        if len(dims) < 2:
+            raise UsageError(f"{type(self).__name__} needs at least two modalities.", "Use --fusion concat for one.")
+        self.by = config.by or min(dims)
+        if self.by not in dims:
+            raise ConfigError(f"fusion.by: there is no modality '{self.by}'.", f"There are: {', '.join(sorted(dims))}.")
+        self.others = sorted(set(dims) - {self.by})
+
+
+@fusions.register("film", additive=False)
+class FiLMFusion(_Conditioned):
+    """Feature-wise linear modulation: one modality scales and shifts the features of the others.
+
+    Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018, arXiv 1709.07871:
+    ``o = b + sum_j F_j (gamma_j(z_by) * z_j + beta_j(z_by))``. With two modalities this is the form of the OGM-GE
+    code (one sum term); for more, every other modality has its own term.
+    """
+
+    def __init__(self, dims: Mapping[str, int], classes: int, config: _Conditioned.Config) -> None:
+        super().__init__(dims, classes, config)
+        of = dims[self.by]
+        self.film = nn.ModuleDict({m: linear(of, 2 * dims[m], f"film.{m}") for m in self.others})
+        self.out = nn.ModuleDict({m: linear(dims[m], classes, f"out.{m}", bias=False) for m in self.others})
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        parts = {}
+        for m in self.others:
+            gamma, beta = self.film[m](inputs[self.by]).chunk(2, dim=-1)
+            parts[m] = self.out[m](gamma * inputs[m] + beta)
+        return total(parts) + self.bias
+
+
+@fusions.register("gated", additive=False)
+class GatedFusion(_Conditioned):
+    """Gated fusion: a sigmoid of one modality's projection opens and closes the projections of the others.
+
+    Kiela, Grave, Joulin and Mikolov, "Efficient Large-Scale Multi-Modal Classification", AAAI 2018, arXiv 1802.02892:
+    ``o = b + sum_j F (sigmoid(U_by z_by) * U_j z_j)``; with two modalities the form of the OGM-GE code.
+    """
+
+    class Config(_Conditioned.Config):
+        dim: int = Field(512, ge=1, description="width of the projections")
+
+    def __init__(self, dims: Mapping[str, int], classes: int, config: GatedFusion.Config) -> None:
+        super().__init__(dims, classes, config)
+        self.project = nn.ModuleDict({m: linear(dim, config.dim, f"project.{m}") for m, dim in dims.items()})
+        self.out = linear(config.dim, classes, "out")
+
+    def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        gate = self.project[self.by](inputs[self.by]).sigmoid()
+        return self.out(gate * total({m: self.project[m](inputs[m]) for m in self.others}))
+
+
+def build_fusion(name: str, options: dict[str, object], dims: Mapping[str, int], classes: int) -> Fusion:
+    """The fusion ``name`` over features of the given widths; raises ConfigError or UsageError where it can't be."""
+    cls = fusions.get(name)
+    return cls(dims, classes, validate(cls.Config, options, f"fusion {name}"))
+
+
+def masked_cross_entropy(logits: Tensor, labels: Tensor, present: Tensor) -> Tensor:
+    """Mean cross-entropy over the rows that have the modality; zero, with a gradient of zero, where none has."""
+    losses = cross_entropy(logits, labels, reduction="none")
+    return (losses * present).sum() / present.sum().clamp(min=1)

@@ -1,0 +1,78 @@
+"""The multimodal classifier: encoders of M >= 1 modalities and a fusion, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmbal.data.loader import Batch
+from mmbal.data.store import ModalitySpec
+from mmbal.errors import ConfigError
+from mmbal.models.encoders import Encoder, build_encoder
+from mmbal.models.fusion import Fusion, Output, build_fusion, named_seed
+
+__all__ = ["MultimodalClassifier", "Output", "build_model"]
+
+
+class MultimodalClassifier(nn.Module):
+    """``encoders[m]`` gives modality m's feature, ``fusion`` the decision; encoders run once a batch."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(dict(encoders))
+        self.fusion = fusion
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.encoders)
+
+    def encode(self, batch: Batch, train: Collection[str] | None = None) -> dict[str, Tensor]:
+        """What the fusion takes of each modality: features ``(B, D_m)`` or tokens ``(B, T, D_m)``.
+
+        Rows without the modality are zero. Encoders outside ``train`` (default: all) give no gradient.
+        """
+        features = {}
+        for m, encoder in self.encoders.items():
+            with nullcontext() if train is None or m in train else torch.no_grad():
+                value = encoder.tokens(batch.inputs[m]) if self.fusion.takes == "tokens" else encoder(batch.inputs[m])
+            features[m] = mask_absent(value, batch.present[m])
+        return features
+
+    def decide(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Output:
+        """The fusion's decision on given features; see :class:`Output`."""
+        return self.fusion.decide(features, present)
+
+    def without(self, output: Output, absent: Collection[str]) -> Output:
+        """The decision on the same features with the modalities in ``absent`` taken away."""
+        inputs = {m: torch.zeros_like(v) if m in absent else v for m, v in output.inputs.items()}
+        present = {m: torch.zeros_like(p) if m in absent else p for m, p in output.present.items()}
+        return self.decide(inputs, present)
+
+    def forward(self, batch: Batch) -> Output:
+        return self.decide(self.encode(batch), batch.present)
+
+
+def mask_absent(value: Tensor, present: Tensor) -> Tensor:
+    """``value`` with the rows zeroed where ``present`` is false."""
+    return value if bool(present.all()) else value * present.view(-1, *[1] * (value.dim() - 1))
+
+
+def build_model(
+    specs: Mapping[str, ModalitySpec],
+    classes: int,
+    encoders: Mapping[str, tuple[str, dict[str, Any]]],
+    fusion: tuple[str, dict[str, Any]],
+) -> MultimodalClassifier:
+    """A classifier from names and options, initialised from the global seed, whatever the order of the modalities."""
+    built: dict[str, Encoder] = {}
+    for m, spec in specs.items():
+        if "." in m or not m:
+            raise ConfigError(f"'{m}' can't name a modality: it must be non-empty and without dots.")
+        with named_seed(f"encoder.{m}"):
+            built[m] = build_encoder(spec, *encoders[m])
+    with named_seed("fusion"):
+        return MultimodalClassifier(built, build_fusion(*fusion, {m: e.dim for m, e in built.items()}, classes))
