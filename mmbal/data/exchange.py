@@ -15,10 +15,10 @@ column              meaning
 
 A row whose cells of one modality are all empty lacks that modality.
 
-Feature file, .npz: ``<modality> (N, D_m)`` for each name in ``modalities (M,)``, ``label (N,)``, and optionally
-``split``, ``id`` (or ``clip_id``), ``group`` (or ``actor``, ``speaker``), ``classes (C,)``, ``present_<modality> (N,)``.
-The head, in the same file or another one: ``weight_<modality> (C, D_m)``, or ``weight (C, sum D_m)`` as a linear layer on
-concatenated features has it, and ``bias (C,)``.
+Feature file, .npz: ``<modality> (N, D_m)`` for each name in ``modalities (M,)``, ``label (N,)``, and, where known,
+``split``, ``id`` or ``clip_id``, ``group`` or ``actor`` or ``speaker``, ``classes (C,)``, ``present_<modality> (N,)``.
+The head, in the same file or another one: ``weight_<modality> (C, D_m)``, or ``weight (C, sum D_m)`` as a linear layer
+on concatenated features has it, and ``bias (C,)``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,65 @@
+"""Predictions from any torch model whose modalities can each be asked for a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmbal.data.predictions import Predictions
+from mmbal.errors import DataError
+
+WHOLE = ("weight_", "bias")  # arrays of the model, the same in every batch
+
+
+def collect(
+    model: nn.Module,
+    loader: Iterable[Any],
+    step: Callable[[nn.Module, Any], Mapping[str, Any]],
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Predictions:
+    """Run ``model`` over ``loader`` in evaluation mode and gather what ``step(model, batch)`` gives for each batch.
+
+    ``step`` returns a mapping with the keys of a predictions file (see :mod:`mmbal.data.predictions`): at least
+    ``labels (B,)`` and ``logits_<m> (B, C)`` for each modality; ``fused``, ``contribution_<m>``, ``features_<m>``,
+    ``present_<m>``, ``ids`` and ``group`` where it has them. ``weight_<m> (C, D)`` and ``bias (C,)`` are taken from the
+    first batch. The model is left in the mode that it had. Raises DataError where the loader is empty, a batch lacks a
+    key that others have, or an array has a wrong shape.
+    """
+    batches: list[dict[str, np.ndarray]] = []
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in loader:
+                batches.append({key: _array(value) for key, value in step(model, batch).items()})
+    finally:
+        model.train(was_training)
+    if not batches:
+        raise DataError("The loader gave no batch.")
+    first = batches[0]
+    for number, given in enumerate(batches):
+        if given.keys() != first.keys():
+            odd = sorted(given.keys() ^ first.keys())[0]
+            raise DataError(f"Batch {number} and batch 0 differ in '{odd}', which only one of them has.")
+    arrays = {
+        key: first[key] if key.startswith(WHOLE) else np.concatenate([given[key] for given in batches]) for key in first
+    }
+    if classes is not None:
+        arrays["classes"] = np.array(list(classes))
+    if split is not None:
+        arrays["split"] = np.full(len(arrays["labels"]), split)
+    predictions = Predictions.from_arrays(arrays)
+    predictions.meta.update({"producer": "mmbal.collect", **(meta or {})})
+    return predictions
+
+
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, Tensor):
+        return (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
+    return np.asarray(value)
