@@ -1,0 +1,236 @@
+"""Relative balance: how much each modality has to say, against how much its votes are worth.
+
+The votes of modality m are its part of the fused logits, centred over the classes (softmax does not see a constant)
+and over the samples (a constant offset is the head's bias, nothing that the modality said about a sample): ``x_m``.
+
+    contribution   say[c, m]   = sum over samples of class c of mean_k |x_m[k]|,                  as shares over m
+    capability     worth[c, m] = the same of  w[m, k] x_m[k],                                     as shares over m
+    index          I = sum_c pi_c  1/2 sum_m |contribution[c, m] - capability[c, m]|              in [0, 1]
+
+where ``w >= 0`` are the weights with which the votes predict the labels best: the multinomial regression
+
+    log p(k) = sum_m (u_m + d[m, k]) x_m[k] + b_k + const
+
+with a wide Gaussian prior on u, the prior ``d ~ N(0, tau^2)`` that shrinks class-wise weights to one weight per
+modality (tau maximises the marginal likelihood, Laplace's approximation), and an own bias per class. A vote times its
+weight is the evidence, in nats, that it really carries; so the index compares evidence claimed with evidence carried.
+It is 0 exactly where no re-weighting by modality and class beats a common factor: a Bayes-optimal decision layer has
+w = 1 throughout. It does not ask for equality (a useless modality should have no say), nor about a common temperature.
+
+Intervals: samples are redrawn, and in each replicate the weights move by one Newton step of the re-weighted likelihood
+from the fit (the infinitesimal form of fitting again), so that the uncertainty of the fit is part of the interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmbal.data.predictions import Array, Predictions, log_softmax
+from mmbal.decision.temperature import inverse_temperature
+from mmbal.diagnosis.coalitions import Decision, centred
+from mmbal.diagnosis.significance import Bootstrap, holm, ratio
+from mmbal.maths.newton import newton
+
+MODALITY_SPREAD = 3.0  # prior standard deviation of u about 1, where 1 is the best common factor: hardly informative
+BIAS_SPREAD = 1.0  # prior standard deviation of b, in nats
+CLASS_SPREADS = (0.0, 0.1, 0.2, 0.4, 0.8)  # the candidates for tau
+SMALLEST_UNIT = 0.1  # the common factor is not taken below this over the votes' scale: a useless sum has factor 0
+
+
+def votes_of(decision: Decision, predictions: Predictions) -> Array:
+    """The doubly centred votes ``(N, M, C)``; zero where a sample lacks the modality."""
+    mask = predictions.present_mask()[:, :, None]
+    parts = np.stack([centred(decision.contribution[m]) for m in decision.modalities], axis=1) * mask
+    mean = parts.sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
+    value: Array = (parts - mean) * mask
+    return value
+
+
+@dataclass(frozen=True)
+class VoteWeights:
+    """Fitted weights ``(M, C)`` of the votes, the spread of their class-wise part, and their replicates."""
+
+    weight: Array
+    spread: float
+    replicates: Array
+
+
+def fit_vote_weights(votes: Array, labels: Array, boot: Bootstrap) -> VoteWeights:
+    """Weights of ``votes (N, M, C)`` by marginal likelihood, with bootstrap replicates ``(1 + B, M, C)``."""
+    n, m, c = votes.shape
+    total = votes.sum(axis=1)
+    unit = max(inverse_temperature(log_softmax(total), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
+    model = _Regression(unit * votes, labels)
+    fits = [model.fit(spread) for spread in CLASS_SPREADS]
+    best = max(range(len(fits)), key=lambda k: fits[k].evidence)
+    spread, fit = CLASS_SPREADS[best], fits[best]
+    weight = unit * model.weights(fit.theta, spread)
+    moved = model.weights(fit.theta - np.linalg.solve(fit.hessian, model.gradients(fit.theta, spread, boot).T).T, spread)
+    replicates = unit * moved
+    replicates[0] = weight
+    return VoteWeights(np.maximum(weight, 0), spread, np.maximum(replicates, 0))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    theta: Array
+    hessian: Array
+    evidence: float
+
+
+class _Regression:
+    """The multinomial regression of labels on votes ``(N, M, C)``; theta = (u (M,), b (C,), d (M * C,) if spread)."""
+
+    def __init__(self, votes: Array, labels: Array) -> None:
+        self.votes = votes
+        self.labels = labels
+        self.n, self.m, self.c = votes.shape
+        self.own = np.eye(self.c)[labels]
+
+    def precision(self, spread: float) -> Array:
+        blocks = [np.full(self.m, MODALITY_SPREAD**-2), np.full(self.c, BIAS_SPREAD**-2)]
+        return np.concatenate([*blocks, np.full(self.m * self.c, spread**-2)] if spread else blocks)
+
+    def centre(self, spread: float) -> Array:
+        return np.concatenate([np.ones(self.m), np.zeros(len(self.precision(spread)) - self.m)])
+
+    def weights(self, theta: Array, spread: float) -> Array:
+        """Weights ``(..., M, C)`` from parameters ``(..., P)``."""
+        common = np.repeat(theta[..., : self.m, None], self.c, axis=-1)
+        if not spread:
+            return common
+        value: Array = common + theta[..., self.m + self.c :].reshape(*theta.shape[:-1], self.m, self.c)
+        return value
+
+    def residual(self, theta: Array, spread: float) -> tuple[Array, Array]:
+        """Log-probabilities and probabilities ``(N, C)``."""
+        scores = np.einsum("mc,nmc->nc", self.weights(theta, spread), self.votes) + theta[self.m : self.m + self.c]
+        log_p = log_softmax(scores)
+        return log_p, np.exp(log_p)
+
+    def flat(self, by_class: Array, bias: Array, spread: float) -> Array:
+        """Parameters' gradients ``(..., P)`` from those of the class-wise weights ``(..., M, C)`` and the bias."""
+        blocks = [by_class.sum(axis=-1), bias]
+        if spread:
+            blocks.append(by_class.reshape(*by_class.shape[:-2], self.m * self.c))
+        return np.concatenate(blocks, axis=-1)
+
+    def curvature(self, p: Array) -> Array:
+        """Hessian of the negative log-likelihood in the class-wise weights and the bias: ``((M+1) C, (M+1) C)``."""
+        columns = np.concatenate([self.votes, np.ones((self.n, 1, self.c))], axis=1)
+        k = self.m + 1
+        out = np.empty((k, self.c, k, self.c))
+        for i in range(k):
+            for j in range(i, k):
+                block = -(p * columns[:, i]).T @ (p * columns[:, j])
+                block[np.diag_indices(self.c)] += (p * columns[:, i] * columns[:, j]).sum(axis=0)
+                out[i, :, j, :] = block
+                out[j, :, i, :] = block.T
+        return out
+
+    def reduce(self, curvature: Array, spread: float) -> Array:
+        """The Hessian in theta from that in the class-wise weights and the bias, by the chain rule."""
+        m, c = self.m, self.c
+        whole = curvature.reshape((m + 1) * c, (m + 1) * c)
+        size = m + c + (m * c if spread else 0)
+        jacobian = np.zeros(((m + 1) * c, size))
+        jacobian[: m * c, :m] = np.kron(np.eye(m), np.ones((c, 1)))
+        jacobian[m * c :, m : m + c] = np.eye(c)
+        if spread:
+            jacobian[: m * c, m + c :] = np.eye(m * c)
+        value: Array = jacobian.T @ whole @ jacobian
+        return value
+
+    def fit(self, spread: float) -> _Fit:
+        precision, centre = self.precision(spread), self.centre(spread)
+
+        def objective(theta: Array) -> tuple[float, Array, Array]:
+            log_p, p = self.residual(theta, spread)
+            error = p - self.own
+            gradient = self.flat(np.einsum("nc,nmc->mc", error, self.votes), error.sum(axis=0), spread)
+            value = -log_p[np.arange(self.n), self.labels].sum() + 0.5 * precision @ (theta - centre) ** 2
+            return value, gradient + precision * (theta - centre), self.reduce(self.curvature(p), spread) + np.diag(precision)
+
+        theta = newton(objective, centre)
+        value, _, hessian = objective(theta)
+        return _Fit(theta, hessian, float(0.5 * np.log(precision).sum() - 0.5 * np.linalg.slogdet(hessian)[1] - value))
+
+    def gradients(self, theta: Array, spread: float, boot: Bootstrap) -> Array:
+        """Gradient of the negative log-posterior at ``theta`` under each replicate's counts: ``(1 + B, P)``."""
+        error = self.residual(theta, spread)[1] - self.own
+        by_class = boot.sums(error[:, None, :] * self.votes)
+        prior = self.precision(spread) * (theta - self.centre(spread))
+        return self.flat(by_class, boot.sums(error), spread) + prior
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Replicates (first: the sample's own) of the shares overall ``(1 + B, M)`` and by class ``(1 + B, C, M)``."""
+
+    contribution: Array
+    capability: Array
+    class_contribution: Array
+    class_capability: Array
+    class_samples: Array
+    weights: VoteWeights
+
+    @property
+    def index(self) -> Array:
+        """Replicates ``(1 + B,)`` of the imbalance index."""
+        distance = np.abs(self.class_contribution - self.class_capability).sum(axis=2) / 2
+        known = ~np.isnan(distance)
+        return ratio(
+            (np.where(known, distance, 0) * self.class_samples).sum(axis=1), (known * self.class_samples).sum(axis=1)
+        )
+
+    @property
+    def relative_weight(self) -> Array:
+        """Replicates ``(1 + B, M)`` of the weights, averaged over the classes, over those of the mean modality."""
+        mean = self.weights.replicates.mean(axis=2)
+        return ratio(mean * mean.shape[1], mean.sum(axis=1))
+
+
+def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> Shares:
+    """Contribution and capability shares of a decision whose additive parts are known."""
+    votes, labels, c = votes_of(decision, predictions), predictions.labels, len(predictions.classes)
+    weights = fit_vote_weights(votes, labels, boot)
+    said = boot.class_sums(np.abs(votes).mean(axis=2), labels, c)
+    evidence = centred(votes * weights.weight)
+    sign = np.sign(evidence)
+    # The slope of mean_k |evidence| in the weights carries the replicates of the weights over to the shares.
+    slope = votes * (sign - sign.mean(axis=2, keepdims=True)) / c
+    slopes = np.stack([slope[labels == k].sum(axis=0) for k in range(c)])
+    worth = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
+    worth += np.einsum("bmk,cmk->bcm", weights.replicates - weights.weight, slopes)
+    worth = np.maximum(worth, 0)
+    return Shares(
+        contribution=_share(said.sum(axis=1)),
+        capability=_share(worth.sum(axis=1)),
+        class_contribution=_share(said),
+        class_capability=_share(worth),
+        class_samples=boot.class_sums(np.ones(len(labels)), labels, c),
+        weights=weights,
+    )
+
+
+def _share(sums: Array) -> Array:
+    return ratio(sums, sums.sum(axis=-1))
+
+
+def adjusted_p_values(shares: Shares, boot: Bootstrap) -> tuple[list[float | None], list[list[float | None]]]:
+    """Holm-adjusted p of "contribution equals capability": per modality ``M``, and per class and modality ``C x M``.
+
+    All of them are one family. The two differences of two modalities are each other's negative, so only one is tested.
+    """
+    overall = shares.contribution - shares.capability
+    by_class = shares.class_contribution - shares.class_capability
+    m = overall.shape[1]
+    tested = range(1) if m == 2 else range(m)
+    raw = [[boot.p_value(column[:, k]) for k in tested] for column in (overall, *np.moveaxis(by_class, 1, 0))]
+    known = [p for row in raw for p in row if p is not None]
+    adjusted = iter(holm(known).tolist())
+    rows = [[None if p is None else next(adjusted) for p in row] for row in raw]
+    rows = [row * 2 if m == 2 else row for row in rows]
+    return rows[0], rows[1:]
