@@ -34,7 +34,9 @@ def validate(kind: type[C], values: Any, where: str = "config") -> C:
             raise ConfigError(f"{where}: there is no key '{path}'.", did_you_mean(path, keys(kind))) from None
         message = first["msg"][0].lower() + first["msg"][1:]
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], Mapping) else ""
-        raise ConfigError(f"{where}: '{path}': {message}{given}.", "`mmbal methods show` lists a method's keys.") from None
+        raise ConfigError(
+            f"{where}: '{path}': {message}{given}.", "`mmbal methods show` lists a method's keys."
+        ) from None
 
 
 def keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
@@ -77,7 +79,9 @@ def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise UsageError(f"The value of '{assignment}' can't be read.", "Quote texts with special characters.") from None
+            raise UsageError(
+                f"The value of '{assignment}' can't be read.", "Quote texts with special characters."
+            ) from None
         *parents, last = path.split(".")
         node = result
         for part in parents:

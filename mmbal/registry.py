@@ -86,7 +86,7 @@ class Registry:
 
 
 methods = Registry("method", "mmbal.methods")
-encoders = Registry("encoder", "mmbal.models.encoders")
-fusions = Registry("fusion", "mmbal.models.fusion")
+encoders = Registry("encoder", "mmbal.models")
+fusions = Registry("fusion", "mmbal.models")
 rules = Registry("rule", "mmbal.decision")
 datasets = Registry("dataset", "mmbal.data.datasets")

@@ -38,7 +38,9 @@ def table(
 
     Cells may be text, numbers or Rich renderables; None prints as a dash.
     """
-    grid = Table(title=title or None, caption=caption or None, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    grid = Table(
+        title=title or None, caption=caption or None, box=SIMPLE_HEAD, title_justify="left", caption_justify="left"
+    )
     grid.title_style = "bold"
     for position, name in enumerate(columns):
         right = name in numeric if numeric is not None else position > 0
@@ -93,7 +95,13 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
 
         yield plain
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task(description, total=total, note="")
 

@@ -157,7 +157,11 @@ class Predictions:
         modalities = _modalities(given)
         votes = {m: _votes(given, m) for m in modalities}
         n, c = next(iter(votes.values())).shape
-        present = {m: _rows(given[f"present_{m}"], n, f"present_{m}").astype(bool) for m in modalities if f"present_{m}" in given}
+        present = {
+            m: _rows(given[f"present_{m}"], n, f"present_{m}").astype(bool)
+            for m in modalities
+            if f"present_{m}" in given
+        }
         labels, classes = _labels(given, n, c)
 
         def matrix(key: str, columns: int | None, absent_of: str | None = None) -> Array:
@@ -220,8 +224,8 @@ def concatenate(parts: list[Predictions]) -> Predictions:
         for m in first.modalities
         if any(m in p.present for p in parts)
     }
-    rows = {name: stack(name) for name in ("labels", "ids", "split", "group", "fused")}
-    maps = {name: join(name) for name in ("logits", "contribution", "subsets", "features")}
+    rows: dict[str, Any] = {name: stack(name) for name in ("labels", "ids", "split", "group", "fused")}
+    maps: dict[str, Any] = {name: join(name) for name in ("logits", "contribution", "subsets", "features")}
     return replace(first, **rows, **maps, present=present)
 
 

@@ -66,7 +66,7 @@ class Run:
 
     def log(self, name: str, value: float | Tensor) -> None:
         """Record a figure; the epoch's mean goes to metrics.jsonl under ``name`` (for a modality: ``name/modality``)."""
-        self.records.setdefault(name, []).append(float(value))
+        self.records.setdefault(name, []).append(float(value.detach() if isinstance(value, Tensor) else value))
 
     def sum(self, value: Tensor) -> Tensor:
         """The sum over all processes of a tensor that each computed on its share of the batch."""
@@ -88,7 +88,7 @@ class Method(nn.Module):
     Config: ClassVar[type[Config]] = Config
     model: MultimodalClassifier
 
-    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
+    def __init__(self, model: MultimodalClassifier, config: Any = None) -> None:
         super().__init__()
         self.__dict__["model"] = model  # known, but not owned: its state is saved once, with the model
         self.config: Any = config if config is not None else type(self).Config()

@@ -49,7 +49,12 @@ def modulation(scores: dict[str, float], alpha: float, weak_gain: float = 1.0) -
 
 
 @methods.register(
-    family="gradient modulation", year=2022, paper="2203.15332", needs=set(), status="exact", off={"alpha": 0.0, "noise": False}
+    family="gradient modulation",
+    year=2022,
+    paper="2203.15332",
+    needs=set(),
+    status="exact",
+    off={"alpha": 0.0, "noise": False},
 )
 class OGMGE(Method):
     """Scales the encoders' gradients by how far each modality is ahead."""
@@ -58,8 +63,12 @@ class OGMGE(Method):
         alpha: float = Field(0.8, ge=0, description="alpha: how hard the modality ahead is slowed; 0 never")
         noise: bool = Field(True, description="GE: add Gaussian noise to the encoders' gradients")
         starts: int = Field(0, ge=0, description="first epoch of modulation")
-        ends: int | None = Field(None, ge=0, description="epoch at which modulation ends; none: never (50 in the public code)")
-        scope: Literal["all", "conv"] = Field("all", description="parameters scaled: all (paper) or 4-D ones (public code)")
+        ends: int | None = Field(
+            None, ge=0, description="epoch at which modulation ends; none: never (50 in the public code)"
+        )
+        scope: Literal["all", "conv"] = Field(
+            "all", description="parameters scaled: all (paper) or 4-D ones (public code)"
+        )
         weak_gain: float = Field(1.0, gt=0, description="factor on the weakest modality (4 in the code of 2410.11582)")
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -16,7 +17,9 @@ from mmbal.errors import ConfigError
 from mmbal.files import read_tensors
 from mmbal.registry import encoders
 
-SMALL_SIDE = 64  # below this side (pixels or bins) a ResNet-18 has reduced its maps to a point long before its last stage
+SMALL_SIDE = (
+    64  # below this side (pixels or bins) a ResNet-18 has reduced its maps to a point long before its last stage
+)
 
 
 class Encoder(nn.Module):
@@ -26,7 +29,7 @@ class Encoder(nn.Module):
     dim: int
     stages: list[nn.Module]
 
-    def __init__(self, spec: ModalitySpec, config: Config) -> None:
+    def __init__(self, spec: ModalitySpec, config: Any) -> None:
         super().__init__()
         self.kind = spec.kind
 
@@ -120,7 +123,7 @@ class SmallCNN(_Convolutional):
                 nn.ReLU(),
                 nn.MaxPool2d(2, ceil_mode=True),
             )
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.stages = list(self.net)
         self.dim = widths[-1]
@@ -142,7 +145,7 @@ class MLP(Encoder):
         widths = [inputs, *[config.hidden] * (config.layers - 1), config.dim]
         self.net = nn.ModuleList(
             nn.Sequential(nn.Dropout(config.dropout if depth else 0.0), nn.Linear(before, after), nn.ReLU())
-            for depth, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
+            for depth, (before, after) in enumerate(pairwise(widths))
         )
         self.stages = list(self.net)
         self.dim = config.dim

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -78,7 +78,7 @@ class Fusion(nn.Module):
     takes: ClassVar[str] = "features"  # or "tokens"
     rule: str | None = None  # the decision rule refitted on the calibration split at each evaluation
 
-    def __init__(self, dims: Mapping[str, int], classes: int, config: Config) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__()
         self.dims = dict(dims)
         self.classes = classes
@@ -136,7 +136,7 @@ class LinearFusion(Fusion):
 class ConcatFusion(LinearFusion):
     """One linear layer on the concatenated features; each modality's part carries b/M (the convention of OGM-GE)."""
 
-    def __init__(self, dims: Mapping[str, int], classes: int, config: Config) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
         # Blocks of one Xavier-normal matrix, each drawn from its own seed so that the order of modalities is no matter.
         deviation = (2 / (sum(dims.values()) + classes)) ** 0.5
@@ -157,15 +157,15 @@ class ConcatFusion(LinearFusion):
 class SumFusion(LinearFusion):
     """A linear head for each modality, logits summed; joint training keeps the heads' biases equal, hence at b/M."""
 
-    def __init__(self, dims: Mapping[str, int], classes: int, config: Config) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
         self.heads = nn.ModuleDict({m: linear(dim, classes, f"fusion.{m}") for m, dim in dims.items()})
 
     def weight(self, m: str) -> Tensor:
-        return self.heads[m].weight
+        return cast(nn.Linear, self.heads[m]).weight
 
     def bias(self, m: str) -> Tensor:
-        return self.heads[m].bias
+        return cast(nn.Linear, self.heads[m]).bias
 
 
 @fusions.register("adaptive", additive=False)
@@ -191,7 +191,9 @@ class _Conditioned(Fusion):
     """What FiLM and gating share: one modality conditions all others."""
 
     class Config(Config):
-        by: str | None = Field(None, description="the modality that conditions the others; the first by name if not set")
+        by: str | None = Field(
+            None, description="the modality that conditions the others; the first by name if not set"
+        )
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: _Conditioned.Config) -> None:
         super().__init__(dims, classes, config)

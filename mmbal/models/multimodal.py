@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,8 @@ class MultimodalClassifier(nn.Module):
         features = {}
         for m, encoder in self.encoders.items():
             with nullcontext() if train is None or m in train else torch.no_grad():
-                value = encoder.tokens(batch.inputs[m]) if self.fusion.takes == "tokens" else encoder(batch.inputs[m])
+                read = cast(Encoder, encoder).tokens if self.fusion.takes == "tokens" else encoder
+                value = read(batch.inputs[m])
             features[m] = mask_absent(value, batch.present[m])
         return features
 

@@ -1,0 +1,88 @@
+"""The configuration of a training run, complete enough to run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mmbal.config import Config, validate
+from mmbal.data.store import Store
+from mmbal.models.encoders import default_encoder
+from mmbal.registry import Registry, encoders, fusions, methods
+
+
+class Choice(BaseModel):
+    """A registered name and its options, ``{name: ogm_ge, alpha: 0.5}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def resolved(self, registry: Registry) -> Choice:
+        """The same choice with every option checked and its default filled in."""
+        kind = registry.get(self.name).Config
+        options = validate(kind, self.options, f"{registry.kind} {self.name}")
+        return Choice(name=self.name, **options.model_dump(mode="json"))
+
+
+class OptimiserConfig(Config):
+    """Optimiser and learning-rate schedule, over the epochs of a stage."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(0.01, gt=0, description="learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["constant", "step", "cosine"] = "cosine"
+    step_epochs: int = Field(70, ge=1, description="epochs between steps of `step`")
+    gamma: float = Field(0.1, gt=0, description="factor of `step`")
+    clip: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
+
+
+class TrainConfig(Config):
+    """Everything that decides what a training run does."""
+
+    data: str = Field(description="path of the store")
+    modalities: tuple[str, ...] | None = Field(None, description="the modalities to use; all if not set")
+    method: Choice = Choice(name="joint")
+    fusion: Choice = Choice(name="concat")
+    encoder: dict[str, Choice] = Field({}, description="encoder by modality; by kind and size of the input if not set")
+    encoders_from: str | None = Field(None, description="run whose trained encoders to start from")
+    freeze_encoders: bool = False
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(32, ge=2)
+    optimiser: OptimiserConfig = OptimiserConfig()
+    augment: bool = True
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
+    select: Literal["accuracy", "nll"] = Field("accuracy", description="validation figure that picks the best epoch")
+    optimistic: bool = Field(False, description="also follow the test figures by epoch, as papers quote their best")
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+def resolve(config: TrainConfig, store: Store, trained: Mapping[str, Choice] | None = None) -> TrainConfig:
+    """``config`` with the store's modalities, the encoder of each, and all options filled in and checked.
+
+    ``trained`` are the encoders of the run to start from. Raises UsageError or ConfigError for what is unknown.
+    """
+    modalities = config.modalities or tuple(store.modalities)
+    chosen: dict[str, Choice] = {}
+    for m in modalities:
+        spec = store.require(m)
+        choice = config.encoder.get(m) or (trained or {}).get(m) or Choice(name=default_encoder(spec))
+        chosen[m] = choice.resolved(encoders)
+    for m in config.encoder:
+        store.require(m)
+    return config.model_copy(
+        update={
+            "modalities": modalities,
+            "encoder": chosen,
+            "method": config.method.resolved(methods),
+            "fusion": config.fusion.resolved(fusions),
+        }
+    )

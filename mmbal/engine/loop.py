@@ -1,0 +1,119 @@
+"""The loop, whole. It knows no method by name; see mmbal/methods/base.py for the hooks and their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmbal.engine.config import OptimiserConfig, TrainConfig
+from mmbal.engine.distributed import Processes
+from mmbal.engine.seeding import seed_all
+from mmbal.errors import MmbalError
+from mmbal.methods.base import Method, Run, Stage, chosen, parts
+
+AfterEpoch = Callable[[Run, dict[str, Any]], bool]
+
+
+def fit(
+    run: Run,
+    method: Method,
+    config: TrainConfig,
+    *,
+    processes: Processes,
+    after_epoch: AfterEpoch,
+    resume: dict[str, Any] | None = None,
+) -> None:
+    """Train; ``after_epoch(run, state)`` evaluates and saves, and returns True to stop.
+
+    ``state`` is what ``resume`` takes: the number of epochs done, the steps and the optimiser. The method must be
+    set up and, when resuming, model and method must hold their saved state. Raises MmbalError where a loss is not finite.
+    """
+    modules = parts(run.model, method)
+    learning = {id(p) for module in modules.values() for p in module.parameters() if p.requires_grad}
+    done = resume["epoch"] if resume else 0
+    run.step = resume["step"] if resume else 0
+    first = 0
+    for stage in method.stages(config.epochs):
+        last = first + stage.epochs
+        if done < last:
+            run.stage = stage
+            select_parts(modules, stage, learning)
+            optimiser = run.optimiser = build_optimiser(modules, config.optimiser)
+            if resume and done > first:
+                optimiser.load_state_dict(resume["optimiser"])
+            for run.epoch in range(max(first, done), last):
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(config.optimiser, run.epoch - first, stage.epochs)
+                train_epoch(run, method, config, modules, processes)
+                if after_epoch(run, {"epoch": run.epoch + 1, "step": run.step, "optimiser": optimiser.state_dict()}):
+                    return
+        first = last
+
+
+def train_epoch(
+    run: Run, method: Method, config: TrainConfig, modules: dict[str, nn.Module], processes: Processes
+) -> None:
+    """One epoch: every batch, every phase, one optimiser step each."""
+    model, optimiser = run.model, run.optimiser
+    assert optimiser is not None
+    seed_all(config.seed, run.epoch)
+    run.records.clear()
+    for module in modules.values():
+        module.train(any(p.requires_grad for p in module.parameters()))
+    method.train()
+    method.on_epoch_start(run)
+    for batch in run.train.epoch(run.epoch, method.sampler(run)):
+        batch = method.on_batch(batch.to(run.device), run)
+        for phase in method.phases(run):
+            optimiser.zero_grad(set_to_none=True)
+            with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                features = method.on_features(model.encode(batch, phase.modalities), batch, run)
+                output = method.fuse(model.decide(features, batch.present))
+                losses = method.losses(output, batch, phase, run)
+            for name, loss in losses.items():
+                run.log(f"loss/{name}", loss)
+                if not bool(torch.isfinite(loss)):
+                    raise MmbalError(
+                        f"The loss '{name}' became {float(loss)} in epoch {run.epoch + 1}.",
+                        "Lower the learning rate (--set optimiser.lr=...), or clip gradients (--set optimiser.clip=1).",
+                    )
+            method.backward(losses, run)
+            trained = [p for group in optimiser.param_groups for p in group["params"]]
+            processes.average_gradients(trained, len(batch))
+            method.on_gradients(output, batch, phase, run)
+            if config.optimiser.clip is not None:
+                nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
+            optimiser.step()
+            run.step += 1
+    method.on_epoch_end(run)
+    processes.share_buffers(model)
+
+
+def select_parts(modules: dict[str, nn.Module], stage: Stage, learning: set[int]) -> None:
+    """Let the parameters of the stage's parts learn, of those that learn at all."""
+    active = chosen(modules, stage.train)
+    for name, module in modules.items():
+        for parameter in module.parameters():
+            parameter.requires_grad_(name in active and id(parameter) in learning)
+
+
+def build_optimiser(modules: dict[str, nn.Module], config: OptimiserConfig) -> torch.optim.Optimizer:
+    """The optimiser over every parameter that learns."""
+    learning = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
+    if not learning:
+        raise MmbalError("Nothing is left to train: every part is frozen.", "Drop --freeze-encoders.")
+    if config.name == "sgd":
+        return torch.optim.SGD(learning, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return kind(learning, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def learning_rate(config: OptimiserConfig, epoch: int, epochs: int) -> float:
+    """The rate in an epoch (from 0) of a stage: a function of the position alone, so resuming needs no state."""
+    if config.schedule == "cosine":
+        return config.lr * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    return config.lr * (config.gamma ** (epoch // config.step_epochs) if config.schedule == "step" else 1.0)

@@ -1,0 +1,107 @@
+"""A run's folder: what was asked for, with what it ran, what happened, what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mmbal import __version__
+from mmbal.data.store import Store
+from mmbal.errors import UsageError
+from mmbal.files import read_json, write_text
+
+CONFIG = "config.yaml"
+LAST = "last.pt"
+METRICS = "metrics.jsonl"
+ENVIRONMENT = "env.json"
+SUMMARY = "summary.json"
+PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "scikit-learn", "av", "pydantic")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of mmbal, Python and the packages that decide figures; None for one that is not installed."""
+    found: dict[str, str | None] = {"mmbal": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def environment(kind: str, store: Store, seed: int, device: str) -> dict[str, Any]:
+    """What a run ran with: versions, machine, git revision of the current directory, store and seed."""
+    return {
+        "kind": kind,
+        "versions": versions(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "device": device,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git": _git_revision(),
+        "seed": seed,
+        "store": {
+            "name": store.name,
+            "path": str(store.path),
+            "hash": store.hash,
+            "splits": {s: int(n) for s, n in store.splits().items()},
+        },
+    }
+
+
+def _git_revision() -> str | None:
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def new_folder(out: Path | None, default: str, force: bool) -> Path:
+    """A run folder that does not exist yet; raises UsageError where ``out`` does, unless forced to replace it.
+
+    Without ``out``: ``runs/<default>``, with a number where that is taken.
+    """
+    if out is None:
+        base = Path("runs") / default
+        taken = (base.with_name(f"{base.name}-{n}") for n in range(2, sys.maxsize))
+        out = base if not base.exists() else next(p for p in taken if not p.exists())
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not force:
+            raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
+        if out.is_dir() and not (out / CONFIG).is_file():
+            raise UsageError(f"{out} is not a run folder, so --force does not replace it.", "Take another --out.")
+        shutil.rmtree(out) if out.is_dir() else out.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The epochs recorded so far; a last line cut short by a crash is left out."""
+    file = folder / METRICS
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def write_metrics(folder: Path, epochs: list[dict[str, Any]]) -> None:
+    """Write the epochs anew, atomically: after a resume the file is what an uninterrupted run would have written."""
+    write_text(folder / METRICS, "".join(json.dumps(e, allow_nan=False) + "\n" for e in epochs))
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run came to its end."""
+    return (folder / SUMMARY).is_file()
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """summary.json of a finished run."""
+    return read_json(folder / SUMMARY)

@@ -1,0 +1,332 @@
+"""Training from a configuration to a finished run folder; the same for every method, fusion and data set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmbal import __version__
+from mmbal.config import read_yaml, validate, write_yaml
+from mmbal.data.loader import Loader
+from mmbal.data.predictions import Predictions
+from mmbal.data.store import Store
+from mmbal.decision import cross_fit, fit_rule, rule_to_json
+from mmbal.engine.checkpoint import (
+    CHECKPOINT,
+    RULE,
+    attach_rule,
+    build,
+    load_encoders,
+    load_state,
+    pack,
+    read_checkpoint,
+)
+from mmbal.engine.config import Choice, TrainConfig, resolve
+from mmbal.engine.distributed import Processes
+from mmbal.engine.evaluate import collect, summarise, with_rule
+from mmbal.engine.loop import fit
+from mmbal.engine.seeding import pick_device, seed_all
+from mmbal.engine.tracking import (
+    CONFIG,
+    ENVIRONMENT,
+    LAST,
+    SUMMARY,
+    environment,
+    finished,
+    new_folder,
+    read_metrics,
+    summary_of,
+    write_metrics,
+)
+from mmbal.errors import ConfigError, Interrupted, UsageError
+from mmbal.files import read_json, write_json, write_tensors
+from mmbal.methods.base import Run
+
+KIND = "train"
+Report = Callable[[int, str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder and its summary (best epoch, validation and test figures, last epoch)."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+class Session:
+    """One training run: store, model and method, and what is written after each epoch."""
+
+    def __init__(self, config: TrainConfig, folder: Path | None = None, report: Report | None = None) -> None:
+        self.store = Store.open(config.data)
+        self.config = config = resolve(config, self.store, trained_encoders(config))
+        assert config.modalities is not None
+        self.folder = folder
+        self.report = report or (lambda steps, message: None)
+        self.device = pick_device(config.device)
+        self.processes = Processes.start(self.device)
+        seed_all(config.seed)
+        self.model, self.method = build(config, self.store.modalities, len(self.store.classes))
+        if config.encoders_from is not None:
+            load_encoders(Path(config.encoders_from), self.model)
+        if config.freeze_encoders:
+            self.model.encoders.requires_grad_(False)
+        self.model.to(self.device)
+        self.run = Run(
+            model=self.model,
+            train=self.loader("train", training=True),
+            validation=self.loader("val"),
+            device=self.device,
+            epochs=config.epochs,
+            reduce=self.processes.sum,
+        )
+        self.method.setup(self.run)
+        self.method.to(self.device)
+        self.history: list[dict[str, Any]] = []
+        self.started = time.monotonic()
+
+    def loader(self, split: str, training: bool = False) -> Loader:
+        """Batches of a split; in training shuffled, augmented and shared among the processes."""
+        config = self.config
+        shared = {"rank": self.processes.rank, "world": self.processes.world} if training else {}
+        return Loader(
+            self.store,
+            split,
+            config.batch_size,
+            shuffle=training,
+            augment=training and config.augment,
+            seed=config.seed,
+            modalities=config.modalities,
+            **shared,
+        )
+
+    def predictions(self, split: str, brief: bool = False) -> Predictions:
+        """The model's decisions on a split as they are, before any fitted rule."""
+        meta = {
+            "producer": f"mmbal {__version__}",
+            "dataset": self.store.name,
+            "store": self.store.hash,
+            "method": self.config.method.name,
+            "fusion": self.config.fusion.name,
+            "seed": self.config.seed,
+        }
+        return collect(self.model, self.method, self.loader(split), self.device, meta=meta, brief=brief)
+
+    def validated(self, brief: bool = False) -> Predictions:
+        """Decisions on the validation split; by a rule, where the fusion has one, that was fitted on the other folds."""
+        found = self.predictions("val", brief)
+        rule = self.model.fusion.rule
+        if rule is None:
+            return found
+        return replace(
+            found, fused=cross_fit(found, rule), contribution={}, subsets={}, meta=found.meta | {"rule": rule}
+        )
+
+    def fit(self, resume: bool = False) -> None:
+        """Train to the last epoch, saving after each; ``resume`` goes on from last.pt."""
+        state = None
+        if resume:
+            assert self.folder is not None
+            content = load_state(self.folder / LAST, self.model, self.method)
+            state = content["training"]
+            self.history = read_metrics(self.folder)[: state["epoch"]]
+            if self.processes.first:
+                write_metrics(self.folder, self.history)
+        fit(
+            self.run,
+            self.method,
+            self.config,
+            processes=self.processes,
+            after_epoch=self.after_epoch,
+            resume=state,
+        )
+
+    def after_epoch(self, run: Run, state: dict[str, Any]) -> bool:
+        """Evaluate, record and save; true when validation has not got better for ``patience`` epochs."""
+        entry: dict[str, Any] = {
+            "epoch": state["epoch"],
+            "stage": run.stage.name if run.stage else "",
+            "train": {name: float(np.mean(values)) for name, values in sorted(run.records.items())},
+            "val": summarise(self.validated(brief=True)),
+        }
+        if self.config.optimistic:
+            entry["test"] = self.tested(brief=True)
+        self.history.append(entry)
+        best = best_epoch(self.history, self.config.select)
+        if self.folder is not None and self.processes.first:
+            content = pack(self.model, self.method, self.config, self.store, state["epoch"])
+            if best == state["epoch"]:
+                write_tensors(self.folder / CHECKPOINT, content)
+            write_tensors(self.folder / LAST, content | {"training": state})
+            write_metrics(self.folder, self.history)
+        loss = sum(v for name, v in entry["train"].items() if name.startswith("loss/"))
+        self.report(1, f"epoch {state['epoch']}: loss {loss:.3f}, val {100 * entry['val']['accuracy']:.1f} %")
+        patience = self.config.patience
+        return patience is not None and state["epoch"] - best >= patience
+
+    def tested(self, brief: bool = False) -> dict[str, float]:
+        """Figures on the test split, with the fusion's rule fitted on the validation split where it has one."""
+        return summarise(self.ruled(self.predictions("test", brief), self.predictions("val", brief=True)))
+
+    def ruled(self, found: Predictions, calibration: Predictions) -> Predictions:
+        """``found`` under the fusion's rule, fitted on the calibration split; unchanged where the fusion has none."""
+        rule = self.model.fusion.rule
+        return found if rule is None else with_rule(found, fit_rule(calibration, rule), rule)
+
+    def write_predictions(self, prefix: str) -> dict[str, dict[str, float]]:
+        """Save the decisions of the model as it is now; returns the figures of each split."""
+        assert self.folder is not None
+        calibration = self.predictions("val")
+        splits = {"val": self.validated()}
+        if "test" in self.store.splits():
+            splits["test"] = self.ruled(self.predictions("test"), calibration)
+        for split, found in splits.items():
+            found.save(self.folder / "predictions" / f"{prefix}{split}.npz")
+        return {split: summarise(found) for split, found in splits.items()}
+
+    def finish(self) -> Result:
+        """Write the predictions of the last and of the best epoch, the rule, and the summary."""
+        assert self.folder is not None
+        last = {"epoch": self.history[-1]["epoch"], **self.write_predictions("last_")}
+        load_state(self.folder / CHECKPOINT, self.model, self.method)
+        best = self.write_predictions("")
+        rule = self.model.fusion.rule
+        if rule is not None:
+            attach_rule(self.folder, rule_to_json(fit_rule(self.predictions("val"), rule)))
+        summary = {
+            "kind": KIND,
+            "method": self.config.method.name,
+            "fusion": self.config.fusion.name,
+            "dataset": self.store.name,
+            "seed": self.config.seed,
+            "best_epoch": best_epoch(self.history, self.config.select),
+            "epochs": len(self.history),
+            **best,
+            "last": last,
+            "seconds": round(time.monotonic() - self.started, 1),
+        }
+        if self.config.optimistic:
+            top = max(self.history, key=lambda e: e["test"]["accuracy"])
+            summary["optimistic"] = {"epoch": top["epoch"], "test": top["test"]}
+        write_json(self.folder / SUMMARY, summary)
+        return Result(self.folder, summary)
+
+
+def train(
+    config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
+) -> Result:
+    """Train as configured into a new run folder.
+
+    ``report(1, line)`` is called after each epoch. Raises Interrupted on Ctrl-C, after the last finished epoch was
+    saved; UsageError, ConfigError or DataError for what can't be trained.
+    """
+    session = Session(config, report=report)
+    name = f"{session.store.name}-{config.method.name}-{config.fusion.name}-s{config.seed}"
+    session.folder = new_folder(None if out is None else Path(out), name, force)
+    if session.processes.first:
+        write_yaml(session.folder / CONFIG, session.config)
+        write_json(session.folder / ENVIRONMENT, environment(KIND, session.store, config.seed, str(session.device)))
+    return _guarded(session, resume=False)
+
+
+def resume(
+    folder: str | Path, *, epochs: int | None = None, data: str | None = None, report: Report | None = None
+) -> Result:
+    """Go on with an interrupted run to its original target, or to more ``epochs``; a finished run is left as it is.
+
+    ``data`` says where the store is now, if it has moved. Raises ConfigError where the store is not the same any more.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder} is not a run folder: it has no {CONFIG}.", "`mmbal train` makes one.")
+    config = validate(TrainConfig, read_yaml(folder / CONFIG), str(folder / CONFIG))
+    if data is not None:
+        config = config.model_copy(update={"data": data})
+    if epochs is not None:
+        if epochs < config.epochs:
+            raise UsageError(f"{folder} aims at {config.epochs} epochs; --epochs {epochs} is less.")
+        config = config.model_copy(update={"epochs": epochs})
+    if finished(folder) and (epochs is None or epochs <= summary_of(folder)["epochs"]):
+        return Result(folder, summary_of(folder))
+    session = Session(config, folder, report)
+    expected = read_json(folder / ENVIRONMENT)["store"]["hash"]
+    if session.store.hash != expected:
+        raise ConfigError(
+            f"The store {config.data} is not the one that {folder} was trained on.", "Say where that is: --data STORE."
+        )
+    if session.processes.first:
+        write_yaml(folder / CONFIG, session.config)
+        (folder / SUMMARY).unlink(missing_ok=True)
+        (folder / RULE).unlink(missing_ok=True)
+    return _guarded(session, resume=(folder / LAST).is_file())
+
+
+def _guarded(session: Session, resume: bool) -> Result:
+    try:
+        session.fit(resume)
+    except KeyboardInterrupt:
+        done = len(session.history)
+        raise Interrupted(
+            f"Interrupted after epoch {done} of {session.config.epochs}; that far everything is saved.",
+            f"Go on with: mmbal train --resume {session.folder}",
+        ) from None
+    return session.finish()
+
+
+def best_epoch(history: list[dict[str, Any]], select: str) -> int:
+    """The epoch (from 1) with the best validation figure; ties in accuracy go to the lower NLL, then to the earlier."""
+
+    def key(entry: dict[str, Any]) -> tuple[float, float]:
+        val = entry["val"]
+        return (-val["accuracy"], val["nll"]) if select == "accuracy" else (val["nll"], -val["accuracy"])
+
+    return int(min(history, key=key)["epoch"])
+
+
+def trained_encoders(config: TrainConfig) -> dict[str, Choice]:
+    """The encoders, by modality, of the run that ``config`` starts from."""
+    if config.encoders_from is None:
+        return {}
+    saved = read_checkpoint(Path(config.encoders_from))["config"]
+    return {m: Choice.model_validate(choice) for m, choice in saved["encoder"].items()}
+
+
+def dry_run(config: TrainConfig) -> dict[str, Any]:
+    """What a run would be, without writing anything: resolved config, shapes, parameters, and the time of two batches."""
+    session = Session(config)
+    model, loader = session.model, session.run.train
+    batches = loader.epoch(0)
+    model.train()
+    times = []
+    for _ in range(min(2, len(loader))):
+        begun = time.monotonic()
+        batch = next(batches).to(session.device)
+        losses = session.method.losses(
+            session.method.fuse(model(batch)), batch, session.method.phases(session.run)[0], session.run
+        )
+        torch.stack(list(losses.values())).sum().backward()
+        times.append(time.monotonic() - begun)
+    return {
+        "config": session.config.model_dump(mode="json"),
+        "shapes": {m: list(session.store.modalities[m].shape) for m in model.modalities},
+        "features": {m: e.dim for m, e in model.encoders.items()},
+        "parameters": {
+            **{f"encoders.{m}": count(e) for m, e in model.encoders.items()},
+            "fusion": count(model.fusion),
+            "method": count(session.method),
+        },
+        "batches": len(loader),
+        "seconds_per_batch": min(times),
+        "seconds_estimated": min(times) * len(loader) * session.config.epochs,
+    }
+
+
+def count(module: torch.nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,61 @@
+"""What all tests share: the folder of shared real data, and small stores made on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmbal.data.store import ModalitySpec, Store, seal
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data that can't ship with the package; tests that need them skip where they are not there."""
+    path = Path(os.environ.get("MMBAL_SHARED_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip("the shared real data are not here (set MMBAL_SHARED_DATA)")
+    return path
+
+
+def write_store(out: Path, dims: dict[str, int], *, rows: int = 160, classes: int = 3, seed: int = 0) -> Store:
+    """A store of Gaussian feature modalities; the first is the most telling. Splits train, train, val, test in turn."""
+    out.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, rows)
+    specs = {}
+    table = {
+        "labels": labels,
+        "ids": np.arange(rows).astype(str),
+        "split": np.array(["train", "train", "val", "test"])[np.arange(rows) % 4],
+    }
+    for position, (m, dim) in enumerate(dims.items()):
+        centres = random.normal(size=(classes, dim)) * 1.5 / (position + 1)
+        values = (centres[labels] + random.normal(size=(rows, dim))).astype(np.float32)
+        np.save(out / f"{m}.npy", values)
+        statistics = {"mean": values.mean(axis=0).tolist(), "std": values.std(axis=0).tolist()}
+        specs[m] = ModalitySpec(kind="features", shape=(dim,), preprocessing=statistics)
+        table[f"present_{m}"] = np.ones(rows, dtype=bool)
+    names = tuple("abcdefghij"[:classes])
+    seal(out, name="toy", classes=names, modalities=specs, rows=table, meta={})
+    return Store.open(out)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Store]:
+    """``toy({"audio": 6, "video": 4})``: a small store of features, made once a session for each argument."""
+    made: dict[str, Store] = {}
+
+    def make(dims: dict[str, int], **options: int) -> Store:
+        key = f"{dims}{options}"
+        if key not in made:
+            made[key] = write_store(tmp_path_factory.mktemp("stores") / "toy", dims, **options)
+        return made[key]
+
+    return make
