@@ -1,3 +1,66 @@
 """mmbal: which modality a multimodal classifier listens to, what that costs, and how to mend it."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mmbal.data import prepare
+    from mmbal.data.predictions import Predictions
+    from mmbal.data.store import Store
+    from mmbal.decision import cross_fit, fit_rule
+    from mmbal.decision.select import calibrate
+    from mmbal.diagnosis import diagnose
+    from mmbal.engine.checkpoint import load_model
+    from mmbal.engine.config import TrainConfig
+    from mmbal.engine.evaluate import find_predictions as load
+    from mmbal.engine.pretrain import pretrain
+    from mmbal.engine.train import train
+    from mmbal.report.compare import compare
+
+# Imported at first use: `import mmbal` and `mmbal --help` stay fast, since torch comes with the first of these.
+_PUBLIC = {
+    "Predictions": ("mmbal.data.predictions", "Predictions"),
+    "Store": ("mmbal.data.store", "Store"),
+    "TrainConfig": ("mmbal.engine.config", "TrainConfig"),
+    "calibrate": ("mmbal.decision.select", "calibrate"),
+    "compare": ("mmbal.report.compare", "compare"),
+    "cross_fit": ("mmbal.decision", "cross_fit"),
+    "diagnose": ("mmbal.diagnosis", "diagnose"),
+    "fit_rule": ("mmbal.decision", "fit_rule"),
+    "load": ("mmbal.engine.evaluate", "find_predictions"),
+    "load_model": ("mmbal.engine.checkpoint", "load_model"),
+    "prepare": ("mmbal.data", "prepare"),
+    "pretrain": ("mmbal.engine.pretrain", "pretrain"),
+    "train": ("mmbal.engine.train", "train"),
+}
+
+__all__ = [
+    "Predictions",
+    "Store",
+    "TrainConfig",
+    "calibrate",
+    "compare",
+    "cross_fit",
+    "diagnose",
+    "fit_rule",
+    "load",
+    "load_model",
+    "prepare",
+    "pretrain",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mmbal' has no attribute '{name}'")
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,99 @@
+"""The command line: registers the commands, and turns every failure into a message, a hint and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from mmbal import __version__
+from mmbal.cli import console
+from mmbal.cli.calibrate import calibrate
+from mmbal.cli.diagnose import diagnose
+from mmbal.cli.doctor import doctor
+from mmbal.cli.importer import import_model
+from mmbal.cli.methods import methods
+from mmbal.cli.prepare import prepare
+from mmbal.cli.pretrain import pretrain
+from mmbal.cli.quickstart import quickstart
+from mmbal.cli.report import report
+from mmbal.cli.train import train
+from mmbal.errors import Interrupted, MmbalError
+
+DEBUG = "MMBAL_DEBUG"
+
+app = typer.Typer(
+    name="mmbal",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which modality does a multimodal classifier really listen to, what does that cost, and how is it mended?",
+    epilog="First steps: [bold]mmbal quickstart[/bold]. Exit codes: 0 ok, 1 internal, 2 usage, 3 a gate failed, "
+    "4 data, 5 config or checkpoint, 130 interrupted.",
+)
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``command`` with its failures said in one sentence and one hint, under the exit code of their kind."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            error: MmbalError = Interrupted("Interrupted.")
+        except MmbalError as failure:
+            error = failure
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; nothing is left to say to it
+            raise typer.Exit(0) from None
+        except Exception as failure:
+            if os.environ.get(DEBUG):
+                raise
+            error = MmbalError(
+                f"Internal error: {type(failure).__name__}: {failure}",
+                "This is a fault of mmbal. Run it again with --debug and report what it prints.",
+            )
+        if os.environ.get(DEBUG):
+            raise error
+        console.fail(error.message, error.hint)
+        raise typer.Exit(error.exit_code)
+
+    return run
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.say(f"mmbal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: MMBAL_DEBUG=1).")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+for panel, commands in {
+    "The way of the data": (prepare, pretrain, train, calibrate, diagnose, report),
+    "More": (quickstart, methods, doctor),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(guarded(command))
+app.command("import", rich_help_panel="More")(guarded(import_model))
+
+
+def main() -> None:
+    """Entry point of the `mmbal` command."""
+    app()

@@ -1,0 +1,77 @@
+"""`mmbal pretrain`: one encoder per modality, trained alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmbal.cli import console
+from mmbal.cli.options import (
+    BatchSize,
+    ConfigFile,
+    Data,
+    Device,
+    Encoder,
+    Epochs,
+    Force,
+    Json,
+    LearningRate,
+    Out,
+    Patience,
+    Seed,
+    Set,
+    training_config,
+)
+
+
+def pretrain(
+    data: Data = None,
+    modality: Annotated[list[str] | None, typer.Option(help="Only these modalities. Repeatable.")] = None,
+    encoder: Encoder = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    patience: Patience = 10,
+    seed: Seed = None,
+    device: Device = None,
+    assignments: Set = None,
+    config: ConfigFile = None,
+    out: Out = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train one encoder and linear head per modality, with early stopping: what each modality is capable of alone.
+
+    The run can be diagnosed and calibrated like any other, and `mmbal train --encoders RUN` starts from it.
+    """
+    from mmbal.engine.pretrain import pretrain as run
+
+    settings = training_config(
+        data,
+        config,
+        encoder=encoder,
+        assignments=assignments,
+        modalities=modality or None,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimiser__lr=lr,
+        patience=patience,
+        seed=seed,
+        device=device,
+    )
+    with console.progress("pretrain", None) as report:
+        result = run(settings, out=out, force=force, report=report)
+    summary = result.summary
+    if as_json:
+        console.print_json({"run": str(result.folder), **summary})
+        return
+    splits = [s for s in ("val", "test") if s in summary]
+    rows = []
+    for m, figures in summary["modalities"].items():
+        rows.append([m, summary["best_epoch"][m], *(console.percent(figures[s]["accuracy"]) for s in splits)])
+    if len(rows) > 1:
+        rows.append(["their plain sum", None, *(console.percent(summary[s]["accuracy"]) for s in splits)])
+    console.table(["modality", "best epoch", *(f"{s} acc" for s in splits)], rows, title=str(result.folder))
+    console.say(f"mmbal train --encoders {result.folder}   starts from these encoders")
+    console.say(f"mmbal calibrate {result.folder}          weighs them at the decision layer, in seconds")

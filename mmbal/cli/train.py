@@ -1,0 +1,167 @@
+"""`mmbal train`: parse, train, print what came out and what to type next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmbal.cli import console
+from mmbal.cli.options import (
+    BatchSize,
+    ConfigFile,
+    Data,
+    Device,
+    Encoder,
+    Epochs,
+    Force,
+    Json,
+    LearningRate,
+    Out,
+    Patience,
+    Seed,
+    Set,
+    training_config,
+)
+from mmbal.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmbal.engine.train import Result
+
+
+def train(
+    data: Data = None,
+    method: Annotated[str | None, typer.Option(help="joint, ogm_ge, unimodal...: `mmbal methods list`.")] = None,
+    fusion: Annotated[str | None, typer.Option(help="concat, sum, film, gated, adaptive...")] = None,
+    encoder: Encoder = None,
+    encoders: Annotated[
+        Path | None, typer.Option(help="Start from the trained encoders of this run (see `mmbal pretrain`).")
+    ] = None,
+    freeze_encoders: Annotated[bool | None, typer.Option("--freeze-encoders", help="Train the fusion alone.")] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    patience: Patience = None,
+    seed: Seed = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train this many runs, with consecutive seeds.")] = 1,
+    device: Device = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    assignments: Set = None,
+    config: ConfigFile = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run; --epochs may extend it.")] = None,
+    optimistic: Annotated[
+        bool | None, typer.Option("--optimistic", help="Also follow the test figures by epoch, as papers quote.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show config, shapes, sizes and time, and stop.")] = False,
+    out: Out = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train a multimodal classifier by any method, under one protocol: the test set chooses nothing.
+
+    Examples: [bold]mmbal train --fusion adaptive[/bold];
+    [bold]mmbal train --data S --method ogm_ge --set method.alpha=0.5 --seeds 3[/bold].
+    """
+    from mmbal.engine.train import dry_run as rehearse
+    from mmbal.engine.train import resume as go_on
+    from mmbal.engine.train import train as run
+
+    if resume is not None:
+        _refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
+        with console.progress("train", None) as report:
+            results = [go_on(resume, epochs=epochs, data=None if data is None else str(data), report=report)]
+        _show(results, as_json)
+        return
+    settings = training_config(
+        data,
+        config,
+        encoder=encoder,
+        assignments=assignments,
+        method=method,
+        fusion=fusion,
+        encoders_from=None if encoders is None else str(encoders),
+        freeze_encoders=freeze_encoders,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimiser__lr=lr,
+        patience=patience,
+        seed=seed,
+        device=device,
+        precision=precision,
+        optimistic=optimistic,
+    )
+    if dry_run:
+        _show_rehearsal(rehearse(settings), as_json)
+        return
+    if seeds > 1 and out is not None:
+        outs = [out.with_name(f"{out.name}-s{settings.seed + k}") for k in range(seeds)]
+    else:
+        outs = [out] * seeds
+    results = []
+    with console.progress("train", settings.epochs * seeds) as report:
+        for k, folder in enumerate(outs):
+            own = settings.model_copy(update={"seed": settings.seed + k})
+            results.append(run(own, out=folder, force=force, report=report))
+    _show(results, as_json)
+
+
+def _refuse_with_resume(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"--{name} can't be changed by --resume.", "A run goes on as it was configured.")
+
+
+def _show(results: list[Result], as_json: bool) -> None:
+    if as_json:
+        console.print_json({"runs": [{"run": str(r.folder), **r.summary} for r in results]})
+        return
+    rows = []
+    for result in results:
+        s = result.summary
+        for name, figures in (("best validation", s), ("last", s["last"])):
+            epoch = s["best_epoch"] if figures is s else figures["epoch"]
+            rows.append([str(result.folder), name, epoch, *_figures(figures)])
+        if "optimistic" in s:
+            test = s["optimistic"]["test"]
+            shown = [f"{console.percent(test['accuracy'])} (optimistic)", f"{test['nll']:.3f}"]
+            rows.append([str(result.folder), "best test", s["optimistic"]["epoch"], None, None, *shown])
+    console.table(["run", "model of epoch", "", "val acc", "val NLL", "test acc", "test NLL"], rows)
+    if len(results) > 1:
+        _show_spread(results)
+    console.say(f"mmbal diagnose {results[0].folder}    which modality decides, and what that costs")
+    console.say(f"mmbal calibrate {results[0].folder}   fits the decision layer, in seconds")
+
+
+def _show_spread(results: list[Result]) -> None:
+    from statistics import mean, stdev
+
+    for split in ("val", "test"):
+        values = [r.summary[split]["accuracy"] for r in results if split in r.summary]
+        if values:
+            spread = console.percent(stdev(values))
+            console.say(f"{split} accuracy over {len(values)} seeds: {console.percent(mean(values))} ± {spread}")
+
+
+def _figures(figures: dict[str, Any]) -> list[str | None]:
+    shown: list[str | None] = []
+    for split in ("val", "test"):
+        found = figures.get(split)
+        shown += [None, None] if found is None else [console.percent(found["accuracy"]), f"{found['nll']:.3f}"]
+    return shown
+
+
+def _show_rehearsal(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        console.print_json(found)
+        return
+    import yaml
+
+    console.say(yaml.safe_dump(found["config"], sort_keys=False).rstrip())
+    rows = [[m, "x".join(map(str, shape)), found["features"][m]] for m, shape in found["shapes"].items()]
+    console.table(["modality", "input", "feature"], rows)
+    console.table(["part", "parameters"], [[name, f"{n:,}"] for name, n in found["parameters"].items()])
+    console.say(
+        f"{found['batches']} batches an epoch, {found['seconds_per_batch']:.2f} s each: "
+        f"about {found['seconds_estimated']:.0f} s in all."
+    )
