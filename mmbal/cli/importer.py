@@ -1,0 +1,126 @@
+"""`mmbal import`: another project's model or figures as predictions that every other command takes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmbal.cli import console
+from mmbal.cli.options import Device, Force, Json
+from mmbal.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmbal.data.predictions import Predictions
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar")
+
+
+class Scores(str, Enum):
+    """What the numbers of a CSV are."""
+
+    auto = "auto"
+    probabilities = "probabilities"
+    logits = "logits"
+
+
+def import_model(
+    source: Annotated[
+        Path,
+        typer.Argument(help="scores.csv, features.npz with a linear head, or a two-ResNet-18 checkpoint .pt/.pth."),
+    ],
+    head: Annotated[
+        Path | None, typer.Option(help="The head's .npz (weight, bias), if not in the feature file.")
+    ] = None,
+    scores: Annotated[Scores, typer.Option(help="What the numbers of a CSV are.")] = Scores.auto,
+    data: Annotated[Path | None, typer.Option(help="For a checkpoint: the store to run it on.")] = None,
+    device: Device = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Predictions file, or run folder of a checkpoint. Default: from the source's name."),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Take in anybody's model: a CSV of scores, features with a linear head, or the field's usual checkpoints.
+
+    Examples: [bold]mmbal import scores.csv[/bold]; [bold]mmbal import best_model.pth --data stores/cremad[/bold].
+    The formats, and how to collect predictions in Python: docs/your-model.md.
+    """
+    from mmbal.data.exchange import predictions_from_csv, predictions_from_features
+
+    if source.suffix in CHECKPOINTS:
+        _import_checkpoint(source, data, device, out, force, as_json)
+        return
+    if source.suffix == ".csv":
+        found = predictions_from_csv(source, scores.value)
+    elif source.suffix == ".npz":
+        found = predictions_from_features(source, head)
+    else:
+        raise UsageError(
+            f"{source} has no known ending.", f"Known: .csv, .npz (features), {', '.join(CHECKPOINTS)} (checkpoints)."
+        )
+    out = out or source.with_name(f"{source.stem}.predictions.npz")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
+    found.save(out)
+    _show(found, out, as_json)
+
+
+def _show(found: Predictions, out: Path, as_json: bool) -> None:
+    document = {
+        "predictions": str(out),
+        "samples": len(found),
+        "splits": found.splits(),
+        "classes": list(found.classes),
+        "modalities": list(found.modalities),
+        "absent": {m: int((~mask).sum()) for m, mask in found.present.items()},
+        "fused": found.fused is not None,
+        **{key: found.meta[key] for key in ("scores",) if key in found.meta},
+    }
+    if as_json:
+        console.print_json(document)
+        return
+    splits = ", ".join(f"{n} {name}" for name, n in found.splits().items())
+    console.say(f"{out}: {splits}; {len(found.classes)} classes; {', '.join(found.modalities)}")
+    if "scores" in document:
+        console.say(f"The numbers were taken for {document['scores']}.")
+    if found.fused is None:
+        console.say("No fused scores: the plain sum of the modalities' log-scores stands in for the model's decision.")
+    _next(str(out))
+
+
+def _import_checkpoint(
+    source: Path, data: Path | None, device: str | None, out: Path | None, force: bool, as_json: bool
+) -> None:
+    from mmbal.engine.importing import import_run
+
+    if data is None:
+        raise UsageError(
+            "A checkpoint needs the store to run it on.", f"mmbal prepare ..., then: mmbal import {source} --data STORE"
+        )
+    result = import_run(source, data, out=out, force=force, device=device or "auto")
+    imported = result.imported
+    if as_json:
+        found = {"encoders": imported.encoders, "fusion": imported.fusion, "options": imported.options}
+        console.print_json({"run": str(result.folder), **result.summary, **found, "unused": imported.unused})
+        return
+    rows = [[f"encoder of {m}", prefix.rstrip(".") or "(top)"] for m, prefix in imported.encoders.items()]
+    console.table(["part", "in the file"], [*rows, ["fusion", imported.fusion]], numeric=[])
+    if imported.unused:
+        console.say(f"{len(imported.unused)} keys of the file were not used: {', '.join(imported.unused)}")
+    for split in ("val", "test"):
+        if split in result.summary:
+            figures = result.summary[split]
+            console.say(f"{split}: accuracy {console.percent(figures['accuracy'])}, NLL {figures['nll']:.3f}")
+    console.say(
+        "If that is far below what the model is known for, the store's preprocessing is not that of its training."
+    )
+    _next(str(result.folder))
+
+
+def _next(path: str) -> None:
+    console.say(f"mmbal diagnose {path}    which modality decides, and what that costs")
+    console.say(f"mmbal calibrate {path}   fits the decision layer, in seconds")

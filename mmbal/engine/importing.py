@@ -1,0 +1,74 @@
+"""A checkpoint of another project as a run: its decisions on a store, ready to be diagnosed, calibrated and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mmbal.data.store import Store
+from mmbal.engine.checkpoint import CHECKPOINT, pack
+from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.evaluate import summarise
+from mmbal.engine.tracking import ENVIRONMENT, SUMMARY, environment, new_folder
+from mmbal.engine.train import Result, Session
+from mmbal.errors import ConfigError
+from mmbal.files import write_json, write_tensors
+from mmbal.models.adapters import Imported, import_checkpoint
+
+KIND = "import"
+
+
+@dataclass(frozen=True)
+class ImportedRun(Result):
+    """The run's folder and summary, and what was made of the file's keys."""
+
+    imported: Imported
+
+
+def import_run(
+    path: str | Path,
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    device: str = "auto",
+    batch_size: int = 32,
+) -> ImportedRun:
+    """Load a two-ResNet-18 checkpoint (see :mod:`mmbal.models.adapters`) and run it on the store ``data``.
+
+    The folder holds a checkpoint and predictions, but no config.yaml, since how the model was trained is not known.
+    Raises ConfigError where the checkpoint can't be read, or has not the store's classes or modalities.
+    """
+    path, store = Path(path), Store.open(data)
+    imported = import_checkpoint(path, store.modalities)
+    if imported.classes != len(store.classes):
+        raise ConfigError(
+            f"{path} decides between {imported.classes} classes, but the store {data} has {len(store.classes)}.",
+            "Give the store that the model was trained for.",
+        )
+    config = TrainConfig(
+        data=str(data),
+        modalities=tuple(imported.encoders),
+        encoder={m: Choice(name="resnet18") for m in imported.encoders},
+        fusion=Choice(name=imported.fusion, **imported.options),
+        batch_size=batch_size,
+        device=device,
+    )
+    session = Session(config)
+    session.model.load_state_dict(imported.model.state_dict())
+    folder = new_folder(None if out is None else Path(out), f"{store.name}-{path.stem}", force)
+    content = pack(session.model, session.method, session.config, session.store, epoch=0)
+    write_tensors(folder / CHECKPOINT, content)
+    write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
+    figures: dict[str, dict[str, float]] = {}
+    for split in ("val", "test"):
+        if split in store.splits():
+            found = session.predictions(split)
+            meta = {**found.meta, "method": "imported", "checkpoint": path.name}
+            del meta["seed"]  # that of its training is not known
+            found = replace(found, meta=meta)
+            found.save(folder / "predictions" / f"{split}.npz")
+            figures[split] = summarise(found)
+    summary = {"kind": KIND, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
+    write_json(folder / SUMMARY, summary)
+    return ImportedRun(folder, summary, imported)

@@ -1,0 +1,74 @@
+"""From a foreign checkpoint to a run folder that the other commands take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from mmbal.data.store import ModalitySpec, seal
+from mmbal.engine.checkpoint import load_model
+from mmbal.engine.evaluate import find_predictions
+from mmbal.engine.importing import import_run
+from mmbal.errors import ConfigError
+
+
+@pytest.fixture
+def store(tmp_path):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    rows = {
+        "labels": np.arange(12) % 3,
+        "split": np.repeat(["train", "val", "test"], 4),
+        "ids": np.arange(12).astype(str),
+        "present_audio": np.ones(12, bool),
+        "present_video": np.ones(12, bool),
+    }
+    np.save(folder / "audio.npy", random.normal(size=(12, 1, 32, 32)).astype(np.float16))
+    np.save(folder / "video.npy", random.integers(0, 255, (12, 2, 3, 32, 32)).astype(np.uint8))
+    specs = {
+        "audio": ModalitySpec(kind="spectrogram", shape=(1, 32, 32), preprocessing={"mean": [0.0], "std": [1.0]}),
+        "video": ModalitySpec(
+            kind="frames", shape=(2, 3, 32, 32), preprocessing={"mean": [127.0] * 3, "std": [64.0] * 3}
+        ),
+    }
+    seal(folder, name="clips", classes=("x", "y", "z"), modalities=specs, rows=rows, meta={})
+    return folder
+
+
+def state(classes: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    found = {}
+    for prefix, channels in (("audio_net", 1), ("visual_net", 3)):
+        net = resnet18(weights=None)
+        net.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        net.fc = nn.Identity()
+        found |= {f"module.{prefix}.{key}": value for key, value in net.state_dict().items()}
+    head = nn.Linear(1024, classes)
+    return found | {"module.fusion_module.fc_out.weight": head.weight, "module.fusion_module.fc_out.bias": head.bias}
+
+
+def test_a_checkpoint_becomes_a_run(tmp_path, store):
+    torch.save({"model": state(3), "epoch": 9}, tmp_path / "best.pth")
+    result = import_run(tmp_path / "best.pth", store, out=tmp_path / "run", device="cpu")
+    found = find_predictions(result.folder)
+    assert found.splits() == {"val": 4, "test": 4}
+    assert found.meta["method"] == "imported"
+    assert "seed" not in found.meta
+    assert np.allclose(sum(found.contribution.values()), found.fused, atol=1e-4)
+    test = found.select("test")
+    assert result.summary["test"]["accuracy"] == np.mean(test.fused.argmax(1) == test.labels)
+    again = load_model(result.folder)
+    assert again.classes == ("x", "y", "z")
+    weight = again.model.state_dict()["fusion.weights.audio"]
+    assert torch.equal(weight, state(3)["module.fusion_module.fc_out.weight"][:, :512])
+
+
+def test_other_classes_are_refused(tmp_path, store):
+    torch.save(state(5), tmp_path / "best.pth")
+    with pytest.raises(ConfigError, match="5 classes"):
+        import_run(tmp_path / "best.pth", store, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
