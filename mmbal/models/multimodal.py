@@ -19,11 +19,14 @@ __all__ = ["MultimodalClassifier", "Output", "build_model"]
 
 
 class MultimodalClassifier(nn.Module):
-    """``encoders[m]`` gives modality m's feature, ``fusion`` the decision; encoders run once a batch."""
+    """``encoders[m]`` gives modality m's feature, ``fusion`` the decision; encoders run once a batch.
+
+    Modalities are kept in the order of their names, so that the order in which they were given changes no bit.
+    """
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict(dict(encoders))
+        self.encoders = nn.ModuleDict({m: encoders[m] for m in sorted(encoders)})
         self.fusion = fusion
 
     @property
@@ -70,7 +73,7 @@ def build_model(
 ) -> MultimodalClassifier:
     """A classifier from names and options, initialised from the global seed, whatever the order of the modalities."""
     built: dict[str, Encoder] = {}
-    for m, spec in specs.items():
+    for m, spec in sorted(specs.items()):
         if "." in m or not m:
             raise ConfigError(f"'{m}' can't name a modality: it must be non-empty and without dots.")
         with named_seed(f"encoder.{m}"):

@@ -1,0 +1,30 @@
+"""One of two processes that train every method on its half of each batch; started by test_contract.py."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_contract import config_for
+
+from mmbal.data.store import Store
+from mmbal.engine.distributed import Processes
+from mmbal.engine.train import Session
+from mmbal.registry import methods
+
+
+def main(store: Store, out: Path) -> None:
+    torch.set_num_threads(1)
+    for name in methods.names():
+        session = Session(config_for(name, store), out / f"two-{name}")
+        session.fit()
+        if session.processes.first:
+            session.write_predictions("last_")
+    assert Processes.start(torch.device("cpu")).world == 2
+    torch.distributed.barrier()
+
+
+if __name__ == "__main__":
+    main(Store.open(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,260 @@
+"""What no registered member escapes: every method, fusion and encoder, whoever wrote it and whenever it came."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmbal.data.predictions import Predictions, subsets_of
+from mmbal.data.store import ModalitySpec, Store
+from mmbal.engine.checkpoint import load_model
+from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
+from mmbal.engine.evaluate import collect, find_predictions
+from mmbal.engine.train import Session, resume, train
+from mmbal.errors import Interrupted
+from mmbal.methods.base import chosen, parts
+from mmbal.models.encoders import build_encoder
+from mmbal.models.multimodal import build_model
+from mmbal.registry import encoders, fusions, methods
+
+ROOT = Path(__file__).parents[1]
+TWO = {"audio": 6, "video": 4}
+THREE = {"audio": 6, "text": 5, "video": 4}
+
+Toy = Callable[..., Store]
+
+
+def config_for(name: str, store: Store, **changes: Any) -> TrainConfig:
+    """A short run of a method under the fusion that it needs."""
+    values: dict[str, Any] = {
+        "data": str(store.path),
+        "method": Choice(name=name),
+        "fusion": Choice(name=methods.entry(name).metadata.get("fusion", "concat")),
+        "epochs": 2,
+        "batch_size": 16,
+        "optimiser": OptimiserConfig(lr=0.05),
+        "device": "cpu",
+    }
+    return TrainConfig(**(values | changes))
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path / "last.pt", weights_only=True)["model"]
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("dims", [TWO, THREE], ids=["M=2", "M=3"])
+@pytest.mark.parametrize("name", methods.names())
+def test_every_loss_is_finite_and_reaches_a_parameter(name: str, dims: dict[str, int], toy: Toy):
+    session = Session(config_for(name, toy(dims)))
+    run, method, model = session.run, session.method, session.model
+    stage = run.stage = method.stages(2)[0]
+    modules = parts(model, method)
+    active = chosen(modules, stage.train)
+    learning = [p for n in sorted(active) for p in modules[n].parameters() if p.requires_grad]
+    run.optimiser = torch.optim.SGD(learning, lr=0.1)
+    method.train()
+    method.on_epoch_start(run)
+    batch = method.on_batch(next(run.train.epoch(0, method.sampler(run))), run)
+    for phase in method.phases(run):
+        features = method.on_features(model.encode(batch, phase.modalities), batch, run)
+        losses = method.losses(method.fuse(model.decide(features, batch.present)), batch, phase, run)
+        assert losses
+        for key, loss in losses.items():
+            assert loss.dim() == 0
+            assert torch.isfinite(loss), key
+            found = torch.autograd.grad(loss, learning, allow_unused=True, retain_graph=True)
+            assert any(g is not None for g in found), f"the loss '{key}' reaches no parameter"
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_encoders_run_once_a_phase(name: str, toy: Toy, monkeypatch: pytest.MonkeyPatch):
+    session = Session(config_for(name, toy(TWO), epochs=1))
+    calls = dict.fromkeys(session.model.modalities, 0)
+    for m, encoder in session.model.encoders.items():
+        original = encoder.tokens
+
+        def counted(inputs: torch.Tensor, m: str = m, original: Any = original) -> torch.Tensor:
+            calls[m] += int(session.method.training and torch.is_grad_enabled())
+            return original(inputs)
+
+        monkeypatch.setattr(encoder, "tokens", counted)
+    session.fit()
+    phases = session.run.step
+    assert all(0 < n <= phases for n in calls.values()), (calls, phases)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_the_order_of_modalities_does_not_matter(name: str, toy: Toy, tmp_path: Path):
+    store = toy(THREE)
+    orders = [("audio", "text", "video"), ("video", "audio", "text")]
+    found = [
+        find_predictions(train(config_for(name, store, modalities=order), out=tmp_path / order[0]).folder)
+        for order in orders
+    ]
+    assert np.abs(found[0].fused - found[1].fused).max() < 1e-3
+    for m in orders[0]:
+        assert np.abs(found[0].logits[m] - found[1].logits[m]).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", [e.name for e in methods if e.metadata["off"] is not None])
+def test_off_is_joint_training_bit_for_bit(name: str, toy: Toy, tmp_path: Path):
+    store = toy(TWO)
+    off = Choice(name=name, **methods.entry(name).metadata["off"])
+    fusion = config_for(name, store).fusion
+    train(config_for(name, store, method=off), out=tmp_path / "off")
+    train(config_for("joint", store, fusion=fusion), out=tmp_path / "joint")
+    assert equal(weights(tmp_path / "off"), weights(tmp_path / "joint"))
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_two_epochs_and_two_more_are_four_bit_for_bit(name: str, toy: Toy, tmp_path: Path):
+    config = config_for(name, toy(TWO), epochs=4)
+
+    def stop(steps: int, message: str) -> None:
+        if message.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    train(config, out=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(config, out=tmp_path / "parts", report=stop)
+    resume(tmp_path / "parts")
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    for file in ("metrics.jsonl", "config.yaml"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+    a, b = (Predictions.load(tmp_path / x / "predictions" / "test.npz") for x in ("whole", "parts"))
+    assert np.array_equal(a.fused, b.fused)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_saved_model_decides_as_the_trained_one(name: str, toy: Toy, tmp_path: Path):
+    result = train(config_for(name, toy(TWO)), out=tmp_path / "run")
+    loaded = load_model(result.folder)
+    loader = Session(loaded.config).loader("test")
+    again = collect(loaded.model, loaded.method, loader, torch.device("cpu"))
+    saved = Predictions.load(result.folder / "predictions" / "test.npz")
+    for m in saved.modalities:
+        assert np.allclose(again.logits[m], saved.logits[m], atol=1e-5)
+    if loaded.rule is None:
+        assert np.allclose(again.fused, saved.fused, atol=1e-5)
+
+
+def test_two_processes_on_half_batches_are_one_on_the_whole(toy: Toy, tmp_path: Path):
+    store = toy(TWO)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(Path(__file__).parent / "one_of_two.py"), str(store.path), str(tmp_path)]
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    processes = [
+        subprocess.Popen(command, env=shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    errors = [p.communicate(timeout=300)[1] for p in processes]
+    assert [p.returncode for p in processes] == [0, 0], errors
+    differing = {}
+    for name in methods.names():
+        train(config_for(name, store), out=tmp_path / f"one-{name}")
+        one, two = (
+            Predictions.load(tmp_path / f"{x}-{name}" / "predictions" / "last_test.npz") for x in ("one", "two")
+        )
+        gap = float(np.abs(one.fused - two.fused).max())
+        if gap > 1e-3:
+            differing[name] = gap
+    assert not differing
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_the_page_says_where_it_is_from_and_what_it_does(name: str):
+    entry = methods.entry(name)
+    text = sys.modules[entry.cls.__module__].__doc__ or ""
+    assert entry.metadata["paper"] in text
+    assert re.search(r"^ {4}\S.*[=<]", text, re.MULTILINE), "no formula"
+    assert "Deviations:" in text
+    assert entry.metadata["status"] in ("exact", "with stated deviations", "our instantiation")
+    if entry.metadata["status"] == "our instantiation":
+        assert "our instantiation" in text
+    assert re.search(rf"^\| `{name}` ", (ROOT / "REPRODUCIBILITY.md").read_text(), re.MULTILINE)
+    for key, field in entry.cls.Config.model_fields.items():
+        assert field.description, f"{key} is not described"
+
+
+@pytest.mark.parametrize("dims", [TWO, THREE], ids=["M=2", "M=3"])
+@pytest.mark.parametrize("name", fusions.names())
+def test_a_fusion_accounts_for_its_decision(name: str, dims: dict[str, int], toy: Toy):
+    store = toy(dims)
+    session = Session(config_for("joint", store, fusion=Choice(name=name)))
+    found = session.predictions("test")
+    assert found.fused.shape == (len(found), 3)
+    assert np.allclose(sum(found.contribution.values()), found.fused, atol=1e-4)
+    if not fusions.entry(name).metadata["additive"] and session.model.fusion.rule is None:
+        assert set(found.subsets) == set(subsets_of(found.modalities))
+        for m in dims:
+            assert np.allclose(found.subsets[(m,)], found.logits[m], atol=1e-5)
+    losses = session.model.fusion.losses(
+        session.model(next(session.run.train.epoch(0))), torch.zeros(16, dtype=torch.long)
+    )
+    torch.stack(list(losses.values())).sum().backward()
+    for part, parameter in session.model.named_parameters():
+        assert parameter.grad is not None, f"{part} never learns"
+
+
+@pytest.mark.parametrize("name", fusions.names())
+def test_a_fusion_bears_missing_modalities(name: str, toy: Toy):
+    session = Session(config_for("joint", toy(THREE), fusion=Choice(name=name)))
+    batch = next(session.run.train.epoch(0))
+    batch.present["video"][:4] = False
+    batch.inputs["video"][:4] = 0
+    output = session.model.eval()(batch)
+    assert torch.isfinite(output.fused).all()
+    assert (output.features["video"][:4] == 0).all()
+    whole = session.model.without(output, {"video"})
+    assert torch.allclose(whole.fused[:4], output.fused[:4], atol=1e-5)
+
+
+SHAPES = {
+    "spectrogram": (1, 24, 32),
+    "image": (1, 28, 28),
+    "frames": (3, 3, 24, 24),
+    "sequence": (7, 5),
+    "features": (9,),
+    "text": (12,),
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), [(e.name, k) for e in encoders for k in sorted(e.metadata["kinds"])])
+def test_an_encoder_gives_tokens_and_their_mean(name: str, kind: Any):
+    preprocessing = {"vocabulary": 30} if kind == "text" else {}
+    spec = ModalitySpec(kind=kind, shape=SHAPES[kind], preprocessing=preprocessing)
+    encoder = build_encoder(spec, name, {}).eval()
+    inputs = torch.randint(0, 30, (2, 12)) if kind == "text" else torch.randn(2, *SHAPES[kind])
+    tokens, feature = encoder.tokens(inputs), encoder(inputs)
+    assert tokens.shape[::2] == (2, encoder.dim)
+    assert torch.allclose(tokens.mean(dim=1), feature, atol=1e-5)
+    assert encoder.stages
+    feature.sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+
+
+def test_a_part_starts_alike_whatever_stands_beside_it():
+    def encoder_weights(names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        specs = {m: ModalitySpec(kind="features", shape=(4,)) for m in names}
+        model = build_model(specs, 2, {m: ("mlp", {}) for m in names}, ("concat", {}))
+        return model.encoders["b"].state_dict()
+
+    assert equal(encoder_weights(("a", "b", "c")), encoder_weights(("b", "a")))
