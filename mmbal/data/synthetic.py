@@ -215,23 +215,29 @@ class GaussianWorld:
     def contribution_shares(self, weights: Any = None, per_class: bool = False) -> Array:
         """``(M,)``, or ``(C, M)`` given the true class: shares of the mean absolute centred contribution.
 
-        The centred contribution is ``a[c] x[c] - mean_k a[k] x[k]`` with ``a = weights T s``: a Gaussian given the
-        class, so its mean absolute value is that of a folded normal. ``weights`` is the layer as it is where None;
-        give :attr:`bayes_weights` for the shares that the modalities should have.
+        Centred over classes and over samples: ``v[c] - mean_k v[k]`` with ``v = a (x - E x)`` and ``a = weights T s``.
+        That is a Gaussian given the class, so its mean absolute value is that of a folded normal. ``weights`` is the
+        layer as it is where None; give :attr:`bayes_weights` for the shares that the modalities should have.
         """
         layer = self.loudness if weights is None else _broadcast("weights", weights, self.strength.shape)
         slope = layer * self.temperature * self.strength
         c = len(self.classes)
         centre = np.eye(c) - 1 / c
+        shift = np.eye(c) - self.prior  # E[x | y] - E[x] in units of s: row y
         size = np.empty((c, len(self.modalities)))
         for j in range(len(self.modalities)):
-            deviation = np.sqrt((centre**2) @ slope[j] ** 2)
-            for y in range(c):
-                mean = centre @ (slope[j] * 0.5 * self.strength[j] * np.where(np.arange(c) == y, 1, -1))
-                size[y, j] = _folded(mean, deviation).mean()
+            mean = shift @ np.diag(slope[j] * self.strength[j]) @ centre
+            deviation = np.sqrt(slope[j] ** 2 @ centre**2)
+            size[:, j] = _folded(mean, deviation).mean(axis=1)
         if not per_class:
             size = self.prior @ size
         return size / size.sum(axis=-1, keepdims=True)
+
+    def imbalance_index(self) -> float:
+        """``sum_c prior[c] 1/2 sum_m |say[c, m] - worth[c, m]|``: as-is shares against those of the Bayes layer."""
+        say = self.contribution_shares(per_class=True)
+        worth = self.contribution_shares(self.bayes_weights, per_class=True)
+        return float(self.prior @ np.abs(say - worth).sum(axis=1) / 2)
 
     def _draw(self, n: int, rng: np.random.Generator, complete: bool = False) -> tuple[Array, list[Array], list[Array]]:
         """Labels (n,), evidence x (n, width) and presence (n,) of each modality; evidence is 0 where it is missing."""

@@ -85,6 +85,7 @@ def test_contribution_shares_are_mean_absolute_centred_parts():
     for j, m in enumerate(WORLD.modalities):
         part = predictions.contribution[m]
         centred = part - part.mean(axis=1, keepdims=True)
+        centred = centred - centred.mean(axis=0)
         for c in range(3):
             size[c, j] = np.abs(centred[predictions.labels == c]).mean()
     expected = size / size.sum(axis=1, keepdims=True)
@@ -92,6 +93,14 @@ def test_contribution_shares_are_mean_absolute_centred_parts():
     total = np.array(WORLD.prior) @ size
     assert WORLD.contribution_shares() == pytest.approx(total / total.sum(), abs=0.01)
     assert WORLD.contribution_shares(WORLD.bayes_weights)[0] < WORLD.contribution_shares()[0]
+
+
+def test_the_index_is_zero_for_the_bayes_layer_and_known_by_hand_otherwise():
+    balanced = GaussianWorld(WORLD.classes, WORLD.modalities, WORLD.capability, [3.0, 1.0, 2.0], [1 / 3, 1.0, 0.5])
+    assert balanced.imbalance_index() == pytest.approx(0.0, abs=1e-12)
+    # two equal modalities, one three times too loud: it has 3/4 of the say where 1/2 is its worth
+    loud = GaussianWorld(["a", "b"], ["m", "n"], [[1.0, 1.0], [1.0, 1.0]], [3.0, 1.0])
+    assert loud.imbalance_index() == pytest.approx(0.25)
 
 
 def test_shapley_values_of_three_modalities_by_their_six_orders():
