@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -108,7 +109,7 @@ class Loader:
         if self.shuffle:
             order = np.random.default_rng([self.seed, e]).permutation(order)
         bounds = self._bounds(len(order))
-        for position, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for position, (start, stop) in enumerate(pairwise(bounds)):
             size = stop - start
             share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
             # Randomness is drawn for the whole global batch, so that a share sees what one process would give it.

@@ -1,0 +1,39 @@
+"""The contract of a known data set: one flat file each in ``datasets/``, registered under the file's name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmbal.data.build import Arrays
+from mmbal.data.manifest import Manifest
+from mmbal.data.options import Options
+from mmbal.errors import UsageError
+
+
+class Dataset(ABC):
+    """A known data set: where its files lie on a user's disk, which sample belongs to which class and split.
+
+    ``defaults`` are the options this field uses for it; what the user says goes first.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}
+
+    @abstractmethod
+    def read(self, root: Path | None, options: Options) -> Manifest | Arrays:
+        """All samples; raises UsageError or DataError where the layout is not recognised."""
+
+    def check(self, manifest: Manifest, progress: Callable[[int, int], None] | None = None) -> None:
+        """Compare the files with published hashes (``--verify``); raises UsageError where none are published."""
+        raise UsageError("No hashes of this data set's files are published.", "Leave --verify out.")
+
+
+def require_root(root: Path | None, name: str, holds: str) -> Path:
+    """The folder of a data set; raises UsageError where none was given or it is not there."""
+    if root is None:
+        raise UsageError(f"Where is {name}? It is not shipped.", f"Give --root DIR, the folder that holds {holds}.")
+    if not root.is_dir():
+        raise UsageError(f"There is no folder {root}.", f"--root is the folder that holds {holds}.")
+    return root

@@ -1,0 +1,22 @@
+"""Findings: what preparation noticed, one line each, from a lost file to a leak between splits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Level = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing noticed. error: something is lost or unusable; warning: kept, but suspicious; note: good to know."""
+
+    level: Level
+    kind: str
+    where: str
+    reason: str
+    modality: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,124 @@
+"""Workers of preparation, seen from the command: rows go out, answers come back, a crash costs its row alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmbal.data.manifest import Row
+from mmbal.data.recipes import Recipe
+from mmbal.errors import MmbalError
+
+ROW_LIMIT = 300.0  # seconds after which a decoder counts as hanging
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Worker:
+    def __init__(self, setup: str) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        command = [sys.executable, "-m", "mmbal.data.worker"]
+        pipe = subprocess.PIPE
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the worker
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=self._messages, env=environment, text=True
+        )
+        if not self.ask(setup):
+            self.close()
+            self._messages.seek(0)
+            last = (self._messages.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+            raise MmbalError(f"A preparation worker could not start ({last}).", "Try --workers 1, and mmbal doctor.")
+
+    def _send(self, line: str) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except (BrokenPipeError, OSError):
+            pass  # a dead worker is noticed where its answer is missing
+
+    def ask(self, task: str) -> str:
+        """The answer to a task; empty where the worker died over it."""
+        assert self.process.stdout is not None
+        alarm = threading.Timer(ROW_LIMIT, self.process.kill)
+        alarm.start()
+        try:
+            self._send(task)
+            return self.process.stdout.readline()
+        finally:
+            alarm.cancel()
+
+    def close(self) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.kill()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return self.process.wait()
+
+
+def encode_rows(
+    folder: Path, recipes: Mapping[str, Recipe], rows: Iterable[tuple[int, Row]], workers: int
+) -> Iterator[dict[str, Any]]:
+    """Encode rows on ``workers`` processes and yield each row's answer as it comes, in no fixed order."""
+    setup = json.dumps({"folder": str(folder), "recipes": {m: r.model_dump(mode="json") for m, r in recipes.items()}})
+    tasks = iter(rows)
+    lock = threading.Lock()
+    answers: queue.Queue[dict[str, Any] | BaseException | None] = queue.Queue(maxsize=4 * workers)
+    stopped = threading.Event()
+
+    def work() -> None:
+        worker = _Worker(setup)
+        try:
+            while not stopped.is_set():
+                with lock:
+                    task = next(tasks, None)
+                if task is None:
+                    return
+                number, row = task
+                sources = {m: asdict(source) for m, source in row.sources.items() if m in recipes}
+                answer = worker.ask(json.dumps({"row": number, "sources": sources}))
+                if answer:
+                    answers.put(json.loads(answer))
+                    continue
+                code = worker.close()
+                lost = ["crash", f"the decoder died over it (exit status {code})"]
+                answers.put({"row": number, "modalities": dict.fromkeys(sources, {"lost": lost})})
+                worker = _Worker(setup)
+        except BaseException as error:
+            answers.put(error)
+        finally:
+            worker.close()
+            answers.put(None)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    running = workers
+    try:
+        while running:
+            answer = answers.get()
+            if answer is None:
+                running -= 1
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                yield answer
+    finally:
+        stopped.set()
+        while running:  # let no thread wait for a reader that is gone
+            running -= answers.get() is None
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,155 @@
+"""Preparation: a known data set, a manifest or a feature file becomes a store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmbal.config import validate
+from mmbal.data.build import Arrays, Built, Progress, build
+from mmbal.data.dataset import Dataset
+from mmbal.data.doctor import verdict
+from mmbal.data.features import read_features
+from mmbal.data.findings import Finding
+from mmbal.data.manifest import Manifest, read_manifest
+from mmbal.data.options import Options
+from mmbal.data.pool import cores
+from mmbal.data.store import FORMAT, Store, remember
+from mmbal.errors import DataError, UsageError, did_you_mean
+from mmbal.registry import datasets
+
+MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+FEATURES = (".npz", ".mat")
+PICKLES = (".pkl", ".pickle", ".p", ".pt", ".pth", ".joblib")
+ROWS_A_WORKER = 8  # fewer are not worth starting another process
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What preparation gave: the store, everything noticed, and whether it went on from an interrupted run."""
+
+    store: Store
+    findings: list[Finding]
+    seconds: float
+    resumed: int = 0
+    existed: bool = False
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.findings, len(self.store.classes))
+
+    @property
+    def empty_classes(self) -> list[str]:
+        return [f.where for f in self.findings if f.kind == "empty class"]
+
+    def to_dict(self) -> dict[str, Any]:
+        store = self.store
+        return {
+            "store": str(store.path),
+            "name": store.name,
+            "hash": store.hash,
+            "rows": len(store),
+            "classes": list(store.classes),
+            "modalities": {m: {"kind": s.kind, "shape": list(s.shape)} for m, s in store.modalities.items()},
+            "splits": store.splits(),
+            "counts": store.counts(),
+            "findings": [f.to_dict() for f in self.findings],
+            "verdict": self.verdict,
+            "seconds": round(self.seconds, 3),
+            "resumed_rows": self.resumed,
+            "existed": self.existed,
+        }
+
+
+def prepare(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    root: str | Path | None = None,
+    workers: int | None = None,
+    strict: bool = False,
+    force: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Preparation:
+    """Prepare ``source`` (a known data set's name, a manifest, a feature file) into a store at ``out``.
+
+    ``out`` is ``stores/NAME`` by default; ``root`` is where a known data set lies; ``workers`` the number of processes
+    (a core each by default, 0: this one). ``options`` are those of :class:`Options`. A run that was interrupted goes on.
+    Raises UsageError (no such source, ``out`` in use), DataError (nothing usable; with ``strict`` any finding above a
+    note, as soon as the store is written).
+    """
+    began = time.perf_counter()
+    given = {key: value for key, value in options.items() if value is not None}
+    samples, chosen = read_source(source, None if root is None else Path(root), given, verify=verify, progress=progress)
+    target = Path("stores") / samples.name if out is None else Path(out)
+    n = len(samples.rows) if isinstance(samples, Manifest) else len(samples.labels)
+    if workers is None:
+        workers = max(1, min(cores(), n // ROWS_A_WORKER))
+    elif workers < 0:
+        raise UsageError(f"{workers} workers can't work.", "Give --workers 1 or more.")
+    built: Built = build(samples, target, chosen, workers=workers, force=force, progress=progress)
+    remember(target)
+    result = Preparation(built.store, built.findings, time.perf_counter() - began, built.resumed, built.existed)
+    serious = [f for f in built.findings if f.level != "note"]
+    if strict and serious:
+        first = serious[0]
+        raise DataError(
+            f"{len(serious)} findings (--strict); the first: {first.where}: {first.kind}, {first.reason}.",
+            f"The store is written all the same: {target}",
+        )
+    return result
+
+
+def read_source(
+    source: str | Path,
+    root: Path | None,
+    given: Mapping[str, Any],
+    *,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Manifest | Arrays, Options]:
+    """The samples of a source and the options in force; raises UsageError where it is neither a name nor a file."""
+    if str(source) in datasets.names():
+        dataset: Dataset = datasets.get(str(source))()
+        options = validate(Options, {**dataset.defaults, **given}, "options")
+        samples = dataset.read(root, options)
+        if verify and isinstance(samples, Manifest):
+            dataset.check(samples, progress)
+        return samples, options
+    path = Path(source)
+    options = validate(Options, dict(given), "options")
+    suffix = path.suffix.lower()
+    if root is not None:
+        raise UsageError(
+            f"--root goes with a known data set, and '{source}' is none.", did_you_mean(str(source), datasets.names())
+        )
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", f"Write a manifest of it first: mmbal prepare init {path}")
+    if not path.exists():
+        kind = "file" if suffix or os.sep in str(source) else "known data set or file"
+        raise UsageError(f"There is no {kind} '{source}'.", did_you_mean(str(source), datasets.names()))
+    if suffix in PICKLES:
+        raise DataError(
+            f"{path} is a pickle, which can run any code when it is read; mmbal never reads one.",
+            "Convert it once, where you trust it: "
+            f"python -c \"import pickle, numpy as np; np.savez('{path.stem}.npz', **pickle.load(open('{path.name}', 'rb')))\"",
+        )
+    if suffix in MANIFESTS:
+        return read_manifest(path, options), options
+    if suffix in FEATURES:
+        return read_features(path, options), options
+    raise UsageError(f"{path} is of no kind that can be prepared.", f"Known: {', '.join((*MANIFESTS, *FEATURES))}.")
+
+
+def embedded_store() -> Path:
+    """The shipped digits as a store in the user's cache, prepared on first use without network."""
+    cache = os.environ.get("MMBAL_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    out = Path(cache) / "mmbal" / f"avmnist-{FORMAT}"
+    samples, options = read_source("avmnist", None, {})
+    return build(samples, out, options, workers=0, force=False).store.path
