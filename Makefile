@@ -1,0 +1,32 @@
+# The two commands of the README. Both make a virtual environment in .venv and install mmbal into it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One thread a process: small models gain nothing from more, and results do not depend on the machine.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: quickstart test test-slow check install clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/mmbal quickstart
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check mmbal tests benchmarks examples
+	$(BIN)/ruff format --check mmbal tests benchmarks examples
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
