@@ -1,0 +1,131 @@
+"""`mmbal quickstart`: the main job on the data that come with mmbal, by the very commands one would type."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmbal.cli import console
+from mmbal.errors import MmbalError, UsageError
+
+VOTES = "votes.npz"
+
+
+def quickstart(
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder. Default: mmbal-quickstart, numbered if taken.")
+    ] = None,
+) -> None:
+    """Diagnose and mend two real cases in two minutes: human raters of emotions, and spoken and written digits.
+
+    No network and no GPU are needed. Every step is a command that is printed before it runs.
+    """
+    folder = _new_folder(out)
+    with _inside(folder):
+        _human_raters()
+        _digits()
+    _next(folder)
+
+
+def _human_raters() -> None:
+    from mmbal.data.humans import human_votes
+
+    votes = human_votes()
+    votes.save(VOTES)
+    _heading("1. People: who heard the voice, who saw the face, and what becomes of adding them up")
+    console.say(
+        "CREMA-D's raters named the emotion of 4,901 clips; some heard only the voice, some saw only the face. Their\n"
+        f"votes are a classifier with two modalities, written to {VOTES} in mmbal's format, as any framework could."
+    )
+    _run(f"mmbal diagnose {VOTES}")
+    _run(f"mmbal calibrate {VOTES} --test")
+    _people_with_both()
+    _run(f"mmbal report {VOTES}")
+
+
+def _people_with_both() -> None:
+    """What only this data set can tell: the accuracy of people who had both modalities."""
+    from mmbal.data.humans import human_votes
+    from mmbal.decision import fit_rule, scores
+
+    votes = human_votes()
+    test = votes.select("test")
+    fitted = scores(fit_rule(votes.select("calibration"), "adaptive").apply(test), test.labels)["accuracy"]
+    alone = {m: float((test.logits[m].argmax(axis=1) == test.labels).mean()) for m in test.modalities}
+    assert test.fused is not None
+    rows = [
+        ["voice alone", alone["voice"]],
+        ["face alone", alone["face"]],
+        ["both, votes summed", float((test.fused.argmax(axis=1) == test.labels).mean())],
+        ["other people, who had both", test.meta["both_accuracy"]["test"]],
+        ["both, by the fitted decision layer", fitted],
+    ]
+    console.table(["who decides", "right"], [[n, console.percent(v)] for n, v in rows], title="984 test clips")
+
+
+def _digits() -> None:
+    _heading("2. A network: spoken and written digits, from data to a mended model")
+    fast = "--epochs 8 --batch-size 64"
+    _run("mmbal prepare avmnist --out stores/avmnist")
+    _run("mmbal pretrain --epochs 12 --batch-size 64 --patience 4 --out runs/pretrained")
+    _run(f"mmbal train {fast} --out runs/joint")
+    _run(f"mmbal train --method ogm_ge {fast} --out runs/ogm_ge")
+    _run(f"mmbal train --fusion adaptive {fast} --out runs/adaptive")
+    _run("mmbal diagnose runs/joint")
+    _run("mmbal calibrate runs/joint")
+    _run("mmbal report runs/joint runs/ogm_ge runs/adaptive")
+
+
+def _next(folder: Path) -> None:
+    _heading("Your own data")
+    console.say(
+        f"All of it is in {folder}. Next:\n"
+        "  mmbal prepare clips.csv               columns path,label[,split,start,end]; or features.npz\n"
+        "  mmbal pretrain                        what each modality is capable of\n"
+        "  mmbal train --fusion adaptive         late fusion, weighed at the decision layer\n"
+        "  mmbal diagnose RUN                    which modality decides, and what that costs\n"
+        "  mmbal calibrate RUN                   mends the decision layer of a trained model, in seconds\n"
+        "A model of another framework needs no training here: write its decisions to an .npz (arrays labels (N,),\n"
+        "logits_<modality> (N, C), fused (N, C), split (N,)) and start with mmbal diagnose FILE."
+    )
+
+
+def _run(line: str) -> None:
+    """Say a command and run it, exactly as if it had been typed."""
+    from mmbal.cli.app import app
+
+    console.say(f"\n$ {line}", style="bold cyan")
+    code = app(shlex.split(line)[1:], standalone_mode=False)
+    if code:
+        raise MmbalError(f"`{line}` ended with exit code {code}.", "`mmbal doctor` tells more.")
+
+
+def _heading(text: str) -> None:
+    console.say(f"\n{text}\n{'=' * len(text)}", style="bold")
+
+
+def _new_folder(out: Path | None) -> Path:
+    if out is None:
+        names = ("mmbal-quickstart", *(f"mmbal-quickstart-{n}" for n in range(2, 1000)))
+        out = next(Path(name) for name in names if not Path(name).exists())
+    elif out.exists():
+        raise UsageError(f"{out} exists.", "Take another --out.")
+    out.mkdir(parents=True)
+    return out.absolute()
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Work in ``folder`` (contextlib.chdir needs Python 3.11)."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
