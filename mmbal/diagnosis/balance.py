@@ -59,7 +59,6 @@ class VoteWeights:
 
 def fit_vote_weights(votes: Array, labels: Array, boot: Bootstrap) -> VoteWeights:
     """Weights of ``votes (N, M, C)`` by marginal likelihood, with bootstrap replicates ``(1 + B, M, C)``."""
-    n, m, c = votes.shape
     total = votes.sum(axis=1)
     unit = max(inverse_temperature(log_softmax(total), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
     model = _Regression(unit * votes, labels)
@@ -67,7 +66,9 @@ def fit_vote_weights(votes: Array, labels: Array, boot: Bootstrap) -> VoteWeight
     best = max(range(len(fits)), key=lambda k: fits[k].evidence)
     spread, fit = CLASS_SPREADS[best], fits[best]
     weight = unit * model.weights(fit.theta, spread)
-    moved = model.weights(fit.theta - np.linalg.solve(fit.hessian, model.gradients(fit.theta, spread, boot).T).T, spread)
+    moved = model.weights(
+        fit.theta - np.linalg.solve(fit.hessian, model.gradients(fit.theta, spread, boot).T).T, spread
+    )
     replicates = unit * moved
     replicates[0] = weight
     return VoteWeights(np.maximum(weight, 0), spread, np.maximum(replicates, 0))
@@ -151,7 +152,11 @@ class _Regression:
             error = p - self.own
             gradient = self.flat(np.einsum("nc,nmc->mc", error, self.votes), error.sum(axis=0), spread)
             value = -log_p[np.arange(self.n), self.labels].sum() + 0.5 * precision @ (theta - centre) ** 2
-            return value, gradient + precision * (theta - centre), self.reduce(self.curvature(p), spread) + np.diag(precision)
+            return (
+                value,
+                gradient + precision * (theta - centre),
+                self.reduce(self.curvature(p), spread) + np.diag(precision),
+            )
 
         theta = newton(objective, centre)
         value, _, hessian = objective(theta)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from mmbal.data.predictions import Array, Predictions, log_softmax, subsets_of
 from mmbal.errors import UsageError
 from mmbal.maths.shapley import shapley_values
 
-MAX_MODALITIES = 10  # 2^10 coalitions of (N, C) logits; beyond, exact values would need a sample of orders
+MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost more than they tell
 ADDITIVE_TOLERANCE = 1e-3
 
 
@@ -38,8 +37,8 @@ def centred(logits: Array) -> Array:
 class Decision:
     """The model's own decision ``fused (N, C)`` and, where known, each modality's additive part of it.
 
-    ``contribution`` is empty where the parts are unknown. ``given`` holds the coalitions that the file states itself,
-    for fusions that are not additive.
+    ``contribution`` is empty where the parts are unknown. ``given`` holds the coalitions that the file states itself
+    (all of them, or it is empty): a fusion that is not additive.
     """
 
     modalities: tuple[str, ...]
@@ -49,54 +48,51 @@ class Decision:
     source: str
     parts: str | None
 
-    @cached_property
-    def coalitions(self) -> dict[tuple[str, ...], Array]:
-        """Fused logits ``(N, C)`` of every coalition; no modality is a row of zeros (a uniform guess) unless stated.
-
-        Empty where neither contributions nor all coalitions are known.
+    def coalition(self, names: tuple[str, ...]) -> Array | None:
+        """Fused logits ``(N, C)`` with only these modalities; no modality is a row of zeros, a uniform guess, unless
+        the file states it. None where neither contributions nor coalitions are known.
         """
-        everyone = subsets_of(self.modalities) if len(self.modalities) <= MAX_MODALITIES else []
-        nothing = np.zeros_like(self.fused)
         if self.given:
-            return {names: self.given.get(names, nothing) for names in everyone}
-        if not self.contribution:
-            return {}
-        return {names: sum((self.contribution[m] for m in names), nothing) for names in everyone}
+            return self.given[names]
+        if self.contribution:
+            return sum((self.contribution[m] for m in names), np.zeros_like(self.fused))
+        return None
 
     def without(self, modality: str) -> Array | None:
         """Fused logits when one modality is taken out; None where that is not known."""
-        rest = tuple(m for m in self.modalities if m != modality)
-        if self.given:
-            return self.given.get(rest, np.zeros_like(self.fused))
-        if self.contribution:
-            return sum((self.contribution[m] for m in rest), np.zeros_like(self.fused))
-        return None
+        return self.coalition(tuple(m for m in self.modalities if m != modality))
 
 
 def decision_of(predictions: Predictions) -> Decision:
     """The decision that counts as the model's own, with its parts, from the most direct arrays there are.
 
-    Contributions; else the coalitions' logits, whose Shapley values are the parts; else the modalities' logits where
-    they sum to ``fused`` or where the file has no ``fused``. Raises UsageError where there is no sample.
+    Coalitions and contributions that the file states; else the Shapley values of the coalitions as parts; else the
+    modalities' logits, where they sum to ``fused`` or where the file has no ``fused``. Raises UsageError where there
+    is no sample.
     """
     if not len(predictions):
         raise UsageError("There are no samples to diagnose.")
-    names = predictions.modalities
-    logits, fused = predictions.logits, predictions.fused
-    total = sum(logits.values(), np.zeros_like(logits[names[0]]))
-    if all(m in predictions.contribution for m in names):
-        parts = predictions.contribution
-        whole = sum(parts.values(), np.zeros_like(total)) if fused is None else fused
+    names, logits, fused = predictions.modalities, predictions.logits, predictions.fused
+    parts = predictions.contribution if all(m in predictions.contribution for m in names) else {}
+    total = sum((parts or logits).values(), np.zeros_like(logits[names[0]]))
+    stated = predictions.subsets if fused is None else {**predictions.subsets, names: fused}
+    if len(names) <= MAX_MODALITIES and all(s in stated for s in subsets_of(names) if s) and predictions.subsets:
+        given = {(): np.zeros_like(total), **stated}
+        return Decision(
+            names,
+            given[names],
+            parts or shapley_values(given, names),
+            given,
+            "fused",
+            "contribution_<modality>" if parts else "Shapley values of subset_<modalities>",
+        )
+    if parts:
         source = "the sum of the contributions" if fused is None else "fused"
-        return Decision(names, whole, parts, {}, source, "contribution_<modality>")
-    coalitions = {s for s in subsets_of(names) if s} if len(names) <= MAX_MODALITIES else {None}
-    if coalitions <= {*predictions.subsets, names} and (fused is not None or names in predictions.subsets):
-        whole = predictions.subsets[names] if fused is None else fused
-        given = {(): np.zeros_like(whole), **predictions.subsets, names: whole}
-        return Decision(names, whole, shapley_values(given, names), given, "fused", "Shapley values of subset_<...>")
+        return Decision(names, total if fused is None else fused, parts, {}, source, "contribution_<modality>")
     if fused is None:
-        return Decision(names, total, dict(logits), {}, "the plain sum of the logits (the file has no 'fused')", "logits_<modality>")
+        source = "the plain sum of the logits, since the file has no 'fused'"
+        return Decision(names, total, dict(logits), {}, source, "logits_<modality>")
     gap = np.abs(centred(total) - centred(fused)).max() / max(1.0, np.abs(centred(fused)).max())
     if gap < ADDITIVE_TOLERANCE:
-        return Decision(names, fused, dict(logits), {}, "fused", "logits_<modality>, which sum to 'fused'")
+        return Decision(names, fused, dict(logits), {}, "fused", "logits_<modality>, whose sum is 'fused'")
     return Decision(names, fused, {}, {}, "fused", None)

@@ -54,6 +54,8 @@ class Accuracy(Config):
     alone: Estimates = Field(description="by the modality's own decision, over the samples that have it")
     probe: Estimates = Field(description="by a linear probe on its features, held out")
     reference: Estimates = Field(description="by the same probe on (or the decision of) the separately trained encoder")
+    best: str = Field(description="the modality that is right most often alone")
+    fusion_gain: Estimate = Field(description="fused less the best modality alone, over the samples that have it")
     chance: float = Field(description="share of the most frequent class")
 
 
@@ -81,7 +83,9 @@ class Calibration(Config):
     nll: Estimate = Field(description="negative log-likelihood, nats")
     brier: Estimate = Field(description="in [0, 2]")
     ece: Estimate = Field(description="expected calibration error, 15 bins of equal mass")
-    temperature: Estimate | None = Field(description="that would calibrate it; above 1: over-confident; null: unbounded")
+    temperature: Estimate | None = Field(
+        description="that would calibrate it; above 1: over-confident; null: unbounded"
+    )
 
 
 class Preference(Config):

@@ -1,0 +1,366 @@
+"""The diagnosis itself: every section measured on one split with one bootstrap table, then put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+import mmbal
+from mmbal.data.predictions import Array, Predictions, subsets_of
+from mmbal.diagnosis import decomposition, schema
+from mmbal.diagnosis.absence import absence_of
+from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
+from mmbal.diagnosis.calibration import calibration_of
+from mmbal.diagnosis.coalitions import MAX_MODALITIES, Decision, correct, decision_of, log_likelihood
+from mmbal.diagnosis.figures import Figures
+from mmbal.diagnosis.human import human_of
+from mmbal.diagnosis.norms import geometry_of, norms_of
+from mmbal.diagnosis.preference import preference_of, present, samples_of
+from mmbal.diagnosis.probes import groups_of, probe
+from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
+from mmbal.diagnosis.significance import Bootstrap, Estimate
+from mmbal.diagnosis.verdict import advice_of, verdict_of
+from mmbal.maths.shapley import shapley_values
+
+CALIBRATION_SPLITS = ("calibration", "val")
+ADDITIVE = "contribution_<modality> (or subset_<a>+<b> for every coalition)"
+
+
+def diagnose(
+    predictions: Predictions,
+    *,
+    reference: Predictions | None = None,
+    split: str = "test",
+    calibration: Predictions | None = None,
+    human: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    source: str | None = None,
+) -> Diagnosis:
+    """Say which modality the model listens to, whether that is deserved, and what it costs.
+
+    ``reference``: predictions of separately trained encoders with the same ids. ``calibration``: rows on which the
+    decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
+    where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
+    ``source`` is how the verdict's advice calls the predictions.
+    Raises UsageError (no such split, no samples), DataError (a reference that does not fit, ``human`` on other data).
+    """
+    if calibration is None:
+        found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s != split]
+        calibration = predictions.select(found[0]) if found else None
+    chosen = predictions.select(split)
+    chosen = replace(chosen, group=groups_of(chosen.group))
+    examination = Examination.of(chosen, calibration, bootstrap, seed, confidence)
+    return examination.report(split, reference, human, source or str(predictions.meta.get("run", "PREDICTIONS.npz")))
+
+
+@dataclass
+class Examination:
+    """One split under examination: its decision, its bootstrap table, and what could not be computed so far."""
+
+    predictions: Predictions
+    calibration: Predictions | None
+    decision: Decision
+    figures: Figures
+    seed: int
+    not_computed: list[NotComputed] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, predictions: Predictions, calibration: Predictions | None, bootstrap: int, seed: int, confidence: float
+    ) -> Examination:
+        """Draw the bootstrap table and find the decision; raises UsageError where there is no sample."""
+        decision = decision_of(predictions)
+        boot = Bootstrap.of(len(predictions), predictions.group, bootstrap, seed, confidence)
+        figures = Figures(boot, predictions.labels, predictions.classes)
+        return cls(predictions, calibration, decision, figures, seed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.predictions.modalities
+
+    def lacks(self, what: str, reason: str, needs: str = "") -> None:
+        self.not_computed.append(NotComputed(what=what, reason=reason, needs=needs))
+
+    def report(self, split: str, reference: Predictions | None, human: bool, source: str) -> Diagnosis:
+        """Measure every section and put the verdict into words."""
+        p, figures = self.predictions, self.figures
+        counts = np.bincount(p.labels, minlength=len(p.classes))
+        probes = self.probes()
+        readout = self.read_out(reference, probes)
+        best = self.best_decision()
+        per_class: dict[str, dict[str, Any]] = {c: {} for c in p.classes}
+
+        def spread(section: str, by_class: dict[str, Estimates]) -> None:
+            """File tables modality -> class -> estimate under each class."""
+            for m, table in by_class.items():
+                for c, estimate in table.items():
+                    per_class[c].setdefault(section, {})[m] = estimate
+
+        accuracy, alone_by_class, fused_by_class = self.accuracy(probes, readout)
+        spread("alone", alone_by_class)
+        spread("probe", {m: self.probe_by_class(m, logits) for m, logits in probes.items()})
+        for c, estimate in fused_by_class.items():
+            per_class[c]["fused"] = estimate
+        index, contribution, capability, balance, balance_by_class = self.balance()
+        for c, sections in balance_by_class.items():
+            per_class[c].update(sections)
+        shapley, shapley_by_class = self.shapley()
+        spread("shapley", shapley_by_class)
+        preference, follows_by_class = preference_of(figures, p, self.decision)
+        spread("follows", follows_by_class)
+        if preference is None and len(self.names) > 1:
+            self.lacks("preference", "no sample has two modalities")
+        norms, norms_by_class = norms_of(figures, p, self.decision)
+        for m, found in norms_by_class.items():
+            for c, norm in found.items():
+                per_class[c].setdefault("norms", {})[m] = norm
+        gap = encoders = None
+        if best is not None:
+            gap = decomposition.decision_gap(figures, "decision_gap", self.decision.fused, best)
+            for k, c in enumerate(p.classes):
+                rows = np.flatnonzero(p.labels == k)
+                per_class[c]["decision_gap"] = decomposition.decision_gap(
+                    figures, f"classes.{c}.decision_gap", self.decision.fused, best, rows
+                )
+        if readout is not None:
+            encoders = decomposition.representation_gap(figures, "representation_gap", readout)
+            for k, c in enumerate(p.classes):
+                per_class[c]["representation_gap"] = decomposition.representation_gap(
+                    figures, f"classes.{c}.representation_gap", readout, p.labels == k
+                )
+        draft = Diagnosis(
+            mmbal=mmbal.__version__,
+            verdict=[],
+            advice=[],
+            index=index,
+            contribution=contribution,
+            capability=capability,
+            balance=balance,
+            decision_gap=gap,
+            representation_gap=encoders,
+            shortfall=decomposition.shortfall(figures),
+            accuracy=accuracy,
+            shapley=shapley,
+            calibration=self.calibrations(),
+            preference=preference,
+            samples=samples_of(figures, p, self.decision),
+            norms=norms,
+            geometry=self.geometry(),
+            missing=self.missing(),
+            classes={
+                c: schema.ClassDiagnosis.model_validate({"samples": int(n), **per_class[c]})
+                for c, n in zip(p.classes, counts, strict=True)
+            },
+            human=human_of(p, figures, preference, alone_by_class, follows_by_class) if human else None,
+            not_computed=self.not_computed,
+            data=self.described(split, counts, readout),
+            settings=schema.Settings(
+                bootstrap=len(figures.boot.counts) - 1,
+                seed=self.seed,
+                confidence=figures.boot.confidence,
+                resampled=figures.boot.unit,
+                rule=decomposition.RULE,
+                fitted_on="cross-fitted in the split" if self.calibration is None else "calibration split",
+            ),
+        )
+        return draft.model_copy(update={"verdict": verdict_of(draft), "advice": advice_of(draft, source)})
+
+    def described(self, split: str, counts: Array, readout: decomposition.Readout | None) -> schema.Data:
+        p = self.predictions
+        mask = p.present_mask()
+        return schema.Data(
+            split=split,
+            samples=len(p),
+            modalities=list(self.names),
+            classes={c: int(n) for c, n in zip(p.classes, counts, strict=True)},
+            absent={m: int((~mask[:, k]).sum()) for k, m in enumerate(self.names)},
+            groups=None if p.group is None else len(np.unique(p.group)),
+            decision=self.decision.source,
+            contributions=self.decision.parts,
+            reference=None
+            if readout is None
+            else f"read out by {readout.by} on {len(readout.rows)} of {len(p)} samples",
+            meta=p.meta,
+        )
+
+    def probes(self) -> dict[str, Array]:
+        """Out-of-fold logits ``(N, C)`` of a linear probe per modality with features, zero where it is absent."""
+        p, found = self.predictions, {}
+        for k, m in enumerate(self.names):
+            rows = np.flatnonzero(p.present_mask()[:, k])
+            if m not in p.features:
+                self.lacks(f"accuracy.probe.{m}", "the predictions hold no features", f"features_{m}")
+            elif len(np.unique(p.labels[rows])) < 2:
+                self.lacks(f"accuracy.probe.{m}", "fewer than two classes have samples with this modality")
+            else:
+                found[m] = np.zeros((len(p), len(p.classes)))
+                group = None if p.group is None else p.group[rows]
+                found[m][rows] = probe(p.features[m][rows], p.labels[rows], len(p.classes), group, self.seed)
+        return found
+
+    def probe_by_class(self, m: str, logits: Array) -> Estimates:
+        right = correct(logits, self.predictions.labels)
+        return self.figures.by_class(f"classes.{{}}.probe.{m}", right, self.here(m))
+
+    def here(self, m: str) -> Array:
+        """Which samples have the modality ``(N,)``."""
+        value: Array = self.predictions.present_mask()[:, self.names.index(m)]
+        return value
+
+    def read_out(self, reference: Predictions | None, probes: dict[str, Array]) -> decomposition.Readout | None:
+        if reference is None:
+            needs = "predictions of separately trained encoders with the same ids (mmbal pretrain; --reference)"
+            self.lacks("representation_gap", "no reference is known", needs)
+            return None
+        return decomposition.read_out(self.predictions, reference, probes, self.seed)
+
+    def best_decision(self) -> Array | None:
+        if len(np.unique(self.predictions.labels)) < 2 or len(self.predictions) < 2:
+            self.lacks("decision_gap", "a rule can't be fitted to fewer than two classes")
+            return None
+        return decomposition.best_decision(self.predictions, self.calibration, self.seed)
+
+    def accuracy(
+        self, probes: dict[str, Array], readout: decomposition.Readout | None
+    ) -> tuple[schema.Accuracy, dict[str, Estimates], Estimates]:
+        """Accuracies; alone by modality and class; fused by class."""
+        p, figures = self.predictions, self.figures
+        fused = correct(self.decision.fused, p.labels)
+        alone, by_class, right = {}, {}, {}
+        for m in self.names:
+            right[m] = correct(p.logits[m], p.labels)
+            alone[m] = figures.mean(f"accuracy.alone.{m}", right[m], np.flatnonzero(self.here(m)))
+            by_class[m] = figures.by_class(f"classes.{{}}.alone.{m}", right[m], self.here(m))
+            if alone[m] is None:
+                self.lacks(f"accuracy.alone.{m}", "every sample lacks the modality")
+        known = present(alone)
+        best = max(known, key=lambda m: known[m].value)
+        rows = np.flatnonzero(self.here(best))
+        reference: dict[str, Estimate | None] = {}
+        if readout is not None:
+            for m, log_p in readout.reference.items():
+                kept = readout.rows[readout.here[m]]
+                values = correct(log_p[readout.here[m]], p.labels[kept])
+                reference[m] = figures.add(f"accuracy.reference.{m}", figures.boot.means(values, kept))
+        probed = {
+            m: figures.mean(f"accuracy.probe.{m}", correct(logits, p.labels), np.flatnonzero(self.here(m)))
+            for m, logits in probes.items()
+        }
+        found = schema.Accuracy.model_validate(
+            {
+                "fused": figures.mean("accuracy.fused", fused),
+                "alone": known,
+                "probe": present(probed),
+                "reference": present(reference),
+                "best": best,
+                "fusion_gain": figures.mean("accuracy.fusion_gain", fused - right[best], rows),
+                "chance": float(np.bincount(p.labels).max() / len(p)),
+            }
+        )
+        return found, by_class, figures.by_class("classes.{}.fused", fused)
+
+    def balance(
+        self,
+    ) -> tuple[Estimate | None, Estimates, Estimates, dict[str, schema.Balance], dict[str, dict[str, Any]]]:
+        """Index, contribution, capability and balance, overall and by class."""
+        nothing: dict[str, dict[str, Any]] = {}
+        if len(self.names) == 1:
+            self.lacks("index", "there is one modality only")
+            return None, {}, {}, {}, nothing
+        if not self.decision.contribution:
+            self.lacks("index", "the modalities' parts of the fused decision are not known", ADDITIVE)
+            return None, {}, {}, {}, nothing
+        shares = shares_of(self.decision, self.predictions, self.figures.boot)
+        overall_p, class_p = adjusted_p_values(shares, self.figures.boot)
+        contribution, capability, balance = self._shares("", shares.contribution, shares.capability, shares, overall_p)
+        by_class: dict[str, dict[str, Any]] = {}
+        for k, c in enumerate(self.predictions.classes):
+            said, worth = shares.class_contribution[:, k], shares.class_capability[:, k]
+            tables = self._shares(f"classes.{c}.", said, worth, shares, class_p[k])
+            by_class[c] = dict(zip(("contribution", "capability", "balance"), tables, strict=True))
+        index = self.figures.add("index", shares.index)
+        if index is None or not capability:
+            self.lacks("index", "no modality's votes carry any evidence, so none has a worth")
+            return None, contribution, capability, balance, by_class
+        flagged = any(b.flag for b in balance.values()) or any(
+            b.flag for one in by_class.values() for b in one["balance"].values()
+        )
+        # An average of distances is never negative; where no difference stands the test, zero is not excluded.
+        return index if flagged else index.model_copy(update={"low": 0.0}), contribution, capability, balance, by_class
+
+    def _shares(
+        self, path: str, said: Array, worth: Array, shares: Shares, p_values: list[float | None]
+    ) -> tuple[Estimates, Estimates, dict[str, schema.Balance]]:
+        contribution, capability, balance = {}, {}, {}
+        level = 1 - self.figures.boot.confidence
+        for k, m in enumerate(self.names):
+            contribution[m] = self.figures.add(f"{path}contribution.{m}", said[:, k])
+            capability[m] = self.figures.add(f"{path}capability.{m}", worth[:, k])
+            difference = self.figures.add(f"{path}balance.{m}.difference", said[:, k] - worth[:, k])
+            weight = self.figures.add(f"{path}balance.{m}.weight", shares.relative_weight[:, k])
+            if difference is not None and weight is not None:
+                p = p_values[k]
+                shown = p is not None and p < level
+                flag = ("too little" if difference.value < 0 else "too much") if shown else None
+                balance[m] = schema.Balance(difference=difference, weight=weight, p=p, flag=flag)
+        return present(contribution), present(capability), balance
+
+    def shapley(self) -> tuple[schema.Shapley | None, dict[str, Estimates]]:
+        """Shapley values overall; those of accuracy by modality and class."""
+        if len(self.names) > MAX_MODALITIES:
+            self.lacks("shapley", f"exact values are computed for at most {MAX_MODALITIES} modalities")
+            return None, {}
+        labels, right, likely = self.predictions.labels, {}, {}
+        for names in subsets_of(self.names):
+            logits = self.decision.coalition(names)
+            if logits is None:
+                self.lacks("shapley", "the decision without some modalities is not known", ADDITIVE)
+                return None, {}
+            right[names], likely[names] = correct(logits, labels), log_likelihood(logits, labels)
+        gains, nats = shapley_values(right, self.names), shapley_values(likely, self.names)
+        figures = self.figures
+        found = schema.Shapley(
+            accuracy=present({m: figures.mean(f"shapley.accuracy.{m}", v) for m, v in gains.items()}),
+            log_likelihood=present({m: figures.mean(f"shapley.log_likelihood.{m}", v) for m, v in nats.items()}),
+            none={"accuracy": float(right[()].mean()), "log_likelihood": float(likely[()].mean())},
+            helps=present({m: figures.mean(f"shapley.helps.{m}", v > 0) for m, v in nats.items()}),
+        )
+        return found, {m: figures.by_class(f"classes.{{}}.shapley.{m}", v) for m, v in gains.items()}
+
+    def calibrations(self) -> dict[str, schema.Calibration]:
+        p = self.predictions
+        everyone = np.ones(len(p), dtype=bool)
+        found = {m: calibration_of(self.figures, f"calibration.{m}", p.logits[m], self.here(m)) for m in self.names}
+        found["fused"] = calibration_of(self.figures, "calibration.fused", self.decision.fused, everyone)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def geometry(self) -> dict[str, schema.Geometry]:
+        p, found = self.predictions, {}
+        for m in self.names:
+            if m not in p.features:
+                self.lacks(f"geometry.{m}", "the predictions hold no features", f"features_{m}")
+                continue
+            geometry = geometry_of(self.figures, m, p.features[m], self.here(m), p.group, self.seed)
+            if geometry is not None:
+                found[m] = geometry
+        return found
+
+    def missing(self) -> dict[str, schema.Absence]:
+        p, found = self.predictions, {}
+        if len(self.names) == 1:
+            return {}
+        for m in self.names:
+            absence = absence_of(self.figures, p, self.decision, m, self.seed)
+            if absence is None:
+                self.lacks(f"missing.{m}", "the decision without the modality is not known", ADDITIVE)
+                continue
+            found[m] = absence
+            if absence.mean is None:
+                self.lacks(f"missing.{m}.mean", "the fusion is not additive, so the model itself would have to run")
+            elif absence.zeroed is None:
+                self.lacks(f"missing.{m}.zeroed", "the head's bias is not known", "bias")
+        return found

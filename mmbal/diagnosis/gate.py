@@ -1,0 +1,101 @@
+"""The conditions of ``mmbal diagnose --fail-if``: FIGURE OPERATOR NUMBER, over the figures of a diagnosis.
+
+    index > 0.2        contribution.video < 0.3        decision_gap.accuracy.low > 0.01        classes.HAP.fused <= 0.5
+
+A figure is a dotted path into diagnosis.json. An estimate stands for its value; ``.low`` and ``.high`` are the ends of
+its interval. Operators: ``> >= < <= == !=``. Nothing is evaluated as code.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mmbal.diagnosis.schema import Diagnosis
+from mmbal.errors import UsageError, did_you_mean
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+FORM = re.compile(r"\s*(?P<path>.+?)\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<bound>[^<>=!]+?)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A parsed condition."""
+
+    path: str
+    sign: str
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Parse ``FIGURE OPERATOR NUMBER``; raises UsageError where the text has another form."""
+        match = FORM.fullmatch(text)
+        try:
+            if match is None:
+                raise ValueError
+            return cls(match["path"], match["sign"], float(match["bound"]))
+        except ValueError:
+            raise UsageError(
+                f"The condition '{text}' is not of the form FIGURE OPERATOR NUMBER.",
+                f"For example: 'index > 0.2'. Operators: {' '.join(OPERATORS)}.",
+            ) from None
+
+    def judge(self, diagnosis: Diagnosis) -> Outcome:
+        """Whether the condition holds; raises UsageError for an unknown figure and for one that was not computed."""
+        document = diagnosis.model_dump(mode="json")
+        figures = dict(_figures(document))
+        if self.path not in figures:
+            if self.path in _empty(document):
+                why = [n for n in diagnosis.not_computed if n.what.split(".")[0] == self.path.split(".")[0]]
+                reason = f" ({why[0].reason})" if why else ""
+                raise UsageError(f"'{self.path}' was not computed{reason}, so the condition can't be judged.")
+            raise UsageError(f"The diagnosis has no figure '{self.path}'.", did_you_mean(self.path, figures))
+        value, low, high = figures[self.path]
+        return Outcome(self, OPERATORS[self.sign](value, self.bound), value, low, high)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a condition."""
+
+    condition: Condition
+    holds: bool
+    value: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        c = self.condition
+        interval = "" if self.low is None or self.high is None else f" [{self.low:.3g}, {self.high:.3g}]"
+        verb = "holds" if self.holds else "does not hold"
+        return f"{c.path} = {self.value:.3g}{interval}, and '{c.path} {c.sign} {c.bound:g}' {verb}"
+
+
+def _figures(node: Any, path: str = "") -> Iterator[tuple[str, tuple[float, float | None, float | None]]]:
+    """Every number of the document by its path, with the interval where it is an estimate's value."""
+    if isinstance(node, dict):
+        if set(node) == {"value", "low", "high"}:
+            yield path, (node["value"], node["low"], node["high"])
+        for key, child in node.items():
+            yield from _figures(child, f"{path}.{key}" if path else key)
+    elif isinstance(node, (int, float)) and not isinstance(node, bool):
+        yield path, (float(node), None, None)
+
+
+def _empty(node: Any, path: str = "") -> set[str]:
+    """The paths that exist and hold nothing."""
+    if node is None:
+        return {path}
+    if isinstance(node, dict):
+        return set().union(*(_empty(child, f"{path}.{key}" if path else key) for key, child in node.items()))
+    return set()

@@ -1,0 +1,110 @@
+"""The model beside the people who rated CREMA-D hearing only the voice, seeing only the face, or with both.
+
+Votes: Cao, Cooper, Keutmann, Gur, Nenkova and Verma, "CREMA-D: Crowd-sourced emotional multimodal actors dataset", IEEE
+Transactions on Affective Computing 2014; 4,901 clips of the actors 1001 to 1060, shipped under the ODbL. Raters and
+model are compared class by class, each on its own clips, since the raters' clips are not the model's test split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mmbal.data.predictions import Array, Predictions
+from mmbal.diagnosis.figures import Figures
+from mmbal.diagnosis.preference import present
+from mmbal.diagnosis.schema import Estimates, Human, HumanClass, Preference
+from mmbal.diagnosis.significance import Bootstrap, Estimate
+from mmbal.errors import DataError
+from mmbal.files import read_npz
+
+VOTES = Path(__file__).parent.parent / "data" / "embedded" / "cremad_human_votes_dev.npz"
+SENSES = {"voice": ("voice", "audio", "speech", "sound"), "face": ("face", "video", "visual", "vision", "image")}
+EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
+
+
+def human_of(
+    predictions: Predictions,
+    figures: Figures,
+    preference: Preference | None,
+    alone: dict[str, Estimates],
+    follows: dict[str, Estimates],
+) -> Human:
+    """The model's accuracy alone and preference by emotion beside the raters'.
+
+    Raises DataError where the ids are not CREMA-D clips (``1001_DFA_ANG_XX``) or no voice and face can be told.
+    """
+    sense_of = _senses(predictions.modalities)
+    emotion = _emotions(predictions)
+    raters = _Raters.load(figures.boot)
+    classes = {}
+    for c, name in emotion.items():
+        classes[name] = HumanClass(
+            model=present({s: alone[m].get(c) for s, m in sense_of.items()}),
+            raters=present({s: raters.accuracy(s, name) for s in sense_of}),
+            model_follows_voice=follows.get(sense_of["voice"], {}).get(c),
+            raters_follow_voice=raters.follow("voice", name),
+        )
+    own = preference.follows if preference is not None else {}
+    return Human(
+        modalities=sense_of,
+        clips=len(raters.labels),
+        model_follows=present({s: own.get(m) for s, m in sense_of.items()}),
+        raters_follow=present({s: raters.follow(s) for s in sense_of}),
+        classes=classes,
+    )
+
+
+def _senses(modalities: tuple[str, ...]) -> dict[str, str]:
+    found = {s: [m for m in modalities if m.lower() in names] for s, names in SENSES.items()}
+    for sense, own in found.items():
+        if len(own) != 1:
+            raise DataError(
+                f"The raters' '{sense}' can't be told among the modalities {', '.join(modalities)}.",
+                f"One of them must be called {' or '.join(SENSES[sense])}.",
+            )
+    return {sense: own[0] for sense, own in found.items()}
+
+
+def _emotions(predictions: Predictions) -> dict[str, str]:
+    """Class -> emotion, as the ids of its samples say."""
+    found: dict[str, str] = {}
+    for name, label in zip(predictions.ids.tolist(), predictions.labels.tolist(), strict=True):
+        parts = name.split("_")
+        c = predictions.classes[label]
+        if len(parts) != 4 or parts[2] not in EMOTIONS or found.setdefault(c, parts[2]) != parts[2]:
+            raise DataError(
+                f"The raters are compared by CREMA-D's clip names (1001_DFA_ANG_XX), but class '{c}' holds '{name}'.",
+                "Write the clip names into 'ids', or leave --human out.",
+            )
+    return found
+
+
+class _Raters:
+    """Majority decisions of the raters, clip by clip."""
+
+    def __init__(self, labels: Array, decided: dict[str, Array], boot: Bootstrap) -> None:
+        self.labels = labels
+        self.decided = decided
+        self.boot = boot
+
+    @classmethod
+    def load(cls, like: Bootstrap) -> _Raters:
+        votes = read_npz(VOTES)
+        order = [votes["classes"].astype(str).tolist().index(name) for name in EMOTIONS]
+        labels = np.argsort(order)[votes["label"].astype(np.int64)]
+        decided = {k: votes[f"{k}_votes"][:, order].argmax(axis=1) for k in ("voice", "face", "av")}
+        boot = Bootstrap.of(len(labels), votes["actor"], len(like.counts) - 1, 0, like.confidence)
+        return cls(labels, decided, boot)
+
+    def rows(self, emotion: str | None) -> Array:
+        return np.ones(len(self.labels), dtype=bool) if emotion is None else self.labels == EMOTIONS.index(emotion)
+
+    def accuracy(self, sense: str, emotion: str) -> Estimate | None:
+        rows = np.flatnonzero(self.rows(emotion))
+        return self.boot.mean(self.decided[sense][rows] == self.labels[rows], rows)
+
+    def follow(self, sense: str, emotion: str | None = None) -> Estimate | None:
+        rows = np.flatnonzero(self.rows(emotion) & (self.decided["voice"] != self.decided["face"]))
+        return self.boot.mean(self.decided["av"][rows] == self.decided[sense][rows], rows)

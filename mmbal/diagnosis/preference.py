@@ -1,0 +1,86 @@
+"""Whom the decision follows, and how the modalities' own decisions relate sample by sample."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from mmbal.data.predictions import Array, Predictions, log_softmax
+from mmbal.diagnosis.coalitions import Decision, correct
+from mmbal.diagnosis.figures import Figures
+from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
+from mmbal.diagnosis.significance import Estimate
+
+
+def present(estimates: dict[str, Estimate | None]) -> Estimates:
+    """Only the figures that exist."""
+    return {name: value for name, value in estimates.items() if value is not None}
+
+
+def own_decisions(predictions: Predictions) -> tuple[Array, Array]:
+    """Class decided by each modality alone ``(N, M)`` and whether it is there to decide ``(N, M)``."""
+    decided = np.stack([predictions.logits[m].argmax(axis=1) for m in predictions.modalities], axis=1)
+    return decided, predictions.present_mask()
+
+
+def disagreement(predictions: Predictions) -> Array:
+    """Whether the modalities that a sample has decide differently ``(N,)``."""
+    decided, here = own_decisions(predictions)
+    return np.where(here, decided, -1).max(axis=1) != np.where(here, decided, len(predictions.classes)).min(axis=1)
+
+
+def preference_of(
+    figures: Figures, predictions: Predictions, decision: Decision
+) -> tuple[Preference | None, dict[str, Estimates]]:
+    """How often the decision follows each modality, overall and by class; None where no sample has two modalities."""
+    decided, here = own_decisions(predictions)
+    differ = disagreement(predictions) & here.any(axis=1)
+    several = here.sum(axis=1) > 1
+    if not several.any():
+        return None, {}
+    fused = decision.fused.argmax(axis=1)
+    follows, by_class, flips = {}, {}, {}
+    for k, m in enumerate(predictions.modalities):
+        agrees, rows = fused == decided[:, k], differ & here[:, k]
+        follows[m] = figures.mean(f"preference.follows.{m}", agrees, np.flatnonzero(rows))
+        by_class[m] = figures.by_class(f"classes.{{}}.follows.{m}", agrees, rows)
+        without = decision.without(m)
+        if without is not None:
+            flips[m] = figures.mean(f"preference.flips.{m}", here[:, k] & (without.argmax(axis=1) != fused))
+    rate = figures.mean("preference.disagreement", differ, np.flatnonzero(several))
+    assert rate is not None  # some sample has two modalities
+    return Preference(disagreement=rate, follows=present(follows), flips=present(flips)), by_class
+
+
+def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -> Samples | None:
+    """Preferred subsets, agreement, double faults and the oracle; None where no sample has two modalities."""
+    decided, here = own_decisions(predictions)
+    several = here.sum(axis=1) > 1
+    if not several.any():
+        return None
+    names, labels = predictions.modalities, predictions.labels
+    right = (decided == labels[:, None]) & here
+    fused = correct(decision.fused, labels)
+    rows = np.arange(len(labels))
+    confidence = np.stack([log_softmax(predictions.logits[m])[rows, labels] for m in names], axis=1)
+    confidence[~here] = -np.inf
+    best = confidence.max(axis=1, keepdims=True)
+    favourite = np.where((confidence == best).sum(axis=1) == 1, confidence.argmax(axis=1), -1)
+    preferred = {}
+    for k, m in enumerate(names):
+        chosen = np.flatnonzero(several & (favourite == k))
+        path = f"samples.preferred.{m}"
+        share = figures.mean(f"{path}.share", favourite == k, np.flatnonzero(several))
+        there = figures.mean(f"{path}.fused", fused, chosen)
+        alone = figures.mean(f"{path}.alone", right[:, k], chosen)
+        if share and there and alone:
+            preferred[m] = Preferred(share=share, fused=there, alone=alone)
+    agreement, double_fault = {}, {}
+    for i, j in combinations(range(len(names)), 2):
+        pair, both = f"{names[i]}+{names[j]}", np.flatnonzero(here[:, i] & here[:, j])
+        agreement[pair] = figures.mean(f"samples.agreement.{pair}", decided[:, i] == decided[:, j], both)
+        double_fault[pair] = figures.mean(f"samples.double_fault.{pair}", ~right[:, i] & ~right[:, j], both)
+    oracle = figures.mean("samples.oracle", right.any(axis=1))
+    assert oracle is not None  # there are samples
+    return Samples(preferred=preferred, agreement=present(agreement), double_fault=present(double_fault), oracle=oracle)

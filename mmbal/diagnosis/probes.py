@@ -1,0 +1,165 @@
+"""Linear heads on features, always scored on samples they were not fitted on: probes, and heads for bare features.
+
+The head is a multinomial logistic regression on standardised features with the Gaussian prior under which a logit has
+the standard deviation ``LOGIT_SPREAD`` before any data are seen, whatever the number of dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from mmbal.data.predictions import Array, Predictions
+from mmbal.decision.folds import folds_of
+from mmbal.diagnosis.norms import FOLDS, standardise
+from mmbal.errors import DataError
+from mmbal.files import read_npz
+
+LOGIT_SPREAD = 2.0
+FIT_ROWS = 10_000  # more rows than this are thinned before a fit: a probe is settled long before, and stays quick
+IDS, GROUPS, LABELS = ("ids", "id", "clip_id"), ("group", "actor", "speaker"), ("labels", "label")
+
+
+def fit_head(features: Array, labels: Array, classes: int, seed: int = 0) -> tuple[Array, Array]:
+    """Weight ``(C, D)`` and bias ``(C,)`` of the head; a class without rows gets a bias below every other's."""
+    if len(labels) > FIT_ROWS:
+        rows = np.random.default_rng(seed).choice(len(labels), FIT_ROWS, replace=False)
+        features, labels = features[rows], labels[rows]
+    known = np.unique(labels)
+    weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
+    if len(known) > 1:
+        model = LogisticRegression(C=LOGIT_SPREAD**2 / features.shape[1], max_iter=1000).fit(features, labels)
+        if len(known) == 2:
+            weight[known], bias[known] = np.outer([-0.5, 0.5], model.coef_[0]), [-0.5, 0.5] * model.intercept_
+        else:
+            weight[known], bias[known] = model.coef_, model.intercept_
+    unknown = np.setdiff1d(np.arange(classes), known)
+    bias[unknown] = bias[known].min() - np.log(len(labels) + 1)
+    return weight, bias
+
+
+def groups_of(group: Array | None) -> Array | None:
+    """The groups where there are at least two to part, else None."""
+    return group if group is not None and len(np.unique(group)) > 1 else None
+
+
+def probe(features: Array, labels: Array, classes: int, group: Array | None = None, seed: int = 0) -> Array:
+    """Out-of-fold logits ``(N, C)`` of a linear probe on ``features (N, D)``; groups stay in one fold."""
+    fold = folds_of(labels, FOLDS, seed, groups_of(group))
+    logits = np.empty((len(labels), classes))
+    for k in range(fold.max() + 1):
+        held_out = fold == k
+        train, test = standardise(features[~held_out], features[held_out])
+        weight, bias = fit_head(train, labels[~held_out], classes, seed)
+        logits[held_out] = test @ weight.T + bias
+    return logits
+
+
+def predictions_from_features(
+    features: Mapping[str, Any],
+    labels: Any,
+    *,
+    classes: Any = None,
+    ids: Any = None,
+    split: Any = None,
+    group: Any = None,
+    present: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Predictions:
+    """Decisions for bare features: one linear head on all modalities' features, split into the modalities' parts.
+
+    ``features`` maps modality -> ``(N, D_m)``. With rows of a split ``train`` the head is fitted on those, and the
+    other splits are decided; otherwise it is cross-fitted within each split, whole groups at a time. The parts are
+    ``contribution_m = z_m W_m^T + b / M``, as for a model with a concatenation head; ``weight`` is the mean head of
+    the folds. Raises DataError where shapes do not fit.
+    """
+    arrays = {m: np.asarray(z, dtype=np.float64) for m, z in features.items()}
+    n = len(np.asarray(labels))
+    for m, z in arrays.items():
+        if z.ndim != 2 or len(z) != n or not z.shape[1]:
+            raise DataError(f"The features of '{m}' have shape {z.shape}, expected ({n}, D).")
+    named = np.asarray(labels)
+    if classes is None:
+        classes = (
+            np.unique(named).astype(str) if named.dtype.kind in "US" else np.arange(int(named.max()) + 1).astype(str)
+        )
+    given: dict[str, Any] = {"labels": named, "classes": classes, "modalities": list(arrays)}
+    given |= {f"features_{m}": z for m, z in arrays.items()} | {
+        f"logits_{m}": np.zeros((n, len(classes))) for m in arrays
+    }
+    given |= {f"present_{m}": mask for m, mask in (present or {}).items()}
+    given |= {key: value for key, value in (("ids", ids), ("split", split), ("group", group)) if value is not None}
+    bare = Predictions.from_arrays(given)
+    train = bare.split == "train"
+    if train.any() and not train.all():
+        jobs = [(train, ~train)]
+        how = "fitted here on the split 'train'"
+    else:
+        jobs = []
+        for name in bare.splits():
+            rows = np.flatnonzero(bare.split == name)
+            fold = folds_of(bare.labels[rows], FOLDS, seed, groups_of(None if bare.group is None else bare.group[rows]))
+            jobs += [(rows[fold != k], rows[fold == k]) for k in range(fold.max() + 1)]
+        how = f"fitted here, cross-fitted {'by group' if groups_of(bare.group) is not None else 'in the split'}"
+    parts = {m: np.zeros((n, len(bare.classes))) for m in arrays}
+    weights: dict[str, list[Array]] = {m: [] for m in arrays}
+    for fit, score in jobs:
+        scaled = {m: standardise(z[fit], z[score]) for m, z in bare.features.items()}
+        weight, bias = fit_head(np.hstack([z[0] for z in scaled.values()]), bare.labels[fit], len(bare.classes), seed)
+        blocks = np.split(weight, np.cumsum([z.shape[1] for z in bare.features.values()])[:-1], axis=1)
+        for (m, (_, held_out)), block in zip(scaled.items(), blocks, strict=True):
+            parts[m][score] = held_out @ block.T + bias / len(parts)
+            spread = bare.features[m][fit].std(axis=0)
+            weights[m].append(np.divide(block, spread, out=np.zeros_like(block), where=spread > 0))
+    given |= {f"logits_{m}": part for m, part in parts.items()} | {
+        f"contribution_{m}": part for m, part in parts.items()
+    }
+    given |= {f"weight_{m}": np.mean(each, axis=0) for m, each in weights.items()}
+    whole = Predictions.from_arrays(given)
+    whole.meta.update(producer="mmbal heads", heads=how, fusion="concat")
+    return whole.take(~train) if train.any() and not train.all() else whole
+
+
+def is_feature_file(arrays: Mapping[str, Array]) -> bool:
+    """Whether an archive holds features and labels, but no decisions."""
+    decisions = any(key.startswith(("logits_", "probabilities_")) for key in arrays)
+    return not decisions and "modalities" in arrays and any(key in arrays for key in LABELS)
+
+
+def load_features(path: str | Path, seed: int = 0) -> Predictions:
+    """Predictions of heads fitted here on a feature file (keys as `mmbal import` documents them).
+
+    Raises UsageError (no file) or DataError (what the file lacks).
+    """
+    path = Path(path)
+    arrays = read_npz(path)
+
+    def first(names: tuple[str, ...]) -> Array | None:
+        return next((arrays[name] for name in names if name in arrays), None)
+
+    labels = first(LABELS)
+    if labels is None:
+        raise DataError(f"{path} has no array 'label'.")
+    names = [str(m) for m in np.atleast_1d(arrays["modalities"])]
+    for m in names:
+        if m not in arrays:
+            raise DataError(f"{path}: 'modalities' names '{m}', but there is no array '{m}'.")
+    try:
+        found = predictions_from_features(
+            {m: arrays[m] for m in names},
+            labels,
+            classes=arrays.get("classes"),
+            ids=first(IDS),
+            split=arrays.get("split"),
+            group=first(GROUPS),
+            present={m: arrays[f"present_{m}"] for m in names if f"present_{m}" in arrays},
+            seed=seed,
+        )
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", error.hint) from None
+    found.meta["dataset"] = path.stem
+    return found
