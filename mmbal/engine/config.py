@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mmbal.config import Config, validate
 from mmbal.data.store import Store
 from mmbal.models.encoders import default_encoder
-from mmbal.registry import Registry, encoders, fusions, methods
+from mmbal.registry import Registry, encoders, fusions, methods, recorders
 
 
 class Choice(BaseModel):
@@ -59,6 +59,7 @@ class TrainConfig(Config):
     augment: bool = True
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
     select: Literal["accuracy", "nll"] = Field("accuracy", description="validation figure that picks the best epoch")
+    record: tuple[str, ...] = Field((), description="what to watch during training: heavy_tails")
     optimistic: bool = Field(False, description="also follow the test figures by epoch, as papers quote their best")
     seed: int = Field(0, ge=0)
     device: str = "auto"
@@ -78,6 +79,8 @@ def resolve(config: TrainConfig, store: Store, trained: Mapping[str, Choice] | N
         chosen[m] = choice.resolved(encoders)
     for m in config.encoder:
         store.require(m)
+    for name in config.record:
+        recorders.entry(name)
     return config.model_copy(
         update={
             "modalities": modalities,

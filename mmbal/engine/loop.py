@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.distributed import Processes
+from mmbal.engine.recorders import Recorder
 from mmbal.engine.seeding import seed_all
 from mmbal.errors import MmbalError
 from mmbal.methods.base import Method, Run, Stage, chosen, parts
@@ -25,15 +26,21 @@ def fit(
     *,
     processes: Processes,
     after_epoch: AfterEpoch,
+    recorders: Mapping[str, Recorder] | None = None,
     resume: dict[str, Any] | None = None,
 ) -> None:
     """Train; ``after_epoch(run, state)`` evaluates and saves, and returns True to stop.
 
-    ``state`` is what ``resume`` takes: the number of epochs done, the steps and the optimiser. The method must be
-    set up and, when resuming, model and method must hold their saved state. Raises MmbalError where a loss is not finite.
+    ``state`` is what ``resume`` takes: the number of epochs done, the steps, the optimiser and what ``recorders`` saw. The
+    method must be set up and, when resuming, model and method must hold their saved state. Raises MmbalError where a
+    loss is not finite.
     """
     modules = parts(run.model, method)
     learning = {id(p) for module in modules.values() for p in module.parameters() if p.requires_grad}
+    watching = dict(recorders or {})
+    for name, recorder in watching.items():
+        if resume:
+            recorder.load(resume["recorders"][name])
     done = resume["epoch"] if resume else 0
     run.step = resume["step"] if resume else 0
     first = 0
@@ -48,14 +55,25 @@ def fit(
             for run.epoch in range(max(first, done), last):
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate(config.optimiser, run.epoch - first, stage.epochs)
-                train_epoch(run, method, config, modules, processes)
-                if after_epoch(run, {"epoch": run.epoch + 1, "step": run.step, "optimiser": optimiser.state_dict()}):
+                train_epoch(run, method, config, modules, processes, list(watching.values()))
+                state = {
+                    "epoch": run.epoch + 1,
+                    "step": run.step,
+                    "optimiser": optimiser.state_dict(),
+                    "recorders": {name: recorder.state() for name, recorder in watching.items()},
+                }
+                if after_epoch(run, state):
                     return
         first = last
 
 
 def train_epoch(
-    run: Run, method: Method, config: TrainConfig, modules: dict[str, nn.Module], processes: Processes
+    run: Run,
+    method: Method,
+    config: TrainConfig,
+    modules: dict[str, nn.Module],
+    processes: Processes,
+    recorders: Sequence[Recorder] = (),
 ) -> None:
     """One epoch: every batch, every phase, one optimiser step each."""
     model, optimiser = run.model, run.optimiser
@@ -65,6 +83,8 @@ def train_epoch(
     for module in modules.values():
         module.train(any(p.requires_grad for p in module.parameters()))
     method.train()
+    for recorder in recorders:
+        recorder.on_epoch_start(run)
     method.on_epoch_start(run)
     for batch in run.train.epoch(run.epoch, method.sampler(run)):
         batch = method.on_batch(batch.to(run.device), run)
@@ -84,12 +104,18 @@ def train_epoch(
             method.backward(losses, run)
             trained = [p for group in optimiser.param_groups for p in group["params"]]
             processes.average_gradients(trained, len(batch))
+            for recorder in recorders:
+                recorder.after_backward(run)
             method.on_gradients(output, batch, phase, run)
             if config.optimiser.clip is not None:
                 nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
             optimiser.step()
             run.step += 1
+            for recorder in recorders:
+                recorder.after_step(run)
     method.on_epoch_end(run)
+    for recorder in recorders:
+        recorder.on_epoch_end(run)
     processes.share_buffers(model)
 
 

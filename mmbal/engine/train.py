@@ -31,6 +31,7 @@ from mmbal.engine.config import Choice, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
 from mmbal.engine.evaluate import collect, summarise, with_rule
 from mmbal.engine.loop import fit
+from mmbal.engine.recorders import build_recorders
 from mmbal.engine.seeding import pick_device, seed_all
 from mmbal.engine.tracking import (
     CONFIG,
@@ -88,6 +89,7 @@ class Session:
         )
         self.method.setup(self.run)
         self.method.to(self.device)
+        self.recorders = build_recorders(config.record)
         self.history: list[dict[str, Any]] = []
         self.started = time.monotonic()
 
@@ -144,6 +146,7 @@ class Session:
             self.config,
             processes=self.processes,
             after_epoch=self.after_epoch,
+            recorders=self.recorders,
             resume=state,
         )
 
@@ -214,6 +217,8 @@ class Session:
         if self.config.optimistic:
             top = max(self.history, key=lambda e: e["test"]["accuracy"])
             summary["optimistic"] = {"epoch": top["epoch"], "test": top["test"]}
+        for recorder in self.recorders.values():
+            write_json(self.folder / recorder.file, recorder.summary())
         write_json(self.folder / SUMMARY, summary)
         return Result(self.folder, summary)
 
