@@ -316,7 +316,9 @@ def _write_arrays(
             present[m] &= finite
             stored[~present[m]] = 0
         np.save(folder / f"{m}.npy", stored)
-        preprocessing = {"recipe": None, "augment": source.augment.get(m, {})}
+        preprocessing: dict[str, Any] = {"recipe": None, "augment": source.augment.get(m, {})}
+        if kind == "text":
+            preprocessing["vocabulary"] = int(stored.max()) + 1
         specs[m] = ModalitySpec(kind=kind, shape=shape, preprocessing=preprocessing)
     split = np.full(n, "", dtype="<U8") if source.split is None else source.split.astype("<U8")
     return specs, _Rows(source.labels.astype(np.int64), split, source.ids, source.group, present), findings, 0

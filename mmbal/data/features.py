@@ -181,8 +181,8 @@ def _read_mat(path: Path) -> dict[str, np.ndarray]:
         stems = sorted({key[: -len(s) - 1] for s in splits for key in raw if key.endswith(f"_{s}")})
         joined: dict[str, np.ndarray] = {}
         for stem in stems:
-            parts = [raw.get(f"{stem}_{s}") for s in splits]
-            if any(part is None for part in parts):
+            parts = [raw[f"{stem}_{s}"] for s in splits if f"{stem}_{s}" in raw]
+            if len(parts) < len(splits):
                 raise DataError(f"{path} has '{stem}' for some splits only ({', '.join(splits)} are there).")
             joined[stem] = np.concatenate(parts)
         labels = _key(joined, LABELS)

@@ -247,7 +247,7 @@ def longest_clip(rows: Sequence[Row]) -> float | None:
     """Seconds of the longest time range, or of the longest of some clips; at most ``LONGEST``, None where unknown."""
     ranges = [s.end - (s.start or 0.0) for row in rows for s in row.sources.values() if s.end is not None]
     if ranges:
-        return min(max(ranges), LONGEST)
+        return min(round(max(ranges), 3), LONGEST)
     found = 0.0
     for m in ("audio", "video"):
         for source in _spread(rows, m):
@@ -255,7 +255,7 @@ def longest_clip(rows: Sequence[Row]) -> float | None:
                 found = max(found, duration(Path(source.path)) - (source.start or 0.0))
             except Unusable:
                 continue
-    return min(round(found, 2), LONGEST) or None
+    return min(round(found, 3), LONGEST) or None
 
 
 def _feature_size(rows: Sequence[Row], m: str) -> tuple[int, ...]:

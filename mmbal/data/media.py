@@ -71,7 +71,7 @@ class Stream:
     def __init__(self, path: Path, kind: str) -> None:
         check_file(path)
         self._path = path
-        self._kind = kind
+        self._kind: Any = kind
         self._open()
 
     def _open(self) -> None:
@@ -79,12 +79,12 @@ class Stream:
             self._container: Any = av.open(str(self._path), metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             raise Unusable("corrupt", _reason(error)) from None
-        stream = self._container.streams.best(self._kind)
+        stream: Any = self._container.streams.best(self._kind)
         if stream is None or stream.codec_context is None:
             self._container.close()
             raise Unusable(f"no {self._kind}", f"the file has no {self._kind} stream that can be decoded")
         stream.codec_context.thread_count = 1  # one process a core: threads would only contend
-        self._stream = stream
+        self._stream: Any = stream
         self._fresh = True
 
     def __enter__(self) -> Stream:

@@ -95,7 +95,7 @@ def encode_rows(
                     continue
                 code = worker.close()
                 lost = ["crash", f"the decoder died over it (exit status {code})"]
-                answers.put({"row": number, "modalities": dict.fromkeys(sources, {"lost": lost})})
+                answers.put({"row": number, "modalities": {m: {"lost": lost} for m in sources}})
                 worker = _Worker(setup)
         except BaseException as error:
             answers.put(error)

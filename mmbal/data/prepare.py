@@ -25,6 +25,7 @@ from mmbal.registry import datasets
 MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURES = (".npz", ".mat")
 PICKLES = (".pkl", ".pickle", ".p", ".pt", ".pth", ".joblib")
+PICKLE_TO_NPZ = "python -c \"import pickle, numpy as np; np.savez('{stem}.npz', **pickle.load(open('{name}', 'rb')))\""
 ROWS_A_WORKER = 8  # fewer are not worth starting another process
 
 
@@ -42,9 +43,16 @@ class Preparation:
     def verdict(self) -> str:
         return verdict(self.findings, len(self.store.classes))
 
-    @property
-    def empty_classes(self) -> list[str]:
-        return [f.where for f in self.findings if f.kind == "empty class"]
+    def check(self, strict: bool) -> None:
+        """Raise DataError where a class is empty or, with ``strict``, where anything above a note was found."""
+        empty = [f for f in self.findings if f.kind == "empty class"]
+        serious = empty or [f for f in self.findings if strict and f.level != "note"]
+        if serious:
+            first = serious[0]
+            raise DataError(
+                f"{len(serious)} findings, the first: {first.where}: {first.kind}, {first.reason}.",
+                f"The store is written all the same: {self.store.path}",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         store = self.store
@@ -96,13 +104,8 @@ def prepare(
     built: Built = build(samples, target, chosen, workers=workers, force=force, progress=progress)
     remember(target)
     result = Preparation(built.store, built.findings, time.perf_counter() - began, built.resumed, built.existed)
-    serious = [f for f in built.findings if f.level != "note"]
-    if strict and serious:
-        first = serious[0]
-        raise DataError(
-            f"{len(serious)} findings (--strict); the first: {first.where}: {first.kind}, {first.reason}.",
-            f"The store is written all the same: {target}",
-        )
+    if strict:
+        result.check(strict)
     return result
 
 
@@ -132,13 +135,13 @@ def read_source(
     if path.is_dir():
         raise UsageError(f"{path} is a folder.", f"Write a manifest of it first: mmbal prepare init {path}")
     if not path.exists():
-        kind = "file" if suffix or os.sep in str(source) else "known data set or file"
-        raise UsageError(f"There is no {kind} '{source}'.", did_you_mean(str(source), datasets.names()))
+        if suffix or os.sep in str(source):
+            raise UsageError(f"There is no file '{source}'.")
+        raise UsageError(f"There is no known data set or file '{source}'.", did_you_mean(str(source), datasets.names()))
     if suffix in PICKLES:
         raise DataError(
             f"{path} is a pickle, which can run any code when it is read; mmbal never reads one.",
-            "Convert it once, where you trust it: "
-            f"python -c \"import pickle, numpy as np; np.savez('{path.stem}.npz', **pickle.load(open('{path.name}', 'rb')))\"",
+            f"Convert it once, where you trust it: {PICKLE_TO_NPZ.format(name=path.name, stem=path.stem)}",
         )
     if suffix in MANIFESTS:
         return read_manifest(path, options), options

@@ -307,6 +307,10 @@ class TextRecipe(Recipe):
         row[: min(len(ids), self.length)] = ids[: self.length]
         return Decoded(row, None, remarks)
 
+    def spec(self, statistics: dict[str, list[float]]) -> ModalitySpec:
+        preprocessing = {**super().spec(statistics).preprocessing, "vocabulary": self.vocabulary}
+        return ModalitySpec(kind=self.kind, shape=self.shape, preprocessing=preprocessing)
+
     def _ids(self, text: str) -> list[int]:
         if self.tokens == "bytes":
             return [byte + 1 for byte in text.encode()]
