@@ -48,13 +48,20 @@ def diagnose(
     ``source`` is how the verdict's advice calls the predictions.
     Raises UsageError (no such split, no samples), DataError (a reference that does not fit, ``human`` on other data).
     """
+    chosen, calibration = choose(predictions, split, calibration)
+    examination = Examination.of(chosen, calibration, bootstrap, seed, confidence)
+    return examination.report(split, reference, human, source or str(predictions.meta.get("run", "PREDICTIONS.npz")))
+
+
+def choose(
+    predictions: Predictions, split: str, calibration: Predictions | None = None
+) -> tuple[Predictions, Predictions | None]:
+    """The rows to diagnose, and those to fit a rule on where there are such."""
     if calibration is None:
         found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s != split]
         calibration = predictions.select(found[0]) if found else None
     chosen = predictions.select(split)
-    chosen = replace(chosen, group=groups_of(chosen.group))
-    examination = Examination.of(chosen, calibration, bootstrap, seed, confidence)
-    return examination.report(split, reference, human, source or str(predictions.meta.get("run", "PREDICTIONS.npz")))
+    return replace(chosen, group=groups_of(chosen.group)), calibration
 
 
 @dataclass

@@ -52,10 +52,9 @@ class Condition:
 
     def judge(self, diagnosis: Diagnosis) -> Outcome:
         """Whether the condition holds; raises UsageError for an unknown figure and for one that was not computed."""
-        document = diagnosis.model_dump(mode="json")
-        figures = dict(_figures(document))
+        figures = figures_of(diagnosis)
         if self.path not in figures:
-            if self.path in _empty(document):
+            if self.path in _empty(diagnosis.model_dump(mode="json")):
                 why = [n for n in diagnosis.not_computed if n.what.split(".")[0] == self.path.split(".")[0]]
                 reason = f" ({why[0].reason})" if why else ""
                 raise UsageError(f"'{self.path}' was not computed{reason}, so the condition can't be judged.")
@@ -81,8 +80,15 @@ class Outcome:
         return f"{c.path} = {self.value:.3g}{interval}, and '{c.path} {c.sign} {c.bound:g}' {verb}"
 
 
-def _figures(node: Any, path: str = "") -> Iterator[tuple[str, tuple[float, float | None, float | None]]]:
-    """Every number of the document by its path, with the interval where it is an estimate's value."""
+Figure = tuple[float, float | None, float | None]
+
+
+def figures_of(diagnosis: Diagnosis) -> dict[str, Figure]:
+    """Every number of a diagnosis by its path: the value and, of an estimate, its interval."""
+    return dict(_figures(diagnosis.model_dump(mode="json")))
+
+
+def _figures(node: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
     if isinstance(node, dict):
         if set(node) == {"value", "low", "high"}:
             yield path, (node["value"], node["low"], node["high"])

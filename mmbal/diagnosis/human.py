@@ -7,19 +7,16 @@ model are compared class by class, each on its own clips, since the raters' clip
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
+from mmbal.data.humans import read_votes
 from mmbal.data.predictions import Array, Predictions
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.preference import present
 from mmbal.diagnosis.schema import Estimates, Human, HumanClass, Preference
 from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.errors import DataError
-from mmbal.files import read_npz
 
-VOTES = Path(__file__).parent.parent / "data" / "embedded" / "cremad_human_votes_dev.npz"
 SENSES = {"voice": ("voice", "audio", "speech", "sound"), "face": ("face", "video", "visual", "vision", "image")}
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 
@@ -91,7 +88,7 @@ class _Raters:
 
     @classmethod
     def load(cls, like: Bootstrap) -> _Raters:
-        votes = read_npz(VOTES)
+        votes = read_votes()
         order = [votes["classes"].astype(str).tolist().index(name) for name in EMOTIONS]
         labels = np.argsort(order)[votes["label"].astype(np.int64)]
         decided = {k: votes[f"{k}_votes"][:, order].argmax(axis=1) for k in ("voice", "face", "av")}

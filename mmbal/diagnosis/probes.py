@@ -124,10 +124,13 @@ def predictions_from_features(
     return whole.take(~train) if train.any() and not train.all() else whole
 
 
-def is_feature_file(arrays: Mapping[str, Array]) -> bool:
-    """Whether an archive holds features and labels, but no decisions."""
-    decisions = any(key.startswith(("logits_", "probabilities_")) for key in arrays)
-    return not decisions and "modalities" in arrays and any(key in arrays for key in LABELS)
+def is_feature_file(path: str | Path) -> bool:
+    """Whether ``path`` is an .npz archive with named modalities and labels, but without decisions."""
+    if Path(path).suffix != ".npz" or not Path(path).is_file():
+        return False
+    keys = read_npz(Path(path)).keys()
+    decisions = any(key.startswith(("logits_", "probabilities_")) for key in keys)
+    return not decisions and "modalities" in keys and any(key in keys for key in LABELS)
 
 
 def load_features(path: str | Path, seed: int = 0) -> Predictions:

@@ -1,0 +1,383 @@
+"""`mmbal diagnose`: which modality the model listens to, whether that is deserved, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmbal.cli import console
+from mmbal.cli.options import Force, Json
+from mmbal.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from mmbal.data.predictions import Predictions
+    from mmbal.diagnosis.comparison import SideBySide
+    from mmbal.diagnosis.schema import Diagnosis
+    from mmbal.diagnosis.significance import Estimate
+
+WIDE = 100  # columns from which on intervals stand beside the figures
+
+
+def diagnose(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Runs, checkpoints, predictions or feature files (.npz); two or more: side by side."),
+    ],
+    split: Annotated[str, typer.Option(help="Split to diagnose.")] = "test",
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Separately trained encoders: a run of `mmbal pretrain`, or a file with the same ids."),
+    ] = None,
+    human: Annotated[bool, typer.Option("--human", help="CREMA-D: put the human raters beside the model.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="All tables: Shapley, samples, absence, norms, geometry.")
+    ] = False,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-if", help="Exit 3 where this holds: 'index > 0.2', 'contribution.video < 0.3'. Repeatable."
+        ),
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of replicates and folds.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the diagnosis (JSON) to this file.", dir_okay=False)] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Say which modality decides, class by class, whether it deserves to, and what that costs.
+
+    Of a run, the diagnosis is also written to diagnosis.json in its folder.
+    """
+    from mmbal.diagnosis import diagnose as examine
+    from mmbal.diagnosis.comparison import compare_diagnoses
+    from mmbal.diagnosis.gate import Condition
+    from mmbal.engine.evaluate import run_folder
+    from mmbal.files import write_json
+
+    conditions = [Condition.parse(text) for text in fail_if or []]
+    if out is not None and out.exists() and not force:
+        raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
+    known = {str(path): _read(path, seed) for path in paths}
+    references = {str(path): _reference(path, reference, seed) for path in paths}
+    settings: dict[str, Any] = {
+        "split": split,
+        "human": human,
+        "bootstrap": bootstrap,
+        "seed": seed,
+        "confidence": confidence,
+    }
+    if len(known) > 1:
+        compared = compare_diagnoses(known, references=references, **settings)
+        document: Any = compared.model_dump(mode="json")
+        diagnoses = compared.diagnoses
+    else:
+        (name, predictions), *_ = known.items()
+        diagnosis = examine(predictions, reference=references[name], source=name, **settings)
+        document = diagnosis.model_dump(mode="json")
+        diagnoses = {name: diagnosis}
+        folder = run_folder(paths[0])
+        if folder is not None:
+            diagnosis.save(folder / "diagnosis.json")
+            console.note(f"Wrote {folder / 'diagnosis.json'}")
+    if out is not None:
+        write_json(out, document)
+        console.note(f"Wrote {out}")
+    if json:
+        console.print_json(document)
+    elif len(diagnoses) > 1:
+        _side_by_side(compared)
+    else:
+        show(diagnosis, full)
+    outcomes = [(name, c.judge(d)) for name, d in diagnoses.items() for c in conditions]
+    failed = [
+        f"{name}: {outcome}" if len(diagnoses) > 1 else str(outcome) for name, outcome in outcomes if outcome.holds
+    ]
+    if failed:
+        raise GateFailed(". ".join(failed) + ".")
+
+
+def _read(path: Path, seed: int) -> Predictions:
+    from mmbal.diagnosis.probes import is_feature_file, load_features
+    from mmbal.engine.evaluate import find_predictions
+
+    if not is_feature_file(path):
+        return find_predictions(path)
+    found = load_features(path, seed)
+    console.note(f"{path} holds features without decisions: a linear head is {found.meta['heads']}.")
+    return found
+
+
+def _reference(path: Path, given: Path | None, seed: int) -> Predictions | None:
+    from mmbal.engine.evaluate import find_reference
+
+    if given is not None:
+        return _read(given, seed)
+    return find_reference(path)
+
+
+def show(diagnosis: Diagnosis, full: bool = False) -> None:
+    """Print the verdict, what to type next, and the tables: the main ones, or all."""
+    console.say(_title(diagnosis), style="bold")
+    console.say()
+    console.say(" ".join(diagnosis.verdict))
+    for advice in diagnosis.advice:
+        console.say(f"  {advice.command:<38} {advice.purpose}", style="cyan")
+    _modalities(diagnosis)
+    _classes(diagnosis)
+    _losses(diagnosis)
+    if full:
+        _sample_level(diagnosis)
+        _absence(diagnosis)
+        _norms(diagnosis)
+    if diagnosis.human is not None:
+        _human(diagnosis)
+    _not_computed(diagnosis, full)
+
+
+def _title(d: Diagnosis) -> str:
+    told = [str(d.data.meta[k]) for k in ("dataset", "fusion", "method", "rule", "heads") if d.data.meta.get(k)]
+    classes = sum(1 for n in d.data.classes.values() if n)
+    return " · ".join([*told, f"{d.data.split} split, {d.data.samples} samples, {classes} classes"])
+
+
+def _percent(estimate: Estimate | None, intervals: bool = False) -> str | None:
+    if estimate is None:
+        return None
+    text = f"{100 * estimate.value:.1f} %"
+    if intervals and estimate.low is not None and estimate.high is not None:
+        text += f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    return text
+
+
+def _signed(estimate: Estimate | None, scale: float = 100.0, digits: int = 1) -> str | None:
+    if estimate is None:
+        return None
+    text = f"{scale * estimate.value:+.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{scale * estimate.low:+.{digits}f}, {scale * estimate.high:+.{digits}f}]"
+
+
+def _number(value: float | None, digits: int = 2) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def _share(estimate: Estimate | None, width: int) -> str | None:
+    return None if estimate is None else f"{100 * estimate.value:.0f} % {console.bar(estimate.value, width):<{width}}"
+
+
+def _columns(columns: Sequence[tuple[str, Sequence[Any]]], **options: Any) -> None:
+    """Print those columns that hold anything."""
+    filled = [(name, cells) for name, cells in columns if any(cell is not None for cell in cells)]
+    console.table([name for name, _ in filled], zip(*(cells for _, cells in filled), strict=True), **options)
+
+
+def _modalities(d: Diagnosis) -> None:
+    wide = console.out.width >= WIDE
+    names = [*d.data.modalities, "fused"]
+    alone = [_percent(d.accuracy.alone.get(m), wide) for m in d.data.modalities]
+    follows = d.preference.follows if d.preference else {}
+    flips = d.preference.flips if d.preference else {}
+    calibration = [d.calibration.get(m) for m in names]
+    reference = [_percent(d.accuracy.reference.get(m)) for m in names]
+    _columns(
+        [
+            ("modality", names),
+            ("alone", [*alone, _percent(d.accuracy.fused, wide)]),
+            ("probe", [_percent(d.accuracy.probe.get(m)) for m in names]),
+            ("trained alone", reference),
+            ("worth", [_percent(d.capability.get(m), wide) for m in names]),
+            ("say", [_share(d.contribution.get(m), 10 if wide else 6) for m in names]),
+            ("follows", [_percent(follows.get(m)) for m in names]),
+            ("flips", [_percent(flips.get(m)) for m in names]),
+            ("T", [_number(c and c.temperature and c.temperature.value) for c in calibration]),
+            ("ECE", [_number(c and c.ece.value) for c in calibration]),
+        ]
+    )
+
+
+def _classes(d: Diagnosis) -> None:
+    known = {name: c for name, c in d.classes.items() if c.samples}
+    if len(known) < 2:
+        return
+    wide = console.out.width >= WIDE
+    focus = _focus(d)
+    columns: list[tuple[str, Sequence[Any]]] = [("class", list(known)), ("n", [c.samples for c in known.values()])]
+    shown = d.data.modalities if len(d.data.modalities) <= 3 or wide else ([focus] if focus else [])
+    columns += [(f"{m} alone", [_percent(c.alone.get(m)) for c in known.values()]) for m in shown]
+    columns.append(("fused", [_percent(c.fused, wide) for c in known.values()]))
+    if focus is not None:
+        columns += [
+            (f"say of {focus}", [_share(c.contribution.get(focus), 6) for c in known.values()]),
+            ("worth", [_percent(c.capability.get(focus)) for c in known.values()]),
+            ("", [f"◀ {b.flag}" if (b := c.balance.get(focus)) and b.flag else None for c in known.values()]),
+        ]
+    _columns(columns)
+
+
+def _focus(d: Diagnosis) -> str | None:
+    """The modality whose say by class is shown: the one that is heard least against its worth."""
+    if not d.balance:
+        return None
+    return min(d.balance, key=lambda m: d.balance[m].difference.value)
+
+
+def _losses(d: Diagnosis) -> None:
+    rows: list[tuple[str, Any]] = []
+    if d.decision_gap is not None:
+        rows.append(("decision layer", d.decision_gap))
+    if d.representation_gap is not None:
+        rows.append(("encoders", d.representation_gap))
+        rows += [(f"  {m} alone", gap) for m, gap in d.representation_gap.modalities.items()]
+    if d.shortfall is not None:
+        rows.append(("together", d.shortfall))
+    if not rows:
+        return
+    how = "on the calibration split" if d.settings.fitted_on == "calibration split" else "cross-fitted in the split"
+    console.table(
+        ["lost in", "accuracy (points)", "log-likelihood (nats)"],
+        [(name, _signed(gap.accuracy), _signed(gap.nats, 1.0, 3)) for name, gap in rows],
+        caption=f"against the rule '{d.settings.rule}', fitted {how}",
+    )
+
+
+def _sample_level(d: Diagnosis) -> None:
+    names = d.data.modalities
+    if d.shapley is not None:
+        s = d.shapley
+        _columns(
+            [
+                ("Shapley value", names),
+                ("of accuracy", [_percent(s.accuracy.get(m), True) for m in names]),
+                ("of log-likelihood", [_signed(s.log_likelihood.get(m), 1.0, 3) for m in names]),
+                ("helps", [_percent(s.helps.get(m)) for m in names]),
+            ]
+        )
+    if d.samples is None:
+        return
+    preferred = d.samples.preferred
+    if preferred:
+        _columns(
+            [
+                ("preferred by", list(preferred)),
+                ("share", [_percent(p.share) for p in preferred.values()]),
+                ("fused there", [_percent(p.fused, True) for p in preferred.values()]),
+                ("alone there", [_percent(p.alone, True) for p in preferred.values()]),
+            ]
+        )
+    _columns(
+        [
+            ("pair", list(d.samples.agreement)),
+            ("agree", [_percent(e, True) for e in d.samples.agreement.values()]),
+            ("both wrong", [_percent(e, True) for e in d.samples.double_fault.values()]),
+        ],
+        caption=f"at least one modality is right in {_percent(d.samples.oracle, True)}",
+    )
+
+
+def _absence(d: Diagnosis) -> None:
+    if d.missing:
+        ways = ("absent", "zeroed", "mean", "shuffled")
+        columns = [(way, [_percent(getattr(a, way), True) for a in d.missing.values()]) for way in ways]
+        _columns([("without", list(d.missing)), *columns])
+
+
+def _norms(d: Diagnosis) -> None:
+    rows = [
+        (f"{symbol} {m}", *(_number(e and e.value) for e in (norm.raw, norm.standardised)), _number(norm.effect))
+        for symbol, part in (("z", "features"), ("W", "weights"), ("W z", "votes"))
+        for m, norms in d.norms.items()
+        if (norm := getattr(norms, part)) is not None
+    ]
+    if rows:
+        console.table(["norm of", "raw", "standardised", "effect (d)"], rows)
+    if d.geometry:
+        found = d.geometry.values()
+        _columns(
+            [
+                ("features", list(d.geometry)),
+                ("separability", [_number(g.separability, 3) for g in found]),
+                ("effective rank", [f"{g.effective_rank:.1f} of {g.dimensions}" for g in found]),
+                ("nearest centroid", [_percent(g.nearest_centroid, True) for g in found]),
+            ]
+        )
+
+
+def _human(d: Diagnosis) -> None:
+    h = d.human
+    assert h is not None
+    console.table(
+        ["", "voice: model", "raters", "face: model", "raters", "follows voice: model", "raters"],
+        [
+            (
+                name,
+                _percent(c.model.get("voice")),
+                _percent(c.raters.get("voice")),
+                _percent(c.model.get("face")),
+                _percent(c.raters.get("face")),
+                _percent(c.model_follows_voice),
+                _percent(c.raters_follow_voice),
+            )
+            for name, c in h.classes.items()
+        ],
+        caption=f"where voice and face disagree, the model follows the voice in {_percent(h.model_follows.get('voice'))}, "
+        f"people who had both in {_percent(h.raters_follow.get('voice'))} ({h.clips} clips)",
+    )
+
+
+def _not_computed(d: Diagnosis, full: bool) -> None:
+    if full:
+        for n in d.not_computed:
+            console.note(f"Not computed: {n.what}: {n.reason}{f'; needs {n.needs}' if n.needs else ''}.")
+    elif d.not_computed:
+        whats = list(dict.fromkeys(n.what.split(".")[0] for n in d.not_computed))
+        console.note(f"Not computed: parts of {', '.join(whats)}; why: --full. All figures: --json or --out FILE.")
+
+
+def _side_by_side(compared: SideBySide) -> None:
+    for name, d in compared.diagnoses.items():
+        console.say(f"{name}: {_title(d)}", style="bold")
+        console.say(" ".join(d.verdict))
+        console.say()
+    first, *others = compared.diagnoses.values()
+    figures = {
+        "accuracy.fused": ("accuracy", 100, 1),
+        "calibration.fused.nll": ("NLL", 1, 3),
+        "index": ("imbalance", 1, 2),
+        **{f"contribution.{m}": (f"say of {m}", 100, 1) for m in first.data.modalities},
+        **{f"capability.{m}": (f"worth of {m}", 100, 1) for m in first.data.modalities},
+        **{f"accuracy.alone.{m}": (f"{m} alone", 100, 1) for m in first.data.modalities},
+        **{f"accuracy.probe.{m}": (f"{m}, probe", 100, 1) for m in first.data.modalities},
+        **{f"preference.follows.{m}": (f"follows {m}", 100, 1) for m in first.data.modalities},
+        "decision_gap.accuracy": ("decision gap", 100, 1),
+        **{f"classes.{c}.fused": (f"class {c}", 100, 1) for c in first.classes},
+    }
+    rows = []
+    for path, (label, scale, digits) in figures.items():
+        start = _figure(first, path)
+        if start is None:
+            continue
+        cells = [f"{scale * start:.{digits}f}"]
+        for name, d in zip(compared.differences, others, strict=True):
+            own, change = _figure(d, path), compared.differences[name].figures.get(path)
+            cells.append(None if own is None else f"{scale * own:.{digits}f}")
+            cells.append(_signed(change, scale, digits))
+        rows.append((label, *cells))
+    names = [Path(name).stem for name in compared.diagnoses]
+    heads = ["", names[0], *(head for name in names[1:] for head in (name, "difference"))]
+    how = f"paired on {compared.samples} samples" if compared.paired else "on different samples, so not paired"
+    console.table(heads, rows, caption=how)
+    for name, difference in compared.differences.items():
+        if difference.mcnemar is not None:
+            console.say(f"{name} against the first: McNemar's p of equal accuracy {difference.mcnemar:.3g}")
+
+
+def _figure(d: Diagnosis, path: str) -> float | None:
+    from mmbal.diagnosis.gate import figures_of
+
+    found = figures_of(d).get(path)
+    return None if found is None else found[0]

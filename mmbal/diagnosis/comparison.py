@@ -1,0 +1,98 @@
+"""Two or more diagnoses side by side: every figure they share, and its difference to the first with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from pydantic import Field
+
+from mmbal.config import Config
+from mmbal.data.predictions import Predictions
+from mmbal.diagnosis.coalitions import correct
+from mmbal.diagnosis.examine import Examination, choose
+from mmbal.diagnosis.schema import Diagnosis, Estimates
+from mmbal.diagnosis.significance import mcnemar
+from mmbal.errors import UsageError
+
+LEAST_SHARED = 0.5  # of the smaller one's samples must be in all, or the comparison is not paired
+
+
+class Difference(Config):
+    """One diagnosis less the first."""
+
+    figures: Estimates = Field(description="path of a figure in the diagnosis -> difference")
+    mcnemar: float | None = Field(description="mid-p of equal accuracy; null where the samples are not the same")
+
+
+class SideBySide(Config):
+    """Diagnoses by name, and the differences of all but the first to the first."""
+
+    schema_version: int = 1
+    paired: bool = Field(description="whether all were diagnosed on the same samples")
+    samples: int | None = Field(description="how many those are")
+    diagnoses: dict[str, Diagnosis]
+    differences: dict[str, Difference]
+
+
+def compare_diagnoses(
+    inputs: Mapping[str, Predictions],
+    *,
+    references: Mapping[str, Predictions | None] | None = None,
+    split: str = "test",
+    human: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> SideBySide:
+    """Diagnose each of ``inputs`` (name -> predictions) and compare them with the first.
+
+    Where at least half of the smallest one's ids are in all, with the same labels, all are diagnosed on those samples
+    and the intervals are paired; otherwise each on its own, and the intervals are of independent samples.
+    Raises UsageError where there are fewer than two.
+    """
+    if len(inputs) < 2:
+        raise UsageError("A comparison needs two diagnoses or more.")
+    chosen = {name: choose(p, split) for name, p in inputs.items()}
+    shared = _shared([p for p, _ in chosen.values()])
+    examinations, diagnoses = {}, {}
+    for k, (name, (rows, calibration)) in enumerate(chosen.items()):
+        if shared is not None:
+            rows = replace(rows.take(shared[k]), group=next(iter(chosen.values()))[0].take(shared[0]).group)
+        # replicates of different samples must not be drawn alike
+        own_seed = seed if shared is not None else seed + k
+        examinations[name] = Examination.of(rows, calibration, bootstrap, own_seed, confidence)
+        diagnoses[name] = examinations[name].report(split, (references or {}).get(name), human, name)
+    first, *others = examinations
+    return SideBySide(
+        paired=shared is not None,
+        samples=None if shared is None else len(shared[0]),
+        diagnoses=diagnoses,
+        differences={n: _difference(examinations[n], examinations[first], shared is not None) for n in others},
+    )
+
+
+def _shared(predictions: list[Predictions]) -> list[np.ndarray] | None:
+    """For each, the rows of the samples that all have, in the order of the first; None where they are too few."""
+    tables = [
+        {(i, p.classes[y]): k for k, (i, y) in enumerate(zip(p.ids.tolist(), p.labels.tolist(), strict=True))}
+        for p in predictions
+    ]
+    common = [key for key in tables[0] if all(key in table for table in tables)]
+    same_classes = all(p.classes == predictions[0].classes for p in predictions)
+    if not same_classes or len(common) < LEAST_SHARED * min(len(p) for p in predictions):
+        return None
+    return [np.array([table[key] for key in common], dtype=np.int64) for table in tables]
+
+
+def _difference(this: Examination, first: Examination, paired: bool) -> Difference:
+    boot = this.figures.boot
+    figures = {}
+    for path, replicates in this.figures.replicates.items():
+        if path in first.figures.replicates:
+            estimate = boot.estimate(replicates - first.figures.replicates[path])
+            if estimate is not None:
+                figures[path] = estimate
+    right = [correct(e.decision.fused, e.predictions.labels) == 1 for e in (this, first)]
+    return Difference(figures=figures, mcnemar=mcnemar(*right) if paired else None)

@@ -1,0 +1,105 @@
+"""Which modality's branch trains in a heavier-tailed regime, from what the recorder `heavy_tails` left in a run folder.
+
+Hodgkinson and Mahoney, ICML 2021, arXiv 2006.06293: a heavier tail (smaller index) comes with a larger learning rate, a
+smaller batch or more varied data; two branches of one run share the first two.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from scipy.stats import norm
+
+from mmbal.config import Config
+from mmbal.diagnosis.significance import holm
+from mmbal.errors import DataError
+from mmbal.files import read_json
+
+FILE = "tails.json"
+NO_TAIL = 10.0  # an index above this is hardly told from a law without a power tail
+Z95 = float(norm.ppf(0.975))
+
+
+class Tail(Config):
+    """A tail index with its 95 % interval, from the ``k`` largest of ``n`` norms."""
+
+    alpha: float
+    low: float
+    high: float
+    k: int
+    n: int
+    threshold: float = Field(description="in units of the median norm")
+
+    @property
+    def spread(self) -> float:
+        """Standard error of log alpha."""
+        return math.log(self.high / self.low) / (2 * Z95)
+
+
+class Tails(Config):
+    """Tail indices by modality; a modality is left out where too little was recorded to tell."""
+
+    gradient_noise: dict[str, Tail]
+    update_norm: dict[str, Tail]
+    weight_norm: dict[str, Tail]
+
+
+class HeavierTail(Config):
+    """Two modalities whose tails differ: ``heavier`` has the smaller index; ``p`` is after Holm's correction."""
+
+    heavier: str
+    lighter: str
+    ratio: float = Field(description="smaller index over larger")
+    p: float
+
+
+def read_tails(run: Path) -> Tails | None:
+    """What was recorded in a run folder; None where nothing was. Raises DataError where the file is damaged."""
+    if not (run / FILE).is_file():
+        return None
+    document = read_json(run / FILE)
+    try:
+        return Tails.model_validate(
+            {kind: {m: t for m, t in document[kind].items() if "not_computed" not in t} for kind in Tails.model_fields}
+        )
+    except (KeyError, TypeError, AttributeError, ValidationError):
+        raise DataError(
+            f"{run / FILE} is no record of tail indices.", "Train again with `record: [heavy_tails]`."
+        ) from None
+
+
+def compare_tails(tails: dict[str, Tail]) -> list[HeavierTail]:
+    """Every pair of modalities, the most certain difference first (normal test of log alpha, Holm over the pairs)."""
+    pairs = [sorted(pair, key=lambda m: tails[m].alpha) for pair in combinations(sorted(tails), 2)]
+    if not pairs:
+        return []
+    chances = [
+        2 * norm.sf(math.log(tails[b].alpha / tails[a].alpha) / math.hypot(tails[a].spread, tails[b].spread))
+        for a, b in pairs
+    ]
+    adjusted = holm(chances)
+    found = [
+        HeavierTail(heavier=a, lighter=b, ratio=tails[a].alpha / tails[b].alpha, p=float(p))
+        for (a, b), p in zip(pairs, adjusted, strict=True)
+    ]
+    return sorted(found, key=lambda pair: pair.p)
+
+
+def tails_in_words(tails: Tails, significance: float = 0.05) -> str:
+    """One sentence on the gradient noise: whose branch is heavier-tailed, or that no difference is shown."""
+    noise = tails.gradient_noise
+    if len(noise) < 2:
+        return "Too little gradient noise was recorded to compare the modalities' tails."
+    figures = ", ".join(f"{m} {t.alpha:.1f} [{t.low:.1f}, {t.high:.1f}]" for m, t in sorted(noise.items()))
+    light = " None is heavy: above 10 an index is hardly told from no power tail." if _light(noise) else ""
+    first = compare_tails(noise)[0]
+    if first.p >= significance:
+        return f"No modality's gradient noise is shown to have a heavier tail (index {figures}).{light}"
+    return f"The gradient noise of {first.heavier} has a heavier tail than that of {first.lighter} (index {figures}).{light}"
+
+
+def _light(tails: dict[str, Tail]) -> bool:
+    return all(t.alpha > NO_TAIL for t in tails.values())
