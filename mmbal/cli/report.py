@@ -1,0 +1,84 @@
+"""`mmbal report`: runs side by side, with spread over seeds and paired tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmbal.errors import UsageError
+
+FORMATS = {".json": "json", ".md": "markdown", ".tex": "latex", ".html": "html"}
+
+
+def report(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Runs, checkpoints, diagnosis.json or predictions .npz; the first is the baseline."),
+    ],
+    split: Annotated[str, typer.Option(help="Split to compare on.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write to a file; its ending decides: .md, .tex, .html or .json.", dir_okay=False),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    optimistic: Annotated[
+        bool, typer.Option("--optimistic", help="Also the best epoch on TEST data, where a run recorded it.")
+    ] = False,
+    card: Annotated[bool, typer.Option("--card", help="Write CARD.md and report.html into each run's folder.")] = False,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Compare runs: accuracy, likelihood, calibration, imbalance and decision gap, with intervals and paired tests.
+
+    Runs that differ only in their seed become one row.
+    """
+    from mmbal.cli import console
+    from mmbal.files import write_json, write_text
+    from mmbal.report import render
+    from mmbal.report.card import write_pages
+    from mmbal.report.compare import compare_sources, read_source
+    from mmbal.report.html import comparison_html, diagnosis_html
+
+    if markdown + latex + json > 1:
+        raise UsageError("--markdown, --latex and --json exclude each other.")
+    if out is not None and out.suffix not in FORMATS:
+        raise UsageError(f"{out} has no known ending.", f"Known: {', '.join(FORMATS)}.")
+    if out is not None and out.exists() and not force:
+        raise UsageError(f"{out} exists.", "Take another --out, or --force to overwrite it.")
+    sources = [read_source(path, split, bootstrap) for path in paths]
+    comparison = compare_sources(sources, bootstrap)
+    for source in sources if card else []:
+        for written in write_pages(source):
+            console.note(f"Wrote {written}")
+    if out is not None:
+        kind = FORMATS[out.suffix]
+        if kind == "json":
+            write_json(out, comparison.model_dump(mode="json"))
+        elif kind == "html":
+            one = len(sources) == 1
+            page = (
+                diagnosis_html(sources[0].diagnosis, str(paths[0])) if one else comparison_html(comparison, optimistic)
+            )
+            write_text(out, page)
+        else:
+            write_text(out, getattr(render, kind)(comparison, optimistic))
+        console.note(f"Wrote {out}")
+    if json:
+        console.print_json(comparison.model_dump(mode="json"))
+    elif markdown or latex:
+        typer.echo((render.markdown if markdown else render.latex)(comparison, optimistic), nl=False)
+    else:
+        every = render.columns(comparison, optimistic)
+        chosen = render.fitting(comparison, every, console.out.width)
+        head, *rows = render.cells(comparison, chosen)
+        console.table(head, rows)
+        for line in render.legend(comparison):
+            console.say(line, style="dim")
+        if optimistic and not any(row.optimistic for row in comparison.rows):
+            console.note("No run recorded its best test epoch; train with `--set optimistic=true` to have it.")
+        if len(chosen) < len(every):
+            console.note(f"The terminal is too narrow for: {', '.join(c.name for c in every if c not in chosen)}.")

@@ -1,0 +1,193 @@
+"""One self-contained page, without network or scripts: the diagnosis of a run, or a comparison of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from mmbal import __version__
+from mmbal.diagnosis.schema import ClassDiagnosis, Diagnosis
+from mmbal.diagnosis.significance import Estimate
+from mmbal.report.compare import Comparison
+from mmbal.report.render import cells, columns, legend, number, percent
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --paper: #fff;
+  --a: #0969da; --b: #bf8700; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --soft: #9198a1; --line: #3d444d; --paper: #0d1117; --a: #58a6ff; --b: #d29922; } }
+body { margin: 2rem auto; max-width: 60rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
+.verdict { font-size: 1.15rem; border-left: .3rem solid var(--a); padding-left: 1rem; }
+.soft, caption, footer { color: var(--soft); } caption { text-align: left; padding-bottom: .4rem; }
+code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
+svg { width: 100%; height: auto; max-width: 44rem; } svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
+.a { fill: var(--a); } .b { fill: var(--b); } .whisker { stroke: var(--ink); stroke-width: 1.5; }
+.axis { stroke: var(--line); }
+footer { margin-top: 3rem; font-size: .9rem; }
+"""
+LABEL, PLOT, STEP, BAR = 170, 380, 26, 16  # widths and heights of the bar charts, in SVG units
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar with its interval; ``tone`` is ``a`` or ``b``."""
+
+    label: str
+    figure: Estimate
+    tone: str = "a"
+
+
+def diagnosis_html(diagnosis: Diagnosis, title: str) -> str:
+    """The page of one run: verdict, what to do, say against worth, and the same by class."""
+    modalities = diagnosis.data.modalities
+    shares = [
+        bar
+        for m in modalities
+        if m in diagnosis.contribution
+        for bar in (
+            Bar(f"{m}: say", diagnosis.contribution[m]),
+            *([Bar(f"{m}: worth", diagnosis.capability[m], "b")] if m in diagnosis.capability else []),
+        )
+    ]
+    body = [
+        _verdict(diagnosis),
+        _section("Say and worth of each modality", _bars("Share of the decision, and share it should have", shares)),
+        _section("Modalities", _table("Accuracies in %, with intervals over samples", *_modality_rows(diagnosis))),
+        _section("Classes", _table("Say of each modality in %, in brackets its worth", *_class_rows(diagnosis))),
+    ]
+    if diagnosis.not_computed:
+        lines = (f"{escape(n.what)}: {escape(n.reason)}" for n in diagnosis.not_computed)
+        body.append(_section("Not computed", _list(lines)))
+    data = diagnosis.data
+    about = f"{data.split} split, {data.samples} samples, {len(data.classes)} classes, {len(modalities)} modalities"
+    return _page(title, about, body)
+
+
+def comparison_html(comparison: Comparison, optimistic: bool = False, title: str = "Comparison") -> str:
+    """The page of a comparison: accuracies as bars, then the table."""
+    bars = [
+        Bar(row.label, Estimate(value=figure.mean, low=figure.low, high=figure.high))
+        for row in comparison.rows
+        if (figure := row.figures["accuracy"]) is not None
+    ]
+    head, *rows = cells(comparison, columns(comparison, optimistic))
+    body = [
+        _bars("Accuracy", bars),
+        _section("Figures", _table("", head, rows)),
+        _list(escape(line) for line in legend(comparison)),
+    ]
+    return _page(title, f"{len(comparison.rows)} rows, {comparison.split} split", body)
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    text = f'<p class="verdict">{escape(" ".join(diagnosis.verdict))}</p>'
+    return text + _list(f"<code>{escape(a.command)}</code> {escape(a.purpose)}" for a in diagnosis.advice)
+
+
+def _modality_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
+    accuracy, preference = diagnosis.accuracy, diagnosis.preference
+    columns: dict[str, Mapping[str, Estimate]] = {
+        "alone": {**accuracy.alone, "fused": accuracy.fused},
+        "linear probe": accuracy.probe,
+        "separately trained": accuracy.reference,
+        "decision follows": preference.follows if preference else {},
+        "flips without": preference.flips if preference else {},
+    }
+    shown = {name: values for name, values in columns.items() if values}
+    rows = []
+    for m in [*diagnosis.data.modalities, "fused"]:
+        honest = diagnosis.calibration.get(m)
+        calibration = [number(honest.ece), number(honest.temperature, 2)] if honest else ["–", "–"]
+        rows.append([m, *(percent(values.get(m)) for values in shown.values()), *calibration])
+    return ["modality", *shown, "ECE", "temperature"], rows
+
+
+def _class_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
+    def share(found: ClassDiagnosis, m: str) -> str:
+        say, worth, flag = found.contribution.get(m), found.capability.get(m), found.balance.get(m)
+        if say is None:
+            return "–"
+        text = f"{100 * say.value:.0f}" + (f" ({100 * worth.value:.0f})" if worth else "")
+        return f"{text} {flag.flag}" if flag and flag.flag else text
+
+    modalities = diagnosis.data.modalities
+    rows = [
+        [name, str(found.samples), percent(found.fused), *(percent(found.alone.get(m)) for m in modalities)]
+        + [share(found, m) for m in modalities]
+        for name, found in diagnosis.classes.items()
+    ]
+    head = ["class", "samples", "fused", *(f"{m} alone" for m in modalities), *(f"say of {m}" for m in modalities)]
+    return head, rows
+
+
+def _bars(title: str, bars: Sequence[Bar]) -> str:
+    """A horizontal bar chart from 0 to 100 % with intervals as whiskers, described in words for those who can't see it."""
+    if not bars:
+        return ""
+    height = STEP * len(bars) + 24
+    parts = [
+        f'<line class="axis" x1="{LABEL + PLOT * tick / 4}" x2="{LABEL + PLOT * tick / 4}" y1="0" y2="{height - 22}"/>'
+        f'<text x="{LABEL + PLOT * tick / 4}" y="{height - 6}" text-anchor="middle">{25 * tick} %</text>'
+        for tick in range(5)
+    ]
+    for k, bar in enumerate(bars):
+        middle = STEP * k + STEP / 2
+        parts.append(f'<text x="{LABEL - 8}" y="{middle + 4}" text-anchor="end">{escape(_short(bar.label))}</text>')
+        parts.append(
+            f'<rect class="{bar.tone}" x="{LABEL}" y="{middle - BAR / 2}" width="{PLOT * _clip(bar.figure.value):.1f}" '
+            f'height="{BAR}" rx="2"><title>{escape(bar.label)}: {percent(bar.figure)} %</title></rect>'
+        )
+        if bar.figure.low is not None and bar.figure.high is not None:
+            low, high = (LABEL + PLOT * _clip(x) for x in (bar.figure.low, bar.figure.high))
+            parts.append(f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>')
+        parts.append(f'<text x="{LABEL + PLOT + 12}" y="{middle + 4}">{100 * bar.figure.value:.1f} %</text>')
+    words = "; ".join(f"{bar.label} {percent(bar.figure)} %" for bar in bars)
+    return (
+        f'<svg viewBox="0 0 {LABEL + PLOT + 70} {height}" role="img" aria-label="{escape(title)}: {escape(words)}">'
+        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _clip(share: float) -> float:
+    return min(max(share, 0.0), 1.0)
+
+
+def _short(text: str, most: int = 24) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    lines = []
+    for first, *rest in rows:
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(c)}</td>" for c in rest)}</tr>')
+    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="wide" tabindex="0"><table>{named}<thead><tr>{top}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _list(items: Iterable[str]) -> str:
+    lines = "".join(f"<li>{item}</li>" for item in items)
+    return f"<ul>{lines}</ul>" if lines else ""
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _page(title: str, about: str, body: Iterable[str]) -> str:
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)} – mmbal</title><style>{STYLE}</style></head>\n<body><main>"
+        f'<h1>{escape(title)}</h1><p class="soft">{escape(about)}</p>\n' + "\n".join(body) + "</main>\n"
+        f"<footer>Written by mmbal {__version__}. Intervals are bootstrap percentiles over samples.</footer></body></html>\n"
+    )

@@ -1,0 +1,164 @@
+"""A comparison as a table of text, and that table as Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mmbal.diagnosis.significance import Estimate
+from mmbal.report.compare import Comparison, Figure, Row
+
+DASH = "–"
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "·": r"$\cdot$",
+    "±": r"$\pm$",
+    "–": "--",
+    "−": "$-$",
+    "<": "$<$",
+    "~": r"\textasciitilde{}",
+}
+LATEX_SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"} | {"^": r"\textasciicircum{}"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the comparison; ``weight`` says how early it may be dropped where room is short (highest first)."""
+
+    name: str
+    cell: Callable[[Row], str]
+    weight: int
+
+
+def columns(comparison: Comparison, optimistic: bool = False) -> list[Column]:
+    """The columns that have something to say, in order."""
+    every = [
+        Column("model", lambda row: row.label, 0),
+        Column("seeds", lambda row: str(row.seeds), 5),
+        Column("accuracy %", lambda row: percent(row.figures["accuracy"]), 0),
+        Column("vs first", lambda row: difference(row.test.accuracy) if row.test else DASH, 1),
+        Column("p", lambda row: p_value(row.test.p_holm) if row.test else DASH, 1),
+        Column("McNemar", lambda row: p_value(row.test.mcnemar) if row.test else DASH, 9),
+        Column("NLL", lambda row: number(row.figures["nll"]), 3),
+        Column("ECE", lambda row: number(row.figures["ece"]), 4),
+        Column("weak alone %", _weak, 6),
+        Column("imbalance", lambda row: number(row.figures["index"], 2), 2),
+        Column("decision gap", lambda row: points(row.figures["decision_gap"]), 2),
+        Column("best epoch", _best_epoch, 8),
+        Column("last epoch %", lambda row: percent(row.last), 7),
+    ]
+    if optimistic:
+        every.append(Column("best test epoch % (optimistic)", lambda row: percent(row.optimistic), 0))
+    return [c for c in every if any(c.cell(row) != DASH for row in comparison.rows)]
+
+
+def legend(comparison: Comparison) -> list[str]:
+    """What the columns mean, and the notes."""
+    return [
+        f"{comparison.split} split, best epoch on validation; ± is the standard deviation over seeds, [ ] a "
+        f"{100 * comparison.confidence:.0f} % interval over samples.",
+        "p: paired test of equal accuracy against the first row, Holm-corrected. Decision gap: points that the best "
+        "decision rule would give back.",
+        *comparison.notes,
+    ]
+
+
+def cells(comparison: Comparison, chosen: Sequence[Column]) -> list[list[str]]:
+    """Header and rows as text."""
+    return [[c.name for c in chosen], *([c.cell(row) for c in chosen] for row in comparison.rows)]
+
+
+def fitting(comparison: Comparison, chosen: Sequence[Column], width: int, gap: int = 3) -> list[Column]:
+    """The columns that fit ``width`` characters, the least important dropped first; weight 0 always stays."""
+    kept = list(chosen)
+    while len(kept) > 1:
+        table = cells(comparison, kept)
+        total = sum(max(len(line[k]) for line in table) + gap for k in range(len(kept)))
+        least = max(kept, key=lambda c: c.weight)
+        if total <= width or least.weight == 0:
+            return kept
+        kept.remove(least)
+    return kept
+
+
+def markdown(comparison: Comparison, optimistic: bool = False) -> str:
+    """A GitHub-flavoured table with its legend."""
+    head, *rows = cells(comparison, columns(comparison, optimistic))
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return table + "\n\n" + "\n".join(f"- {line}" for line in legend(comparison)) + "\n"
+
+
+def latex(comparison: Comparison, optimistic: bool = False) -> str:
+    """A tabular with booktabs rules; the legend stands before it as comments."""
+    head, *rows = cells(comparison, columns(comparison, optimistic))
+
+    def line(values: Sequence[str]) -> str:
+        return " & ".join("".join(LATEX_SPECIAL.get(c, c) for c in value) for value in values) + r" \\"
+
+    return "\n".join(
+        [
+            *(f"% {text}" for text in legend(comparison)),
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"\toprule",
+            line(head),
+            r"\midrule",
+            *map(line, rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def percent(figure: Figure | Estimate | None) -> str:
+    """``65.5 ± 1.2`` over seeds, ``65.5 [62.1, 68.9]`` of one run, in percent."""
+    return _with_interval(figure, 100, 1)
+
+
+def points(figure: Figure | Estimate | None) -> str:
+    """A difference of accuracies, in points."""
+    return _with_interval(figure, 100, 1, sign=True)
+
+
+def number(figure: Figure | Estimate | None, digits: int = 3) -> str:
+    """A figure as it is, with its spread or interval."""
+    return _with_interval(figure, 1, digits)
+
+
+def difference(estimate: Estimate) -> str:
+    """``+3.1 [+1.8, +4.4]``, in points."""
+    return _with_interval(estimate, 100, 1, sign=True)
+
+
+def p_value(p: float | None) -> str:
+    """``0.031``, or ``< 0.001``."""
+    if p is None:
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _with_interval(figure: Figure | Estimate | None, scale: float, digits: int, sign: bool = False) -> str:
+    if figure is None:
+        return DASH
+    value = figure.mean if isinstance(figure, Figure) else figure.value
+
+    def text(x: float) -> str:
+        return f"{scale * x:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+    if isinstance(figure, Figure) and figure.spread is not None:
+        return f"{text(value)} ± {scale * figure.spread:.{digits}f}"
+    if figure.low is None or figure.high is None:
+        return text(value)
+    return f"{text(value)} [{text(figure.low)}, {text(figure.high)}]"
+
+
+def _weak(row: Row) -> str:
+    figure = row.figures["weak_accuracy"]
+    return DASH if figure is None else f"{percent(figure)} {row.weak_modality}"
+
+
+def _best_epoch(row: Row) -> str:
+    """Epochs by seed; the runs of separately trained modalities have one for each."""
+    epochs = [e.best_epoch for e in row.entries if e.best_epoch is not None]
+    return ", ".join("/".join(map(str, e.values())) if isinstance(e, dict) else str(e) for e in epochs) or DASH

@@ -1,0 +1,155 @@
+"""Tables and pages: what they hold, that they are well formed, that nothing in a name breaks them."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from mmbal.data.synthetic import GaussianWorld
+from mmbal.diagnosis.significance import Estimate
+from mmbal.errors import UsageError
+from mmbal.report import render
+from mmbal.report.card import write_pages
+from mmbal.report.compare import Comparison, Entry, Figure, PairedTest, Row, read_source
+from mmbal.report.html import comparison_html, diagnosis_html
+
+VOID = {"meta"}
+
+
+def row(label: str, accuracy: Figure, **more) -> Row:
+    figures = dict.fromkeys(("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap"))
+    figures |= {"accuracy": accuracy, "index": Figure(mean=0.224, low=0.18, high=0.26)}
+    entry = Entry(path=label, samples=10, weak_modality="video", figures={}, best_epoch=4)
+    return Row(label=label, meta={}, entries=[entry], figures=figures, weak_modality="video", **more)
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    test = PairedTest(
+        samples=10,
+        accuracy=Estimate(value=-0.031, low=-0.044, high=0.002),
+        nll=Estimate(value=0.1),
+        p=0.0001,
+        p_holm=0.0002,
+        mcnemar=0.04,
+    )
+    rows = [
+        row("joint · concat", Figure(mean=0.655, low=0.62, high=0.69)),
+        row("a|b & <c> 5%_x", Figure(mean=0.624, spread=0.012), test=test, optimistic=Figure(mean=0.7)),
+    ]
+    return Comparison(split="test", confidence=0.95, rows=rows, notes=["a note"])
+
+
+def test_cells_are_readable(comparison):
+    head, first, second = render.cells(comparison, render.columns(comparison))
+    at = {name: k for k, name in enumerate(head)}
+    assert first[at["accuracy %"]] == "65.5 [62.0, 69.0]"
+    assert second[at["accuracy %"]] == "62.4 ± 1.2"
+    assert second[at["vs first"]] == "−3.1 [−4.4, +0.2]"
+    assert second[at["p"]] == "< 0.001"
+    assert first[at["p"]] == "–"
+    assert first[at["imbalance"]] == "0.22 [0.18, 0.26]"
+    assert "NLL" not in head, "a column that no row has anything for is left out"
+    assert not any("optimistic" in name for name in head), "only where it was asked for"
+
+
+def test_the_optimistic_figure_is_called_so(comparison):
+    text = render.markdown(comparison, optimistic=True)
+    assert "best test epoch % (optimistic)" in text
+
+
+def test_markdown_is_a_table_whatever_the_names(comparison):
+    lines = render.markdown(comparison).splitlines()
+    assert lines[3].startswith("| a\\|b & <c> 5%_x |")
+    assert len({line.replace("\\|", "").count("|") for line in lines[:4]}) == 1
+    assert "- a note" in lines
+
+
+def test_latex_escapes(comparison):
+    text = render.latex(comparison)
+    assert r"a|b \& $<$c> 5\%\_x & 1 & 62.4 $\pm$ 1.2" in text
+    assert text.count(r"\\") == 3
+    assert r"\begin{tabular}{lrrrrrrr}" in text
+
+
+def test_a_narrow_terminal_keeps_what_matters(comparison):
+    every = render.columns(comparison)
+    names = [c.name for c in render.fitting(comparison, every, 70)]
+    assert names[:2] == ["model", "accuracy %"]
+    assert "McNemar" not in names
+    assert render.fitting(comparison, every, 500) == every
+    assert [c.name for c in render.fitting(comparison, every, 1)] == ["model", "accuracy %"]
+
+
+class WellFormed(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parse(page: str) -> WellFormed:
+    parser = WellFormed()
+    parser.feed(page)
+    assert parser.open == []
+    links = [value for _, attributes in parser.seen for key, value in attributes.items() if key in ("src", "href")]
+    assert links == [], "nothing is loaded from anywhere"
+    return parser
+
+
+def test_the_comparison_page_is_well_formed_and_says_its_figures(comparison):
+    page = parse(comparison_html(comparison))
+    assert "a|b & <c> 5%_x" in page.text
+    assert "62.4 ± 1.2" in page.text
+    (chart,) = [attributes for tag, attributes in page.seen if tag == "svg"]
+    assert chart["role"] == "img"
+    assert "joint · concat 65.5 [62.0, 69.0] %" in chart["aria-label"]
+    bars = [float(attributes["width"]) for tag, attributes in page.seen if tag == "rect"]
+    assert bars[0] / bars[1] == pytest.approx(0.655 / 0.624, rel=1e-2)
+
+
+def test_the_page_of_one_model_leads_with_the_verdict(tmp_path):
+    world = GaussianWorld(["<i>", "no"], ["audio & co", "video"], [[1.5, 1.0], [1.0, 1.5]], [3.0, 1.0])
+    world.sample(300, seed=0).save(tmp_path / "p.npz")
+    diagnosis = read_source(tmp_path / "p.npz", replicates=100).diagnosis
+    page = parse(diagnosis_html(diagnosis, "mine"))
+    assert " ".join(diagnosis.verdict) in page.text
+    assert page.text.index(diagnosis.verdict[0]) < page.text.index("Classes")
+    assert "<i>" in page.text
+
+
+def test_a_run_gets_its_card_and_page(toy, tmp_path):
+    from mmbal.engine.config import TrainConfig
+    from mmbal.engine.train import train
+
+    store = toy({"audio": 6, "video": 4})
+    run = train(TrainConfig(data=str(store.path), epochs=1, device="cpu"), out=tmp_path / "run")
+    written = write_pages(read_source(run.folder, replicates=100))
+    assert [path.name for path in written] == ["CARD.md", "report.html"]
+    card = written[0].read_text(encoding="utf-8")
+    assert store.hash[:12] in card
+    assert f"{100 * run.summary['test']['accuracy']:.1f}" in card
+    assert "mmbal train --config run/config.yaml" in card
+    parse(written[1].read_text(encoding="utf-8"))
+
+
+def test_only_a_finished_run_has_a_card(tmp_path):
+    GaussianWorld("ab", ["m", "n"], [[1, 1], [1, 1]]).sample(60, seed=0).save(tmp_path / "p.npz")
+    with pytest.raises(UsageError, match="not a finished run"):
+        write_pages(read_source(tmp_path / "p.npz", replicates=100))
