@@ -87,7 +87,7 @@ class Bootstrap:
         """
         values = np.asarray(values, dtype=np.float64)
         counts = self.counts if rows is None else self.counts[:, rows]
-        flat = values.reshape(len(values), -1)
+        flat = values.reshape(len(values), int(np.prod(values.shape[1:])))  # -1 fails where there are no rows
         out = np.empty((len(counts), flat.shape[1]))
         for start in range(0, len(counts), BLOCK):
             out[start : start + BLOCK] = counts[start : start + BLOCK].astype(np.float64) @ flat
