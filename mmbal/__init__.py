@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mmbal.data import prepare
+    from mmbal.data.prepare import prepare
     from mmbal.data.predictions import Predictions
     from mmbal.data.store import Store
     from mmbal.decision import cross_fit, fit_rule
@@ -33,7 +33,7 @@ _PUBLIC = {
     "fit_rule": ("mmbal.decision", "fit_rule"),
     "load": ("mmbal.engine.evaluate", "find_predictions"),
     "load_model": ("mmbal.engine.checkpoint", "load_model"),
-    "prepare": ("mmbal.data", "prepare"),
+    "prepare": ("mmbal.data.prepare", "prepare"),
     "pretrain": ("mmbal.engine.pretrain", "pretrain"),
     "train": ("mmbal.engine.train", "train"),
 }

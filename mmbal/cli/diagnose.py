@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mmbal.diagnosis.schema import Diagnosis
     from mmbal.diagnosis.significance import Estimate
 
-WIDE = 100  # columns from which on intervals stand beside the figures
+NO_BREAK = "\u00a0"
 
 
 def diagnose(
@@ -107,7 +108,7 @@ def _read(path: Path, seed: int) -> Predictions:
     if not is_feature_file(path):
         return find_predictions(path)
     found = load_features(path, seed)
-    console.note(f"{path} holds features without decisions: a linear head is {found.meta['heads']}.")
+    console.note(f"{path} holds features without decisions: {found.meta['heads']}.")
     return found
 
 
@@ -123,19 +124,27 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
     """Print the verdict, what to type next, and the tables: the main ones, or all."""
     console.say(_title(diagnosis), style="bold")
     console.say()
-    console.say(" ".join(diagnosis.verdict))
+    console.say(_paragraph(diagnosis.verdict))
+    width = max((len(advice.command) for advice in diagnosis.advice), default=0)
     for advice in diagnosis.advice:
-        console.say(f"  {advice.command:<38} {advice.purpose}", style="cyan")
+        console.say(f"  {advice.command:<{width}}  {advice.purpose}", style="cyan")
     _modalities(diagnosis)
     _classes(diagnosis)
     _losses(diagnosis)
     if full:
+        _class_losses(diagnosis)
         _sample_level(diagnosis)
         _absence(diagnosis)
         _norms(diagnosis)
     if diagnosis.human is not None:
         _human(diagnosis)
     _not_computed(diagnosis, full)
+
+
+def _paragraph(sentences: Sequence[str]) -> str:
+    """The sentences as lines of the terminal's width; a number and its percent sign stay together."""
+    text = textwrap.fill(" ".join(sentences).replace(" %", NO_BREAK + "%"), console.out.width)
+    return text.replace(NO_BREAK, " ")
 
 
 def _title(d: Diagnosis) -> str:
@@ -153,10 +162,12 @@ def _percent(estimate: Estimate | None, intervals: bool = False) -> str | None:
     return text
 
 
-def _signed(estimate: Estimate | None, scale: float = 100.0, digits: int = 1) -> str | None:
+def _signed(estimate: Estimate | None, scale: float = 100.0, digits: int = 1, intervals: bool = True) -> str | None:
     if estimate is None:
         return None
     text = f"{scale * estimate.value:+.{digits}f}"
+    if not intervals:
+        return text + ("*" if estimate.sign else "")
     if estimate.low is None or estimate.high is None:
         return text
     return f"{text} [{scale * estimate.low:+.{digits}f}, {scale * estimate.high:+.{digits}f}]"
@@ -170,53 +181,75 @@ def _share(estimate: Estimate | None, width: int) -> str | None:
     return None if estimate is None else f"{100 * estimate.value:.0f} % {console.bar(estimate.value, width):<{width}}"
 
 
-def _columns(columns: Sequence[tuple[str, Sequence[Any]]], **options: Any) -> None:
-    """Print those columns that hold anything."""
+Column = tuple[str, Sequence[str | int | None]]
+
+
+def _columns(columns: Sequence[Column], drop: Sequence[str] = (), **options: Any) -> None:
+    """Print those columns that hold anything, without the first of ``drop`` that the terminal has no room for."""
     filled = [(name, cells) for name, cells in columns if any(cell is not None for cell in cells)]
+    for name in drop:
+        if _width(filled) > console.out.width:
+            filled = [column for column in filled if column[0] != name]
     console.table([name for name, _ in filled], zip(*(cells for _, cells in filled), strict=True), **options)
 
 
+def _width(columns: Sequence[Column]) -> int:
+    widest = [max(len(str(text)) for text in (name, *cells) if text is not None) for name, cells in columns]
+    return 1 + sum(width + 3 for width in widest)  # a cell's own padding, and a rule between cells
+
+
 def _modalities(d: Diagnosis) -> None:
-    wide = console.out.width >= WIDE
     names = [*d.data.modalities, "fused"]
-    alone = [_percent(d.accuracy.alone.get(m), wide) for m in d.data.modalities]
     follows = d.preference.follows if d.preference else {}
     flips = d.preference.flips if d.preference else {}
-    calibration = [d.calibration.get(m) for m in names]
-    reference = [_percent(d.accuracy.reference.get(m)) for m in names]
-    _columns(
-        [
+    calibration = {name: d.calibration.get(name) for name in names}
+    temperature = [c.temperature.value if c and c.temperature else None for c in calibration.values()]
+
+    def columns(intervals: bool) -> list[Column]:
+        alone = [_percent(d.accuracy.alone.get(m), intervals) for m in d.data.modalities]
+        return [
             ("modality", names),
-            ("alone", [*alone, _percent(d.accuracy.fused, wide)]),
+            ("alone", [*alone, _percent(d.accuracy.fused, intervals)]),
             ("probe", [_percent(d.accuracy.probe.get(m)) for m in names]),
-            ("trained alone", reference),
-            ("worth", [_percent(d.capability.get(m), wide) for m in names]),
-            ("say", [_share(d.contribution.get(m), 10 if wide else 6) for m in names]),
+            ("reference", [_percent(d.accuracy.reference.get(m)) for m in names]),
+            ("worth", [_percent(d.capability.get(m), intervals) for m in names]),
+            ("say", [_share(d.contribution.get(m), 8) for m in names]),
             ("follows", [_percent(follows.get(m)) for m in names]),
             ("flips", [_percent(flips.get(m)) for m in names]),
-            ("T", [_number(c and c.temperature and c.temperature.value) for c in calibration]),
-            ("ECE", [_number(c and c.ece.value) for c in calibration]),
+            ("T", [_number(value) for value in temperature]),
+            ("ECE", [_number(c.ece.value if c else None) for c in calibration.values()]),
         ]
-    )
+
+    wide = columns(intervals=True)
+    shown = wide if _width(wide) <= console.out.width else columns(intervals=False)
+    _columns(shown, drop=("ECE", "T", "flips", "probe", "reference", "follows"))
 
 
 def _classes(d: Diagnosis) -> None:
     known = {name: c for name, c in d.classes.items() if c.samples}
     if len(known) < 2:
         return
-    wide = console.out.width >= WIDE
     focus = _focus(d)
-    columns: list[tuple[str, Sequence[Any]]] = [("class", list(known)), ("n", [c.samples for c in known.values()])]
-    shown = d.data.modalities if len(d.data.modalities) <= 3 or wide else ([focus] if focus else [])
-    columns += [(f"{m} alone", [_percent(c.alone.get(m)) for c in known.values()]) for m in shown]
-    columns.append(("fused", [_percent(c.fused, wide) for c in known.values()]))
-    if focus is not None:
-        columns += [
-            (f"say of {focus}", [_share(c.contribution.get(focus), 6) for c in known.values()]),
-            ("worth", [_percent(c.capability.get(focus)) for c in known.values()]),
-            ("", [f"◀ {b.flag}" if (b := c.balance.get(focus)) and b.flag else None for c in known.values()]),
+
+    def columns(intervals: bool) -> list[Column]:
+        alone: list[Column] = [
+            (m, [_percent(c.alone.get(m), intervals) for c in known.values()]) for m in d.data.modalities
         ]
-    _columns(columns)
+        found: list[Column] = [("class", list(known)), ("n", [c.samples for c in known.values()]), *alone]
+        found.append(("fused", [_percent(c.fused, intervals) for c in known.values()]))
+        if focus is not None:
+            marks = [c.balance[focus].flag if focus in c.balance else None for c in known.values()]
+            found += [
+                (f"say of {focus}", [_share(c.contribution.get(focus), 6) for c in known.values()]),
+                ("worth", [_percent(c.capability.get(focus), intervals) for c in known.values()]),
+                ("", [f"◀ {mark}" if mark else None for mark in marks]),
+            ]
+        return found
+
+    wide = columns(intervals=True)
+    shown = wide if _width(wide) <= console.out.width else columns(intervals=False)
+    others = sorted(d.data.modalities, key=lambda m: m == focus)
+    _columns(shown, drop=("n", *others), caption="by class: right alone, right fused")
 
 
 def _focus(d: Diagnosis) -> str | None:
@@ -237,11 +270,24 @@ def _losses(d: Diagnosis) -> None:
         rows.append(("together", d.shortfall))
     if not rows:
         return
-    how = "on the calibration split" if d.settings.fitted_on == "calibration split" else "cross-fitted in the split"
+    how = "fitted on the calibration split" if d.settings.fitted_on == "calibration split" else d.settings.fitted_on
     console.table(
         ["lost in", "accuracy (points)", "log-likelihood (nats)"],
         [(name, _signed(gap.accuracy), _signed(gap.nats, 1.0, 3)) for name, gap in rows],
-        caption=f"against the rule '{d.settings.rule}', fitted {how}",
+        caption=f"decision layer: against the rule '{d.settings.rule}', {how}",
+    )
+
+
+def _class_losses(d: Diagnosis) -> None:
+    known = {name: c for name, c in d.classes.items() if c.samples}
+    decision = [c.decision_gap for c in known.values()]
+    encoders = [c.representation_gap for c in known.values()]
+    _columns(
+        [
+            ("lost by class", list(known)),
+            ("decision layer (points)", [_signed(g.accuracy if g else None) for g in decision]),
+            ("encoders (points)", [_signed(g.accuracy if g else None) for g in encoders]),
+        ]
     )
 
 
@@ -341,7 +387,7 @@ def _not_computed(d: Diagnosis, full: bool) -> None:
 def _side_by_side(compared: SideBySide) -> None:
     for name, d in compared.diagnoses.items():
         console.say(f"{name}: {_title(d)}", style="bold")
-        console.say(" ".join(d.verdict))
+        console.say(_paragraph(d.verdict))
         console.say()
     first, *others = compared.diagnoses.values()
     figures = {
@@ -356,21 +402,26 @@ def _side_by_side(compared: SideBySide) -> None:
         "decision_gap.accuracy": ("decision gap", 100, 1),
         **{f"classes.{c}.fused": (f"class {c}", 100, 1) for c in first.classes},
     }
-    rows = []
-    for path, (label, scale, digits) in figures.items():
-        start = _figure(first, path)
-        if start is None:
-            continue
-        cells = [f"{scale * start:.{digits}f}"]
-        for name, d in zip(compared.differences, others, strict=True):
-            own, change = _figure(d, path), compared.differences[name].figures.get(path)
-            cells.append(None if own is None else f"{scale * own:.{digits}f}")
-            cells.append(_signed(change, scale, digits))
-        rows.append((label, *cells))
     names = [Path(name).stem for name in compared.diagnoses]
-    heads = ["", names[0], *(head for name in names[1:] for head in (name, "difference"))]
+
+    def columns(intervals: bool) -> list[Column]:
+        shown = {path: label for path, label in figures.items() if _figure(first, path) is not None}
+        found: list[Column] = [("", [label for label, _, _ in shown.values()])]
+        for d, short, name in zip(compared.diagnoses.values(), names, compared.diagnoses, strict=True):
+            values = [(_figure(d, path), scale, digits) for path, (_, scale, digits) in shown.items()]
+            found.append((short, [None if v is None else f"{scale * v:.{n}f}" for v, scale, n in values]))
+            if name in compared.differences:
+                change = compared.differences[name].figures
+                rows = [(change.get(path), scale, digits) for path, (_, scale, digits) in shown.items()]
+                found.append(("difference", [_signed(e, scale, n, intervals) for e, scale, n in rows]))
+        return found
+
     how = f"paired on {compared.samples} samples" if compared.paired else "on different samples, so not paired"
-    console.table(heads, rows, caption=how)
+    wide = columns(intervals=True)
+    if _width(wide) <= console.out.width:
+        _columns(wide, caption=how)
+    else:
+        _columns(columns(intervals=False), caption=f"{how}; * the interval of the difference excludes zero")
     for name, difference in compared.differences.items():
         if difference.mcnemar is not None:
             console.say(f"{name} against the first: McNemar's p of equal accuracy {difference.mcnemar:.3g}")

@@ -74,7 +74,7 @@ def _spectrogram() -> str:
 
 
 def _embedded() -> str:
-    from mmbal.data import embedded_store
+    from mmbal.data.prepare import embedded_store
     from mmbal.data.store import Store
 
     store = Store.open(embedded_store())

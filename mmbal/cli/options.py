@@ -34,7 +34,8 @@ Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/
 
 def choose_store(data: Path | None) -> Path:
     """The store asked for, else the latest prepared here, else the embedded digits; says which was taken."""
-    from mmbal.data import embedded_store, latest_store
+    from mmbal.data.prepare import embedded_store
+    from mmbal.data.store import latest_store
 
     if data is not None:
         return data

@@ -104,6 +104,12 @@ def prepare(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare the files with published hashes.", rich_help_panel=SAFETY)
     ] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a known data set's files to --root first.", rich_help_panel=SAFETY)
+    ] = False,
+    base_url: Annotated[
+        str | None, typer.Option(help="Fetch from here instead of the files' home.", rich_help_panel=SAFETY)
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the known data sets.")] = False,
     force: Force = False,
     as_json: Json = False,

@@ -34,7 +34,7 @@ class OptimiserConfig(Config):
     """Optimiser and learning-rate schedule, over the epochs of a stage."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(0.01, gt=0, description="learning rate")
+    lr: float = Field(0.02, gt=0, description="learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(1e-4, ge=0)
     schedule: Literal["constant", "step", "cosine"] = "cosine"
