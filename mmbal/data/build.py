@@ -53,6 +53,7 @@ class Arrays:
     augment: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    known_leak: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -137,7 +138,9 @@ def build(
         shutil.rmtree(partial)
         have = ", ".join(f"{s} {n}" for s, n in Counter(rows.split.tolist()).items())
         raise DataError(f"{source.name} has no training rows ({have}).", "--resplit carves new splits from all rows.")
-    findings += whole(rows.labels, rows.split, rows.group, classes) + leaks(rows.ids, rows.split, rows.digest)
+    findings += whole(rows.labels, rows.split, rows.group, classes, source.known_leak) + leaks(
+        rows.ids, rows.split, rows.digest
+    )
     findings += [Finding("note", "split", source.name, text) for text in [*source.notes, *carved]]
     specs = {m: _normalised(partial, m, spec, (rows.split == "train") & rows.present[m]) for m, spec in specs.items()}
     seal(

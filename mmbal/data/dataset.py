@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data.build import Arrays
+from mmbal.data.build import Arrays, Progress
+from mmbal.data.findings import Finding
 from mmbal.data.manifest import Manifest
 from mmbal.data.options import Options
 from mmbal.errors import UsageError
@@ -25,9 +25,13 @@ class Dataset(ABC):
     def read(self, root: Path | None, options: Options) -> Manifest | Arrays:
         """All samples; raises UsageError or DataError where the layout is not recognised."""
 
-    def check(self, manifest: Manifest, progress: Callable[[int, int], None] | None = None) -> None:
-        """Compare the files with published hashes (``--verify``); raises UsageError where none are published."""
+    def check(self, root: Path, progress: Progress | None = None) -> list[Finding]:
+        """Findings where files differ from their published hashes (``--verify``); UsageError where none are published."""
         raise UsageError("No hashes of this data set's files are published.", "Leave --verify out.")
+
+    def download(self, root: Path, *, url: str | None = None, progress: Progress | None = None) -> list[Finding]:
+        """Fetch the files below ``root`` (``--download``); raises UsageError where mmbal can't."""
+        raise UsageError("mmbal can't fetch this data set.", "docs/data.md says where to get it.")
 
 
 def require_root(root: Path | None, name: str, holds: str) -> Path:

@@ -35,8 +35,10 @@ def row_findings(row: Row, answers: Mapping[str, Any]) -> tuple[list[Finding], l
     return found, comparable
 
 
-def whole(labels: np.ndarray, split: np.ndarray, group: np.ndarray | None, classes: Sequence[str]) -> list[Finding]:
-    """Empty classes, imbalance, and groups on both sides of a split."""
+def whole(
+    labels: np.ndarray, split: np.ndarray, group: np.ndarray | None, classes: Sequence[str], known_leak: str = ""
+) -> list[Finding]:
+    """Empty classes, imbalance, and groups on both sides of a split (a note where ``known_leak`` says why)."""
     found = []
     counts = np.bincount(labels, minlength=len(classes))
     train = np.bincount(labels[split == "train"], minlength=len(classes))
@@ -84,7 +86,7 @@ def verdict(findings: Sequence[Finding], classes: int) -> str:
     empty = [f.where for f in findings if f.kind == "empty class"]
     if empty:
         return f"Not usable as it is: {len(empty)} of {classes} classes have no sample ({', '.join(empty[:5])})."
-    leaking = sum(f.kind in ("leak", "group leak") for f in findings)
+    leaking = sum(f.level == "warning" and f.kind in ("leak", "group leak") for f in findings)
     if leaking:
         return f"Usable, but test figures would be too good: {leaking} leaks between splits."
     if errors or warnings:

@@ -50,6 +50,7 @@ class Manifest:
     classes: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    known_leak: str = ""  # why groups are on both sides of the split, where that is how the data set is used
     meta: dict[str, Any] = field(default_factory=dict)
 
 

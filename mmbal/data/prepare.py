@@ -82,19 +82,30 @@ def prepare(
     strict: bool = False,
     force: bool = False,
     verify: bool = False,
+    download: bool = False,
+    base_url: str | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Preparation:
     """Prepare ``source`` (a known data set's name, a manifest, a feature file) into a store at ``out``.
 
-    ``out`` is ``stores/NAME`` by default; ``root`` is where a known data set lies; ``workers`` the number of processes
-    (a core each by default, 0: this one). ``options`` are those of :class:`Options`. A run that was interrupted goes on.
-    Raises UsageError (no such source, ``out`` in use), DataError (nothing usable; with ``strict`` any finding above a
-    note, as soon as the store is written).
+    ``out`` is ``stores/NAME`` by default; ``root`` is where a known data set lies; ``workers`` the number of processes (a
+    core each by default, 0: this one). ``download`` fetches a known data set's files first, from ``base_url`` instead of
+    their home if given; ``verify`` compares them with their published hashes. ``options`` are those of :class:`Options`.
+    A run that was interrupted goes on. Raises UsageError (no such source, ``out`` in use) and DataError (nothing usable;
+    with ``strict`` any finding above a note, once the store is written).
     """
     began = time.perf_counter()
     given = {key: value for key, value in options.items() if value is not None}
-    samples, chosen = read_source(source, None if root is None else Path(root), given, verify=verify, progress=progress)
+    samples, chosen = read_source(
+        source,
+        None if root is None else Path(root),
+        given,
+        verify=verify,
+        download=download,
+        base_url=base_url,
+        progress=progress,
+    )
     target = Path("stores") / samples.name if out is None else Path(out)
     n = len(samples.rows) if isinstance(samples, Manifest) else len(samples.labels)
     if workers is None:
@@ -115,15 +126,23 @@ def read_source(
     given: Mapping[str, Any],
     *,
     verify: bool = False,
+    download: bool = False,
+    base_url: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Manifest | Arrays, Options]:
     """The samples of a source and the options in force; raises UsageError where it is neither a name nor a file."""
     if str(source) in datasets.names():
         dataset: Dataset = datasets.get(str(source))()
         options = validate(Options, {**dataset.defaults, **given}, "options")
+        found: list[Finding] = []
+        if download:
+            if root is None:
+                raise UsageError("Where to?", "Give --root DIR; what is there already is kept.")
+            found += dataset.download(root, url=base_url, progress=progress)
         samples = dataset.read(root, options)
-        if verify and isinstance(samples, Manifest):
-            dataset.check(samples, progress)
+        if verify and root is not None:
+            found += dataset.check(root, progress)
+        samples.findings = [*found, *samples.findings]
         return samples, options
     path = Path(source)
     options = validate(Options, dict(given), "options")
