@@ -149,10 +149,7 @@ def compare_sources(
     """The comparison of sources that were read already, all on the same split."""
     if not sources:
         raise UsageError("There is nothing to report.", "Give runs, diagnosis.json or predictions files.")
-    groups: dict[str, list[Source]] = {}
-    for source in sources:
-        groups.setdefault(source.kind, []).append(source)
-    members = list(groups.values())
+    members = group_by_seed(sources)
     notes: list[str] = []
     tests: list[PairedTest | None] = [None]
     for label, group in list(zip(labels(members), members, strict=True))[1:]:
@@ -182,13 +179,13 @@ def read_source(
     """A run folder, checkpoint, diagnosis.json or predictions file; diagnosed now where it was not."""
     path = Path(path)
     if path.suffix == ".json":
-        diagnosis = Diagnosis.load(path)
-        if diagnosis.data.split != split:
+        found = Diagnosis.load(path)
+        if found.data.split != split:
             raise UsageError(
-                f"{path} is a diagnosis of the split '{diagnosis.data.split}', not of '{split}'.",
-                f"Compare on --split {diagnosis.data.split}, or give the run itself.",
+                f"{path} is a diagnosis of the split '{found.data.split}', not of '{split}'.",
+                f"Compare on --split {found.data.split}, or give the run itself.",
             )
-        return Source(path, diagnosis, None, {}, {})
+        return Source(path, found, None, {}, {})
     everything = find_predictions(path)
     predictions = everything.select(split)
     folder = run_folder(path)
@@ -226,10 +223,21 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def group_by_seed(sources: Sequence[Source]) -> list[list[Source]]:
+    """Sources that differ only in their seed together, in the order given; the same seed twice is no repetition."""
+    groups: dict[tuple[str, int], list[Source]] = {}
+    for source in sources:
+        copy = 0
+        while any(other.meta.get("seed") == source.meta.get("seed") for other in groups.get((source.kind, copy), [])):
+            copy += 1
+        groups.setdefault((source.kind, copy), []).append(source)
+    return list(groups.values())
+
+
 def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
-    """A short name of each row: method, fusion and rule where they are known, then whatever tells equal names apart."""
+    """A short name of each row: method, fusion and rule where known, else the file; then what tells equal names apart."""
     first = [group[0] for group in groups]
-    names = [" · ".join(str(s.meta[k]) for k in NAMING if s.meta.get(k)) or _stem(s.path) for s in first]
+    names = [_name(source) for source in first]
     out = []
     for name, source in zip(names, first, strict=True):
         twins = [other for twin, other in zip(names, first, strict=True) if twin == name and other is not source]
@@ -239,8 +247,11 @@ def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
     return out
 
 
-def _stem(path: Path) -> str:
-    return path.parent.name if path.name == "diagnosis.json" and path.parent.name else path.stem or str(path)
+def _name(source: Source) -> str:
+    if source.meta.get("method"):
+        return " · ".join(str(source.meta[k]) for k in NAMING if source.meta.get(k))
+    in_folder = source.path.name == "diagnosis.json" and source.path.parent.name
+    return in_folder or source.path.stem or str(source.path)
 
 
 def _entry(source: Source) -> Entry:

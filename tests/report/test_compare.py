@@ -99,6 +99,14 @@ def test_seeds_of_one_experiment_are_one_row(tmp_path):
     assert test.mcnemar is None
 
 
+def test_the_same_seed_twice_is_not_a_repetition(tmp_path):
+    meta = {"method": "joint", "seed": 0}
+    paths = [save(tmp_path / f"{k}.npz", pattern(k), meta=meta) for k in range(2)]
+    found = compare(paths, replicates=100)
+    assert [row.seeds for row in found.rows] == [1, 1]
+    assert [row.label for row in found.rows] == [f"joint ({path})" for path in paths]
+
+
 def test_holm_covers_all_rows(tmp_path):
     first = save(tmp_path / "a.npz", pattern(*range(12)))
     others = [save(tmp_path / f"{k}.npz", pattern(*range(k))) for k in (2, 9)]

@@ -1,0 +1,44 @@
+"""`mmbal import` at the terminal."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from typer.testing import CliRunner
+
+from mmbal.cli.app import app
+from mmbal.data.predictions import Predictions
+
+CSV = "label,split,m:x,m:y,n:x,n:y\nx,val,0.9,0.1,0.5,0.5\ny,test,0.2,0.8,,\n"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["import", *map(str, arguments)])
+
+
+def test_a_csv_becomes_a_predictions_file(tmp_path):
+    (tmp_path / "s.csv").write_text(CSV, encoding="utf-8")
+    result = run(tmp_path / "s.csv", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["predictions"] == str(tmp_path / "s.predictions.npz")
+    assert document["splits"] == {"val": 1, "test": 1}
+    assert document["absent"] == {"n": 1}
+    assert document["scores"] == "probabilities"
+    found = Predictions.load(document["predictions"])
+    assert np.allclose(np.exp(found.logits["m"]), [[0.9, 0.1], [0.2, 0.8]])
+    assert run(tmp_path / "s.csv").exit_code == 2, "never overwrites"
+    assert run(tmp_path / "s.csv", "--force").exit_code == 0
+
+
+def test_errors_have_their_codes(tmp_path):
+    (tmp_path / "bad.csv").write_text("label,m:x,m:y\nx,1,two\n", encoding="utf-8")
+    bad = run(tmp_path / "bad.csv")
+    assert bad.exit_code == 4
+    assert "row 2, column 'm:y'" in bad.stderr
+    assert run(tmp_path / "none.csv").exit_code == 2
+    assert run(tmp_path / "model.onnx").exit_code == 2
+    store = run(tmp_path / "model.pth")
+    assert store.exit_code == 2
+    assert "--data STORE" in store.stderr
