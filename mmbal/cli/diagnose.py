@@ -127,7 +127,9 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
     console.say(_paragraph(diagnosis.verdict))
     width = max((len(advice.command) for advice in diagnosis.advice), default=0)
     for advice in diagnosis.advice:
-        console.say(f"  {advice.command:<{width}}  {advice.purpose}", style="cyan")
+        line = f"  {advice.command:<{width}}  {advice.purpose}"
+        fits = len(line) <= console.out.width
+        console.say(line if fits else f"  {advice.command}\n      {advice.purpose}", style="cyan")
     _modalities(diagnosis)
     _classes(diagnosis)
     _losses(diagnosis)
@@ -190,7 +192,9 @@ def _columns(columns: Sequence[Column], drop: Sequence[str] = (), **options: Any
     for name in drop:
         if _width(filled) > console.out.width:
             filled = [column for column in filled if column[0] != name]
-    console.table([name for name, _ in filled], zip(*(cells for _, cells in filled), strict=True), **options)
+    names = [name for name, _ in filled]
+    right = [name for name in names[1:] if name and not name.startswith("say")]  # bars and marks start at the left
+    console.table(names, zip(*(cells for _, cells in filled), strict=True), numeric=right, **options)
 
 
 def _width(columns: Sequence[Column]) -> int:
@@ -249,7 +253,8 @@ def _classes(d: Diagnosis) -> None:
     wide = columns(intervals=True)
     shown = wide if _width(wide) <= console.out.width else columns(intervals=False)
     others = sorted(d.data.modalities, key=lambda m: m == focus)
-    _columns(shown, drop=("n", *others), caption="by class: right alone, right fused")
+    told = f"{', '.join(d.data.modalities)}: right alone" + ("; worth: the say it should have" if focus else "")
+    _columns(shown, drop=("n", *others), caption=told)
 
 
 def _focus(d: Diagnosis) -> str | None:
@@ -389,7 +394,7 @@ def _side_by_side(compared: SideBySide) -> None:
         console.say(f"{name}: {_title(d)}", style="bold")
         console.say(_paragraph(d.verdict))
         console.say()
-    first, *others = compared.diagnoses.values()
+    first = next(iter(compared.diagnoses.values()))
     figures = {
         "accuracy.fused": ("accuracy", 100, 1),
         "calibration.fused.nll": ("NLL", 1, 3),

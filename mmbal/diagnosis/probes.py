@@ -97,14 +97,14 @@ def predictions_from_features(
     train = bare.split == "train"
     if train.any() and not train.all():
         jobs = [(train, ~train)]
-        how = "fitted here on the split 'train'"
+        how = "head fitted here on the split 'train'"
     else:
         jobs = []
         for name in bare.splits():
             rows = np.flatnonzero(bare.split == name)
             fold = folds_of(bare.labels[rows], FOLDS, seed, groups_of(None if bare.group is None else bare.group[rows]))
             jobs += [(rows[fold != k], rows[fold == k]) for k in range(fold.max() + 1)]
-        how = f"fitted here, cross-fitted {'by group' if groups_of(bare.group) is not None else 'in the split'}"
+        how = f"head fitted here, cross-fitted {'by group' if groups_of(bare.group) is not None else 'in the split'}"
     parts = {m: np.zeros((n, len(bare.classes))) for m in arrays}
     weights: dict[str, list[Array]] = {m: [] for m in arrays}
     for fit, score in jobs:

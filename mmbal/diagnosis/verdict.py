@@ -9,8 +9,10 @@ MOST_CLASSES = 4  # named in a sentence; more are counted
 
 
 def verdict_of(d: Diagnosis) -> list[str]:
-    """One to five sentences: who decides, whether that is deserved, where, and what is lost in which part."""
-    return [s for s in (_who(d), _fusion(d), _balance(d), _classes(d), _decision_layer(d), _encoders(d)) if s]
+    """A few sentences: who decides, whether that is deserved, where, and what is lost in which part."""
+    return [
+        s for s in (_who(d), _people(d), _fusion(d), _balance(d), _classes(d), _decision_layer(d), _encoders(d)) if s
+    ]
 
 
 def advice_of(d: Diagnosis, source: str) -> list[Advice]:
@@ -28,9 +30,7 @@ def advice_of(d: Diagnosis, source: str) -> list[Advice]:
             Advice(command="mmbal methods list", purpose="shows the methods that balance the encoders in training")
         )
     elif encoders is None and len(d.data.modalities) > 1:
-        found.append(
-            Advice(command="mmbal pretrain", purpose="trains each encoder alone: the reference for --reference")
-        )
+        found.append(Advice(command="mmbal pretrain", purpose="trains each encoder alone: a --reference"))
     return found
 
 
@@ -79,6 +79,15 @@ def _who(d: Diagnosis) -> str:
     return f"No modality decides alone: where they disagree, the model follows {shares} of cases."
 
 
+def _people(d: Diagnosis) -> str:
+    if d.human is None or "voice" not in d.human.model_follows:
+        return ""
+    people = _percent(d.human.raters_follow["voice"])
+    return (
+        f"People follow the voice in {people} of such cases, this model in {_percent(d.human.model_follows['voice'])}."
+    )
+
+
 def _fusion(d: Diagnosis) -> str:
     gain, best = d.accuracy.fusion_gain, d.accuracy.best
     if len(d.data.modalities) == 1 or gain.sign >= 0:
@@ -95,7 +104,11 @@ def _balance(d: Diagnosis) -> str:
         return ""
     figure = f"(imbalance {d.index.value:.2f} {interval(d.index, digits=2)})".replace(" )", ")")
     if d.index.sign <= 0:
-        return f"No imbalance shown: every modality has about the say that it is worth {figure}."
+        loudest = max(d.contribution, key=lambda m: d.contribution[m].value)
+        say, worth = _percent(d.contribution[loudest]), _percent(d.capability[loudest])
+        return (
+            f"No imbalance shown at the decision layer: {loudest} has {say} of the say and is worth {worth} {figure}."
+        )
     flagged = [m for m in d.balance if d.balance[m].flag]
     if not flagged:
         return f"Over all classes each modality has about the say that it is worth, but not class by class {figure}."
@@ -103,10 +116,9 @@ def _balance(d: Diagnosis) -> str:
     worst = max(
         flagged, key=lambda m: (round(abs(d.balance[m].difference.value), 6), d.balance[m].flag == "too little")
     )
-    say, worth = d.contribution[worst], d.capability[worst]
     but = "only " if d.balance[worst].flag == "too little" else ""
-    worth_it = f"{_name(worst)} is worth {_percent(worth)} of what the modalities tell"
-    return f"{worth_it}, but has {but}{_percent(say)} of the say {figure}."
+    worth = f"{_name(worst)} is worth {_percent(d.capability[worst])} of what the modalities tell"
+    return f"{worth}, but has {but}{_percent(d.contribution[worst])} of the say {figure}."
 
 
 def _classes(d: Diagnosis) -> str:
@@ -116,12 +128,14 @@ def _classes(d: Diagnosis) -> str:
     shown = d.data.modalities[-1:] if len(d.data.modalities) == 2 else d.data.modalities
     overall = [m for m in d.balance if d.balance[m].flag == "too little"]
     shown = overall[:1] if len(d.data.modalities) == 2 and overall else shown
+    sampled = [c for c, one in d.classes.items() if one.samples]
     told = []
     for m in shown:
         for flag in ("too little", "too much"):
             names = [c for n, f, c in flags if n == m and f == flag]
             if names:
-                told.append(f"{m} is heard {flag} in {_listed(names)}")
+                where = "every class" if len(names) == len(sampled) else _listed(names)
+                told.append(f"{m} is heard {flag} in {where}")
     return f"By class, {'; '.join(told)}." if told else ""
 
 
