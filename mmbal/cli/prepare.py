@@ -86,6 +86,7 @@ def prepare(
         bool, typer.Option("--complete", help="Leave out samples that lack a modality.", rich_help_panel=SPLIT)
     ] = False,
     split: Annotated[str | None, typer.Option(help="Which list of a known data set.", rich_help_panel=SPLIT)] = None,
+    subset: Annotated[str | None, typer.Option(help="Which part of a known data set.", rich_help_panel=SPLIT)] = None,
     val: Annotated[
         float | None, typer.Option(help="Share of train that becomes val where there is none.", rich_help_panel=SPLIT)
     ] = None,
@@ -152,6 +153,7 @@ def prepare(
         "kind": dict(_pair(text) for text in kind or []) or None,
         "complete": complete or None,
         "split": split,
+        "subset": subset,
         "val": val,
         "test": test,
         "resplit": resplit or None,

@@ -122,6 +122,8 @@ def build(
         classes = source.classes
     rows, lost = _drop(partial, rows, specs, complete_only=options.complete)
     findings = [*source.findings, *findings, *lost]
+    if options.complete:
+        rows.labels, classes = _without_empty(rows.labels, classes)
     if not len(rows.labels):
         shutil.rmtree(partial)
         first = next((f for f in findings if f.level == "error"), None)
@@ -366,6 +368,12 @@ def _drop(
         os.replace(temporary, folder / f"{m}.npy")
     lacking = "lack a modality" if complete_only else "have no usable modality"
     return rows.take(keep), [Finding("note", "left out", "rows", f"{gone} rows {lacking}")]
+
+
+def _without_empty(labels: np.ndarray, classes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and classes without the classes that no row is left of."""
+    kept, index = np.unique(labels, return_inverse=True)
+    return index.astype(np.int64), tuple(classes[i] for i in kept)
 
 
 def _normalised(folder: Path, m: str, spec: ModalitySpec, train: np.ndarray) -> ModalitySpec:

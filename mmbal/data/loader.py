@@ -7,6 +7,7 @@ processes, so a resumed run sees what an uninterrupted one would have seen.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -82,7 +83,7 @@ class Loader:
         self.world = world
         self.specs = {m: store.require(m) for m in (modalities or store.modalities)}
         self.split_rows = store.rows(split)
-        self._statistics = {m: _statistics(spec) for m, spec in self.specs.items()}
+        self._moments = {m: statistics(spec) for m, spec in self.specs.items()}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -113,25 +114,28 @@ class Loader:
             size = stop - start
             share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
             # Randomness is drawn for the whole global batch, so that a share sees what one process would give it.
-            rng = np.random.default_rng([self.seed, e, position]) if self.augment else None
-            yield self._batch(order[start:stop], share, rng)
+            yield self._batch(order[start:stop], share, [self.seed, e, position] if self.augment else None)
 
     def gather(self, rows: np.ndarray) -> Batch:
         """The given rows as one batch, as evaluation sees them."""
         return self._batch(np.asarray(rows, dtype=np.int64), slice(None), None)
 
-    def _batch(self, rows: np.ndarray, share: slice, rng: np.random.Generator | None) -> Batch:
+    def _batch(self, rows: np.ndarray, share: slice, seed: list[int] | None) -> Batch:
         mine = rows[share]
         inputs, present = {}, {}
         for m, spec in self.specs.items():
             array = self.store.arrays[m]
-            draw = Draw.of(spec, len(rows), array.shape, rng).take(share) if rng is not None else Draw()
+            draw = Draw()
+            if seed is not None:
+                # A generator for each modality: what one sees does not depend on which others are loaded.
+                rng = np.random.default_rng([*seed, zlib.crc32(m.encode())])
+                draw = Draw.of(spec, len(rows), array.shape, rng).take(share)
             if spec.kind == "frames":
                 chosen = middle_frames(array.shape[1], spec.shape[0])[None] if draw.frames is None else draw.frames
                 stored = array[mine[:, None], chosen]
             else:
                 stored = array[mine]
-            x = to_input(stored, spec, self._statistics[m], draw)
+            x = to_input(stored, spec, self._moments[m], draw)
             have = torch.from_numpy(self.store.present[m][mine])
             x[~have] = 0
             inputs[m], present[m] = x, have
@@ -202,7 +206,7 @@ def crop_and_flip(x: Tensor, crop: np.ndarray | None, flip: np.ndarray | None) -
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _statistics(spec: ModalitySpec) -> tuple[Tensor, Tensor] | None:
+def statistics(spec: ModalitySpec) -> tuple[Tensor, Tensor] | None:
     """Mean and standard deviation of the train split, shaped to broadcast over ``(B, *spec.shape)``."""
     if "mean" not in spec.preprocessing:
         return None
@@ -211,14 +215,16 @@ def _statistics(spec: ModalitySpec) -> tuple[Tensor, Tensor] | None:
     return mean, std
 
 
-def to_input(stored: np.ndarray, spec: ModalitySpec, statistics: tuple[Tensor, Tensor] | None, draw: Draw) -> Tensor:
+def to_input(
+    stored: np.ndarray, spec: ModalitySpec, moments: tuple[Tensor, Tensor] | None, draw: Draw | None = None
+) -> Tensor:
     """What an encoder gets, from what the store keeps: ``(B, *spec.shape)``, float32 and normalised, or int64 tokens."""
     if spec.kind == "text":
         return torch.from_numpy(stored.astype(np.int64))
     x = torch.from_numpy(stored.astype(np.float32)).reshape(len(stored), *spec.shape)
-    if draw.crop is not None or draw.flip is not None:
+    if draw is not None and (draw.crop is not None or draw.flip is not None):
         # All frames of a clip are cut alike: they go through as further channels of one picture.
         x = crop_and_flip(x.flatten(1, -3), draw.crop, draw.flip).reshape(x.shape)
-    if statistics is not None:
-        x = (x - statistics[0]) / statistics[1]
+    if moments is not None:
+        x = (x - moments[0]) / moments[1]
     return x

@@ -237,7 +237,7 @@ def read_frames(
     fewer; of a folder of pictures, n taken evenly in the order of their names. Raises Unusable.
     """
     if path.is_dir():
-        return _read_folder(path, n, size)
+        return read_pictures(path, n, size)
     begin = start or 0.0
     with Stream(path, "video") as stream:
         length = stream.length
@@ -311,8 +311,11 @@ def read_picture(path: Path, size: int) -> Decoded:
     return Decoded(np.moveaxis(pixels, -1, 0))
 
 
-def _read_folder(path: Path, n: int, size: int) -> Decoded:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:
+    """``n`` pictures ``(n, 3, size, size)`` of a folder, taken evenly in the order of their names. Raises Unusable."""
+    if not path.is_dir():
+        raise Unusable("missing", "no such folder")
+    files = sorted(file for file in path.glob(pattern) if file.suffix.lower() in PICTURE_SUFFIXES)
     if not files:
         raise Unusable("empty", "a folder without pictures")
     taken = files if len(files) <= n else [files[int((k + 0.5) * len(files) / n)] for k in range(n)]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from mmbal.config import Config
-from mmbal.data.recipes import AudioRecipe, FramesRecipe, ImageRecipe, TextRecipe
+from mmbal.data.recipes import AudioRecipe, FlowRecipe, FramesRecipe, ImageRecipe, TextRecipe
 
 
 class Options(Config):
@@ -42,6 +42,7 @@ class Options(Config):
     kind: dict[str, str] = Field({}, description="modality -> kind, where arrays alone do not tell")
     complete: bool = Field(False, description="leave out rows that lack a modality")
     split: str | None = Field(None, description="the known data set's list to use")
+    subset: str | None = Field(None, description="the part of a known data set to use")
     val: float = Field(0.2, ge=0, lt=1, description="share of train that becomes val where there is none")
     test: float = Field(0.2, ge=0, lt=1, description="share that becomes test where there is none")
     resplit: bool = Field(False, description="ignore the splits given and carve new ones")
@@ -68,6 +69,13 @@ class Options(Config):
             keep = max(frames, math.ceil(self.fps * seconds))
         values = self._given("fps", "size", "crop", "flip")
         return FramesRecipe.model_validate({"frames": frames, "keep": max(keep, frames), **values})
+
+    def flow(self) -> FlowRecipe:
+        """The optical flow's recipe."""
+        frames = self.frames or 3
+        return FlowRecipe.model_validate(
+            {"frames": frames, "keep": max(self.keep or frames, frames), **self._given("size", "crop")}
+        )
 
     def image(self) -> ImageRecipe:
         return ImageRecipe.model_validate(self._given("size", "crop", "flip"))

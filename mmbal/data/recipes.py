@@ -15,7 +15,15 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from mmbal.config import Config
-from mmbal.data.media import Decoded, Unusable, check_file, read_audio, read_frames, read_picture
+from mmbal.data.media import (
+    Decoded,
+    Unusable,
+    check_file,
+    read_audio,
+    read_frames,
+    read_picture,
+    read_pictures,
+)
 from mmbal.data.store import Kind, ModalitySpec
 
 SILENCE = 1e-3  # peak below -60 dB of full scale
@@ -241,6 +249,31 @@ class FramesRecipe(Recipe):
         return decoded
 
 
+class FlowRecipe(FramesRecipe):
+    """Optical flow computed elsewhere, as grey pictures: horizontal ones in ``Source.path`` and vertical ones in
+    ``Source.key``, or ``flow_x*`` and ``flow_y*`` in one folder. Two channels; never mirrored, since that turns its sign.
+    """
+
+    type: Literal["flow"] = "flow"  # type: ignore[assignment]
+    flip: Literal[False] = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.frames, 2, self.size, self.size)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        return (self.keep, 2, self.size, self.size)
+
+    def encode(self, source: Source) -> Decoded:
+        folder = Path(source.path)
+        patterns = (
+            [(folder, "*"), (Path(source.key), "*")] if source.key else [(folder, "flow_x*"), (folder, "flow_y*")]
+        )
+        across, up = (read_pictures(place, self.keep, self.size, pattern) for place, pattern in patterns)
+        return Decoded(np.stack([across.array[:, 0], up.array[:, 0]], axis=1), None, across.remarks + up.remarks)
+
+
 class ImageRecipe(Recipe):
     """A picture."""
 
@@ -387,7 +420,7 @@ def read_array(path: Path, key: str = "") -> np.ndarray:
 
 
 AnyRecipe = Annotated[
-    AudioRecipe | FramesRecipe | ImageRecipe | TextRecipe | FeatureRecipe, Field(discriminator="type")
+    AudioRecipe | FramesRecipe | FlowRecipe | ImageRecipe | TextRecipe | FeatureRecipe, Field(discriminator="type")
 ]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyRecipe)
 

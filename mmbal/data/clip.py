@@ -1,0 +1,57 @@
+"""New clips made into what a model was trained on, by the recipes that its store recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmbal.data.loader import Batch, middle_frames, statistics, to_input
+from mmbal.data.media import Unusable
+from mmbal.data.recipes import Source, recipe_from
+from mmbal.data.store import ModalitySpec
+from mmbal.errors import DataError, UsageError
+
+
+def encode_clip(path: str | Path, specs: Mapping[str, ModalitySpec]) -> dict[str, Tensor]:
+    """One file as the encoders' inputs: modality -> tensor of the spec's shape, float32 normalised, or int64 tokens.
+
+    A modality that the file cannot give is left out. Raises UsageError where there is no such file, or a modality was
+    prepared from arrays, which no file can give; DataError where the file gives none of them, with the reasons.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UsageError(f"There is no file {path}.")
+    inputs: dict[str, Tensor] = {}
+    reasons: list[str] = []
+    for m, spec in specs.items():
+        if not spec.preprocessing.get("recipe"):
+            raise UsageError(
+                f"The model's modality '{m}' was prepared from given arrays, so no clip can be made into it.",
+                "Prepare new arrays the same way into a store, and evaluate on that.",
+            )
+        recipe = recipe_from(spec.preprocessing["recipe"])
+        try:
+            stored = recipe.encode(Source(str(path))).array.astype(recipe.dtype)
+        except Unusable as error:
+            reasons.append(f"{m}: {error.reason}")
+            continue
+        if spec.kind == "frames":
+            stored = stored[middle_frames(len(stored), spec.shape[0])]
+        inputs[m] = to_input(stored[None], spec, statistics(spec))[0]
+    if not inputs:
+        raise DataError(f"{path} gives none of the model's modalities ({'; '.join(reasons)}).")
+    return inputs
+
+
+def collate(clips: Sequence[Mapping[str, Tensor]], specs: Mapping[str, ModalitySpec]) -> Batch:
+    """Encoded clips as one batch, without labels (-1); where one lacks a modality it is zeros and not present."""
+    inputs, present = {}, {}
+    for m, spec in specs.items():
+        kind = torch.int64 if spec.kind == "text" else torch.float32
+        absent = torch.zeros(spec.shape, dtype=kind)
+        inputs[m] = torch.stack([clip.get(m, absent) for clip in clips])
+        present[m] = torch.tensor([m in clip for clip in clips])
+    return Batch(inputs, torch.full((len(clips),), -1), torch.arange(len(clips)), present)

@@ -1,0 +1,68 @@
+"""UCF101: 13,320 clips of 101 actions; pictures with optical flow, or with the sound that half of the classes have.
+
+Soomro, Zamir & Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012 (arXiv 1212.0402).
+Below ``--root``: class folders of ``v_Class_g01_c01.avi`` and the lists ``trainlist01.txt`` and ``testlist01.txt``
+(``--split 2`` and ``3`` for the others). Flow is taken where it has been computed: ``u/CLIP/*.jpg`` and ``v/CLIP/*.jpg``, or
+``CLIP/flow_x_*.jpg`` and ``CLIP/flow_y_*.jpg``. Without flow the second modality is the sound, and ``--complete`` keeps the
+51 classes that have some. Groups (clips cut from one video) are kept together where a split is carved.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmbal.data.dataset import Dataset, require_root
+from mmbal.data.layout import by_stem, find_file, media_files, read_list
+from mmbal.data.manifest import Manifest, Row
+from mmbal.data.options import Options
+from mmbal.data.recipes import Recipe, Source
+from mmbal.data.scan import VIDEO_SUFFIXES
+from mmbal.errors import UsageError
+from mmbal.registry import datasets
+
+
+@datasets.register(
+    title="UCF101, actions", modalities=("video", "flow", "audio"), classes=101, licence="not stated", shipped=False
+)
+class UCF101(Dataset):
+    defaults: ClassVar[dict[str, Any]] = {"split": "1", "duration": 5.0, "crop": (0.08, 1.0), "val": 0.15}
+
+    def read(self, root: Path | None, options: Options) -> Manifest:
+        root = require_root(root, "UCF101", "the class folders and trainlist01.txt, testlist01.txt")
+        if options.split not in ("1", "2", "3"):
+            raise UsageError(f"UCF101 has no split '{options.split}'.", "Known: 1, 2, 3.")
+        videos = by_stem(media_files(root, VIDEO_SUFFIXES))
+        flow = _flow(root)
+        samples, labels = [], set()
+        for part in ("train", "test"):
+            name = f"{part}list0{options.split}.txt"
+            path = find_file(root, name)
+            if path is None:
+                raise UsageError(
+                    f"{root} has no list {name}.", "It is in UCF101's TrainTestSplits-RecognitionTask archive."
+                )
+            for line, *_ in read_list(path, " "):
+                label, _, file = line.partition("/")
+                clip = Path(file).stem
+                video = Source(str(videos.get(clip, root / line)))
+                second = {"flow": flow.get(clip, Source(str(root / "u" / clip)))} if flow else {"audio": video}
+                labels.add(label)
+                group = re.fullmatch(r"v_(.+_g\d+)_c\d+", clip)
+                samples.append(Row(clip, label, {"video": video, **second}, part, group[1] if group else ""))
+        recipes: dict[str, Recipe] = {"video": options.video()}
+        recipes |= {"flow": options.flow()} if flow else {"audio": options.audio()}
+        notes = [f"{len(videos)} videos, {len(flow)} clips with optical flow below {root}", f"list {options.split}"]
+        return Manifest("ucf101", samples, recipes, tuple(sorted(labels)), notes=notes)
+
+
+def _flow(root: Path) -> dict[str, Source]:
+    """Clip -> its horizontal and vertical flow, in either layout."""
+    found = {}
+    for folder in sorted(path for path in root.rglob("v_*") if path.is_dir()):
+        if folder.parent.name == "u":
+            found[folder.name] = Source(str(folder), key=str(folder.parent.parent / "v" / folder.name))
+        elif any(folder.glob("flow_x*")):
+            found[folder.name] = Source(str(folder))
+    return found

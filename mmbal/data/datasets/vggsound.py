@@ -1,0 +1,64 @@
+"""VGGSound: 200,000 ten-second clips of 309 sounds whose source is seen.
+
+Chen, Xie, Vedaldi & Zisserman, "VGGSound: A Large-scale Audio-Visual Dataset", ICASSP 2020 (arXiv 2004.14368; CC BY 4.0).
+Below ``--root``: the list ``vggsound.csv`` (lines ``ID,start,label,split``, from the authors) and clips named
+``ID_000010.mp4``, ``ID_10.mp4`` or ``ID_000010_000020.mp4``, sounds of the same name where they are apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmbal.data.dataset import Dataset, require_root
+from mmbal.data.datasets.kinetics_sounds import SECONDS, clip_name, sources_of
+from mmbal.data.findings import Finding
+from mmbal.data.layout import by_stem, find_file, media_files, read_list
+from mmbal.data.manifest import Manifest, Row
+from mmbal.data.options import Options
+from mmbal.data.recipes import Recipe, Source
+from mmbal.data.scan import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mmbal.errors import UsageError
+from mmbal.registry import datasets
+
+
+@datasets.register(
+    title="VGGSound, sounds", modalities=("audio", "video"), classes=309, licence="CC BY 4.0", shipped=False
+)
+class VGGSound(Dataset):
+    defaults: ClassVar[dict[str, Any]] = {
+        "audio_features": "fbank",
+        "sample_rate": 16000,
+        "duration": float(SECONDS),
+        "mels": 128,
+        "steps": 1024,
+        "fps": 1.0,
+        "keep": 10,
+        "crop": (0.08, 1.0),
+        "val": 0.05,
+    }
+
+    def read(self, root: Path | None, options: Options) -> Manifest:
+        root = require_root(root, "VGGSound", "vggsound.csv and the clips")
+        path = find_file(root, "vggsound.csv", "vggsound_final.csv")
+        if path is None:
+            raise UsageError(f"{root} has no list vggsound.csv.", "Get it from the authors' page and put it there.")
+        videos = by_stem(media_files(root, VIDEO_SUFFIXES), clip_name)
+        sounds = by_stem(media_files(root, AUDIO_SUFFIXES), clip_name)
+        samples, labels, findings, absent = [], set(), [], 0
+        for number, cells in enumerate(read_list(path), start=1):
+            if len(cells) != 4 or not cells[1].isdigit() or cells[3] not in ("train", "test"):
+                findings.append(Finding("error", "row", f"{path.name} line {number}", "not ID,start,label,split"))
+                continue
+            video, start, label, split = cells
+            clip = f"{video}_{int(start)}"
+            sources = sources_of(clip, sounds, {}, videos)
+            absent += not sources
+            sources = sources or dict.fromkeys(("audio", "video"), Source(str(root / f"{video}_{int(start):06d}.mp4")))
+            labels.add(label)
+            samples.append(Row(clip, label, sources, split))
+        notes = [
+            f"{len(videos)} videos and {len(sounds)} sounds below {root}; {absent} of {len(samples)} clips are missing"
+        ]
+        recipes: dict[str, Recipe] = {"audio": options.audio(), "video": options.video()}
+        return Manifest("vggsound", samples, recipes, tuple(sorted(labels)), findings, notes)
