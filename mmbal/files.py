@@ -104,7 +104,8 @@ def read_tensors(path: Path) -> Any:
             "Save it again as a state dict: torch.save(model.state_dict(), path).",
         ) from None
     except Exception as error:  # zip, pickle and torch raise many kinds on a damaged file
-        raise ConfigError(f"{path} is damaged ({type(error).__name__}: {str(error).splitlines()[0]}).") from None
+        detail = (str(error) or "it ends too early").splitlines()[0]
+        raise ConfigError(f"{path} is damaged ({type(error).__name__}: {detail}).") from None
 
 
 def write_tensors(path: Path, value: Any) -> None:

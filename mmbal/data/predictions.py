@@ -264,8 +264,8 @@ def _finite(value: Array, key: str, present: Array | None = None) -> Array:
     if value.dtype.kind not in "fiu":
         raise DataError(f"'{key}' has type {value.dtype}, expected numbers.")
     value = value.astype(np.float64)
-    if present is not None:
-        value[~present] = 0.0
+    if present is not None:  # where the modality is missing anything may stand
+        value[~present] = np.nan_to_num(value[~present], nan=0.0, posinf=0.0, neginf=0.0)
     bad = ~np.isfinite(value)
     if bad.any():
         row = int(np.argwhere(bad)[0][0])
