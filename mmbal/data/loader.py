@@ -53,7 +53,7 @@ class Loader:
     the store allows them, and random frames where it keeps more than an encoder sees; without it the frames are the
     fixed middle ones. ``rank`` and ``world`` give a process its contiguous share of every global batch of
     ``batch_size``; all processes together see what one process would. Every row is seen once an epoch: a remainder of
-    fewer than two rows a process joins the batch before it, since batch normalisation needs two.
+    less than an eighth of a batch (or of one row) joins the batch before it, since batch normalisation needs company.
 
     Raises UsageError for an unknown split or modality and for a batch smaller than the number of processes.
     """
@@ -100,7 +100,7 @@ class Loader:
 
     def _bounds(self, n: int) -> list[int]:
         bounds = [*range(0, n, self.batch_size), n]
-        if len(bounds) > 2 and bounds[-1] - bounds[-2] < 2 * self.world:
+        if len(bounds) > 2 and bounds[-1] - bounds[-2] < max(2, self.batch_size // 8):
             del bounds[-2]
         return bounds
 

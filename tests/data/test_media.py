@@ -1,0 +1,103 @@
+import av
+import numpy as np
+import pytest
+
+from mmbal.data.media import Unusable, due_times, duration, read_audio, read_frames, read_picture
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".flv", ".webm", ".mov"])
+def test_every_container_gives_its_frames_and_its_tone(tmp_path, clip, suffix):
+    path = clip(tmp_path / f"a{suffix}", seconds=2.0, tone=1000.0, rate=48000)
+    frames = read_frames(path, 4, 32)
+    # Frame k is grey of 30 + 4 k; the middles of four parts of two seconds are frames 6, 18, 31, 43 (25 a second).
+    assert frames.array.shape == (4, 3, 32, 32)
+    assert frames.array.mean(axis=(1, 2, 3)) == pytest.approx([54, 102, 154, 202], abs=9)
+    sound, rate = read_audio(path)
+    spectrum = np.abs(np.fft.rfft(sound.array[rate // 4 : rate // 4 + rate]))
+    assert np.argmax(spectrum) == pytest.approx(1000, abs=2)  # one second: bins are Hz
+    assert sound.seconds == pytest.approx(2.0, abs=0.15)
+    assert duration(path) == pytest.approx(2.0, abs=0.15)
+
+
+def test_a_time_range_gives_its_frames_and_samples(tmp_path, clip):
+    wave = np.zeros(4 * 8000)
+    wave[3 * 8000 :] = 0.5  # the last second is loud
+    path = clip(tmp_path / "a.mp4", seconds=4.0, rate=8000, wave=wave)
+    frames = read_frames(path, 2, 16, start=3.0, end=3.9)
+    assert frames.array.mean(axis=(1, 2, 3)) == pytest.approx([30 + 2 * 80, 30 + 2 * 91], abs=9)
+    wav = clip(tmp_path / "a.wav", rate=8000, wave=wave)
+    before, rate = read_audio(wav, 2.5, 3.0)
+    after, _ = read_audio(wav, 3.0, 3.5)
+    assert (len(before.array), len(after.array), rate) == (4000, 4000, 8000)
+    assert np.abs(before.array).max() == 0
+    assert after.array.min() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_frames_after_a_jump_are_those_of_a_whole_decode(shared_data):
+    path = shared_data / "grid_s1" / "clips" / "bbaf5a.mpg"  # a stream without an index: a jump lands too late
+    with av.open(str(path)) as container:
+        every = [
+            (frame.time, frame.reformat(48, 48, "rgb24", interpolation="AREA").to_ndarray())
+            for frame in container.decode(video=0)
+        ]
+    got = read_frames(path, 3, 48, start=1.5, end=2.4).array
+    for time, frame in zip((1.65, 1.95, 2.25), got, strict=True):
+        shown = [picture for t, picture in every if t <= time][-1]
+        assert np.array_equal(np.moveaxis(frame, 0, -1), shown)
+
+
+def test_of_several_streams_the_best_are_taken(shared_data):
+    path = shared_data / "av_clips" / "nasa_13013.mp4"  # two video, two audio and two subtitle streams
+    assert read_frames(path, 2, 32).array.shape == (2, 3, 32, 32)
+    sound, rate = read_audio(path)
+    assert rate == 16000  # the other one has 8 kHz
+    assert sound.seconds == pytest.approx(13.06, abs=0.01)
+
+
+def test_due_times_by_rate_and_without():
+    assert due_times(0, 3, 3, None) == pytest.approx([0.5, 1.5, 2.5])
+    assert due_times(1, 4, 5, 1.0) == pytest.approx([1.5, 2.5, 3.5])  # three are due, five wanted
+    assert due_times(0, 10, 2, 1.0) == pytest.approx([2.5, 7.5])  # of ten, the middles of two halves
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv"])  # an AVI or MPEG stream does not tell that its end is gone
+def test_a_truncated_clip_gives_what_it_has_and_says_so(tmp_path, clip, suffix):
+    def noise(k):
+        return np.random.default_rng(k).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+    whole = clip(tmp_path / f"a{suffix}", seconds=4.0, picture=noise)
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    frames = read_frames(cut, 4, 16)
+    assert "truncated" in [kind for kind, _ in frames.remarks]
+    assert "truncated" in [kind for kind, _ in read_audio(cut)[0].remarks]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (None, "missing"),
+        (b"", "empty"),
+        (b"no media at all" * 40, "corrupt"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "pointer"),
+    ],
+)
+def test_what_is_no_media_is_unusable_with_its_kind(tmp_path, content, kind):
+    path = tmp_path / "a.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    for read in (lambda: read_audio(path), lambda: read_frames(path, 2, 16), lambda: read_picture(path, 16)):
+        with pytest.raises(Unusable) as caught:
+            read()
+        assert caught.value.kind == kind
+
+
+def test_a_missing_stream_is_named(tmp_path, clip):
+    with pytest.raises(Unusable, match="no audio"):
+        read_audio(clip(tmp_path / "a.mp4", audio=False))
+    with pytest.raises(Unusable, match="no video"):
+        read_frames(clip(tmp_path / "b.wav"), 2, 16)
+    with pytest.raises(Unusable, match="lasts"):
+        read_frames(clip(tmp_path / "c.mp4"), 2, 16, start=5.0, end=6.0)
+    with pytest.raises(Unusable, match="lasts"):
+        read_audio(clip(tmp_path / "d.wav"), 5.0, 6.0)
