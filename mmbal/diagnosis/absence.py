@@ -9,7 +9,7 @@ from mmbal.diagnosis.coalitions import Decision, correct
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.schema import Absence
 
-SHUFFLES = 20  # permutations averaged over
+SHUFFLES = 10  # permutations averaged over
 
 
 def absence_of(figures: Figures, predictions: Predictions, decision: Decision, m: str, seed: int) -> Absence | None:

@@ -17,6 +17,12 @@ weight is the evidence, in nats, that it really carries; so the index compares e
 It is 0 exactly where no re-weighting by modality and class beats a common factor: a Bayes-optimal decision layer has
 w = 1 throughout. It does not ask for equality (a useless modality should have no say), nor about a common temperature.
 
+Tests: shares are clipped at zero and say nothing of how well the weights are known, so "the say is the worth" is
+tested on the unclipped contrast  L[c, m] sum_k S[c, k] - S[c, m] sum_k L[c, k],  where S sums what was said and L, which
+is linear in the weights, the evidence along it. It is zero where the shares are equal. Its standard error is the
+bootstrap's or that of the weights' posterior, whichever is larger: where the data leave the weights open (few samples,
+or no errors to learn from) the posterior is wide, and nothing is claimed.
+
 Intervals: samples are redrawn, and in each replicate the weights move by one Newton step of the re-weighted likelihood
 from the fit (the infinitesimal form of fitting again), so that the uncertainty of the fit is part of the interval.
 """
@@ -26,16 +32,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from mmbal.data.predictions import Array, Predictions, log_softmax
 from mmbal.decision.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import Decision, centred
-from mmbal.diagnosis.significance import Bootstrap, holm, ratio
+from mmbal.diagnosis.significance import MIN_SAMPLES, Bootstrap, holm, ratio
 from mmbal.maths.newton import newton
 
 MODALITY_SPREAD = 3.0  # prior standard deviation of u about 1, where 1 is the best common factor: hardly informative
 BIAS_SPREAD = 1.0  # prior standard deviation of b, in nats
 CLASS_SPREADS = (0.0, 0.1, 0.2, 0.4, 0.8)  # the candidates for tau
+POSTERIOR_DRAWS = 200
 SMALLEST_UNIT = 0.1  # the common factor is not taken below this over the votes' scale: a useless sum has factor 0
 
 
@@ -50,28 +58,23 @@ def votes_of(decision: Decision, predictions: Predictions) -> Array:
 
 @dataclass(frozen=True)
 class VoteWeights:
-    """Fitted weights ``(M, C)`` of the votes, the spread of their class-wise part, and their replicates."""
+    """Weights of the votes: the fit and its replicates ``(1 + B, M, C)``, and draws of the posterior ``(K, M, C)``."""
 
-    weight: Array
-    spread: float
     replicates: Array
+    posterior: Array
 
 
-def fit_vote_weights(votes: Array, labels: Array, boot: Bootstrap) -> VoteWeights:
-    """Weights of ``votes (N, M, C)`` by marginal likelihood, with bootstrap replicates ``(1 + B, M, C)``."""
+def fit_vote_weights(votes: Array, labels: Array, boot: Bootstrap, seed: int = 0) -> VoteWeights:
+    """Weights of ``votes (N, M, C)``, the class-wise spread chosen by marginal likelihood; unclipped."""
     total = votes.sum(axis=1)
     unit = max(inverse_temperature(log_softmax(total), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
     model = _Regression(unit * votes, labels)
-    fits = [model.fit(spread) for spread in CLASS_SPREADS]
-    best = max(range(len(fits)), key=lambda k: fits[k].evidence)
-    spread, fit = CLASS_SPREADS[best], fits[best]
-    weight = unit * model.weights(fit.theta, spread)
-    moved = model.weights(
-        fit.theta - np.linalg.solve(fit.hessian, model.gradients(fit.theta, spread, boot).T).T, spread
-    )
-    replicates = unit * moved
-    replicates[0] = weight
-    return VoteWeights(np.maximum(weight, 0), spread, np.maximum(replicates, 0))
+    spread, fit = model.best()
+    moved = fit.theta - np.linalg.solve(fit.hessian, model.gradients(fit.theta, spread, boot).T).T
+    moved[0] = fit.theta
+    noise = np.random.default_rng(seed).normal(size=(POSTERIOR_DRAWS, len(fit.theta)))
+    drawn = fit.theta + np.linalg.solve(np.linalg.cholesky(fit.hessian).T, noise.T).T
+    return VoteWeights(unit * model.weights(moved, spread), unit * model.weights(drawn, spread))
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,23 @@ class _Regression:
         value: Array = jacobian.T @ whole @ jacobian
         return value
 
-    def fit(self, spread: float) -> _Fit:
+    def best(self) -> tuple[float, _Fit]:
+        """The class-wise spread of the greatest evidence and its fit; the search ends where the evidence falls."""
+        best = self.fit(CLASS_SPREADS[0])
+        chosen = CLASS_SPREADS[0]
+        for spread in CLASS_SPREADS[1:]:
+            fit = self.fit(spread, best.theta)
+            if fit.evidence <= best.evidence:
+                break
+            chosen, best = spread, fit
+        return chosen, best
+
+    def fit(self, spread: float, start: Array | None = None) -> _Fit:
+        """The posterior mode, from the parameters of a fit with another spread where given."""
         precision, centre = self.precision(spread), self.centre(spread)
+        first = centre.copy()
+        if start is not None:
+            first[: len(start)] = start
 
         def objective(theta: Array) -> tuple[float, Array, Array]:
             log_p, p = self.residual(theta, spread)
@@ -158,7 +176,7 @@ class _Regression:
                 self.reduce(self.curvature(p), spread) + np.diag(precision),
             )
 
-        theta = newton(objective, centre)
+        theta = newton(objective, first)
         value, _, hessian = objective(theta)
         return _Fit(theta, hessian, float(0.5 * np.log(precision).sum() - 0.5 * np.linalg.slogdet(hessian)[1] - value))
 
@@ -172,14 +190,19 @@ class _Regression:
 
 @dataclass(frozen=True)
 class Shares:
-    """Replicates (first: the sample's own) of the shares overall ``(1 + B, M)`` and by class ``(1 + B, C, M)``."""
+    """Replicates (first: the sample's own) of the shares overall ``(1 + B, M)`` and by class ``(1 + B, C, M)``.
+
+    ``contrast`` is what is tested, overall (row 0) and by class: ``(1 + C, M)`` its value and its standard error.
+    """
 
     contribution: Array
     capability: Array
     class_contribution: Array
     class_capability: Array
     class_samples: Array
-    weights: VoteWeights
+    relative_weight: Array
+    contrast: Array
+    contrast_error: Array
 
     @property
     def index(self) -> Array:
@@ -190,52 +213,78 @@ class Shares:
             (np.where(known, distance, 0) * self.class_samples).sum(axis=1), (known * self.class_samples).sum(axis=1)
         )
 
-    @property
-    def relative_weight(self) -> Array:
-        """Replicates ``(1 + B, M)`` of the weights, averaged over the classes, over those of the mean modality."""
-        mean = self.weights.replicates.mean(axis=2)
-        return ratio(mean * mean.shape[1], mean.sum(axis=1))
-
 
 def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> Shares:
     """Contribution and capability shares of a decision whose additive parts are known."""
     votes, labels, c = votes_of(decision, predictions), predictions.labels, len(predictions.classes)
-    weights = fit_vote_weights(votes, labels, boot)
+    fitted = fit_vote_weights(votes, labels, boot)
+    weights = np.maximum(fitted.replicates, 0)
     said = boot.class_sums(np.abs(votes).mean(axis=2), labels, c)
-    evidence = centred(votes * weights.weight)
-    sign = np.sign(evidence)
-    # The slope of mean_k |evidence| in the weights carries the replicates of the weights over to the shares.
-    slope = votes * (sign - sign.mean(axis=2, keepdims=True)) / c
-    slopes = np.stack([slope[labels == k].sum(axis=0) for k in range(c)])
+    evidence = centred(votes * weights[0])
     worth = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
-    worth += np.einsum("bmk,cmk->bcm", weights.replicates - weights.weight, slopes)
-    worth = np.maximum(worth, 0)
+    # the slope of the worth in the weights carries the replicates of the weights over to it
+    worth = np.maximum(worth + _moved(weights - weights[0], _slopes(votes, evidence, labels, c)), 0)
+    along = _slopes(votes, votes, labels, c)
+    redrawn = boot.class_sums((votes * _directions(votes) * fitted.replicates[0]).sum(axis=2) / c, labels, c)
+    redrawn += _moved(fitted.replicates - fitted.replicates[0], along)
+    contrast = _contrast(said, redrawn)
+    posterior = _contrast(said[:1], _moved(fitted.posterior, along))
+    mean = weights.mean(axis=2)
     return Shares(
         contribution=_share(said.sum(axis=1)),
         capability=_share(worth.sum(axis=1)),
         class_contribution=_share(said),
         class_capability=_share(worth),
         class_samples=boot.class_sums(np.ones(len(labels)), labels, c),
-        weights=weights,
+        relative_weight=ratio(mean * mean.shape[1], mean.sum(axis=1)),
+        contrast=contrast[0],
+        contrast_error=np.maximum(contrast[1:].std(axis=0, ddof=1), posterior.std(axis=0, ddof=1)),
     )
+
+
+def _directions(votes: Array) -> Array:
+    """The slope of ``mean_k |v[k] - mean v|`` in each v[k], times C: ``(N, M, C)``."""
+    sign = np.sign(votes)
+    value: Array = sign - sign.mean(axis=2, keepdims=True)
+    return value
+
+
+def _slopes(votes: Array, evidence: Array, labels: Array, classes: int) -> Array:
+    """Slope in the weights of the class sums of mean absolute evidence: ``(C, M, C)``, class, modality, weight."""
+    slope = votes * _directions(evidence) / votes.shape[2]
+    return np.stack([slope[labels == k].sum(axis=0) for k in range(classes)])
+
+
+def _moved(weights: Array, slopes: Array) -> Array:
+    """The class sums ``(R, C, M)`` that weights ``(R, M, C)`` make along ``slopes (C, M, C)``."""
+    value: Array = np.einsum("rmk,cmk->rcm", weights, slopes, optimize=True)
+    return value
+
+
+def _contrast(said: Array, evidence: Array) -> Array:
+    """``L sum S - S sum L`` overall and by class ``(R, 1 + C, M)``, each over its scale ``(sum S)^2``."""
+    both = [np.concatenate([x.sum(axis=1, keepdims=True), x], axis=1) for x in (said, evidence)]
+    total = both[0].sum(axis=2, keepdims=True)
+    value: Array = both[1] * total - both[0] * both[1].sum(axis=2, keepdims=True)
+    return np.divide(value, total**2, out=np.zeros(np.broadcast_shapes(value.shape, total.shape)), where=total > 0)
 
 
 def _share(sums: Array) -> Array:
     return ratio(sums, sums.sum(axis=-1))
 
 
-def adjusted_p_values(shares: Shares, boot: Bootstrap) -> tuple[list[float | None], list[list[float | None]]]:
+def adjusted_p_values(shares: Shares) -> tuple[list[float | None], list[list[float | None]]]:
     """Holm-adjusted p of "contribution equals capability": per modality ``M``, and per class and modality ``C x M``.
 
-    All of them are one family. The two differences of two modalities are each other's negative, so only one is tested.
+    All of them are one family; classes of fewer than ``MIN_SAMPLES`` samples are not tested (None). The contrasts of
+    two modalities are each other's negative, so only one is tested.
     """
-    overall = shares.contribution - shares.capability
-    by_class = shares.class_contribution - shares.class_capability
-    m = overall.shape[1]
-    tested = range(1) if m == 2 else range(m)
-    raw = [[boot.p_value(column[:, k]) for k in tested] for column in (overall, *np.moveaxis(by_class, 1, 0))]
-    known = [p for row in raw for p in row if p is not None]
-    adjusted = iter(holm(known).tolist())
-    rows = [[None if p is None else next(adjusted) for p in row] for row in raw]
-    rows = [row * 2 if m == 2 else row for row in rows]
+    m = shares.contrast.shape[1]
+    tested = slice(1) if m == 2 else slice(m)
+    error = shares.contrast_error[:, tested]
+    z = np.divide(np.abs(shares.contrast[:, tested]), error, out=np.zeros_like(error), where=error > 0)
+    enough = np.concatenate([[shares.class_samples[0].sum()], shares.class_samples[0]]) >= MIN_SAMPLES
+    p = np.full(z.shape, np.nan)
+    p[enough] = holm(2 * norm.sf(z[enough]).ravel()).reshape(-1, z.shape[1])
+    rows = [[None if np.isnan(v) else float(v) for v in row] * (2 if m == 2 else 1) for row in p]
     return rows[0], rows[1:]

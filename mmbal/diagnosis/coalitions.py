@@ -17,7 +17,7 @@ ADDITIVE_TOLERANCE = 1e-3
 def correct(logits: Array, labels: Array) -> Array:
     """1 where the decision is right, else 0 ``(N,)``; a row of equal logits decides nothing and is a guess, 1 / C."""
     right = (logits.argmax(axis=1) == labels).astype(np.float64)
-    right[np.ptp(logits, axis=1) == 0] = 1 / logits.shape[1]
+    right[logits.max(axis=1) == logits.min(axis=1)] = 1 / logits.shape[1]
     return right
 
 
@@ -90,8 +90,10 @@ def decision_of(predictions: Predictions) -> Decision:
         source = "the sum of the contributions" if fused is None else "fused"
         return Decision(names, total if fused is None else fused, parts, {}, source, "contribution_<modality>")
     if fused is None:
+        # a sum that is made here adds only what is there; a model's own parts stay as it added them
+        there = {m: logits[m] * mask[:, None] for m, mask in zip(names, predictions.present_mask().T, strict=True)}
         source = "the plain sum of the logits, since the file has no 'fused'"
-        return Decision(names, total, dict(logits), {}, source, "logits_<modality>")
+        return Decision(names, sum(there.values(), np.zeros_like(total)), there, {}, source, "logits_<modality>")
     gap = np.abs(centred(total) - centred(fused)).max() / max(1.0, np.abs(centred(fused)).max())
     if gap < ADDITIVE_TOLERANCE:
         return Decision(names, fused, dict(logits), {}, "fused", "logits_<modality>, whose sum is 'fused'")

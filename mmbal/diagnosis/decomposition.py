@@ -39,12 +39,19 @@ def _parted(predictions: Predictions) -> Predictions:
     return replace(predictions, group=groups_of(predictions.group))
 
 
-def decision_gap(figures: Figures, path: str, as_is: Array, best: Array, rows: Array | None = None) -> Gap | None:
-    """What the decision ``best (N, C)`` gains over ``as_is (N, C)``, over ``rows`` (indices) or all."""
+def decision_gap(figures: Figures, as_is: Array, best: Array) -> tuple[Gap | None, dict[str, Gap]]:
+    """What the decision ``best (N, C)`` gains over ``as_is (N, C)``, overall and by class."""
     labels = figures.labels
-    right = figures.mean(f"{path}.accuracy", correct(best, labels) - correct(as_is, labels), rows)
-    nats = figures.mean(f"{path}.nats", log_likelihood(best, labels) - log_likelihood(as_is, labels), rows)
-    return None if right is None else Gap(accuracy=right, nats=nats)
+    right = correct(best, labels) - correct(as_is, labels)
+    nats = log_likelihood(best, labels) - log_likelihood(as_is, labels)
+
+    def gap(path: str, rows: Array | None = None) -> Gap | None:
+        accuracy = figures.mean(f"{path}.accuracy", right, rows)
+        gained = figures.mean(f"{path}.nats", nats, rows)
+        return None if accuracy is None else Gap(accuracy=accuracy, nats=gained)
+
+    each = {c: gap(f"classes.{c}.decision_gap", np.flatnonzero(labels == k)) for k, c in enumerate(figures.classes)}
+    return gap("decision_gap"), {c: g for c, g in each.items() if g is not None}
 
 
 @dataclass(frozen=True)
@@ -122,32 +129,33 @@ def _only(predictions: Predictions, names: list[str]) -> Predictions:
     )
 
 
-def representation_gap(
-    figures: Figures, path: str, readout: Readout, rows: Array | None = None
-) -> RepresentationGap | None:
-    """What the reference's encoders gain over the model's; ``rows`` (mask over all samples) restricts it."""
-    inside = np.ones(len(readout.rows), dtype=bool) if rows is None else rows[readout.rows]
+def representation_gap(figures: Figures, readout: Readout) -> tuple[RepresentationGap | None, dict[str, Gap]]:
+    """What the reference's encoders gain over the model's: overall with each modality alone, and fused by class."""
+    labels = figures.labels[readout.rows]
 
-    def gap(name: str, model: Array, reference: Array, here: Array) -> Gap | None:
-        labels, boot = figures.labels[readout.rows[here]], figures.boot
-        right = correct(reference[here], labels) - correct(model[here], labels)
-        gained = log_likelihood(reference[here], labels) - log_likelihood(model[here], labels)
-        accuracy = figures.add(f"{name}.accuracy", boot.means(right, readout.rows[here]))
-        nats = figures.add(f"{name}.nats", boot.means(gained, readout.rows[here]))
-        return None if accuracy is None else Gap(accuracy=accuracy, nats=nats)
+    def gains(model: Array, reference: Array) -> tuple[Array, Array]:
+        right = correct(reference, labels) - correct(model, labels)
+        return right, log_likelihood(reference, labels) - log_likelihood(model, labels)
 
-    whole = gap(path, readout.model_fused, readout.reference_fused, inside)
-    if whole is None:
-        return None
+    def gap(path: str, gained: tuple[Array, Array], inside: Array) -> Gap | None:
+        rows = readout.rows[inside]
+        found = [
+            figures.add(f"{path}.{unit}", figures.boot.means(values[inside], rows), len(rows))
+            for unit, values in zip(("accuracy", "nats"), gained, strict=True)
+        ]
+        return None if found[0] is None else Gap(accuracy=found[0], nats=found[1])
+
+    fused = gains(readout.model_fused, readout.reference_fused)
+    whole = gap("representation_gap", fused, np.ones(len(labels), dtype=bool))
     each = {
-        m: gap(f"{path}.modalities.{m}", readout.model[m], readout.reference[m], inside & readout.here[m])
+        m: gap(f"representation_gap.modalities.{m}", gains(readout.model[m], readout.reference[m]), readout.here[m])
         for m in readout.model
     }
-    return RepresentationGap(
-        accuracy=whole.accuracy,
-        nats=whole.nats,
-        modalities={m: g for m, g in each.items() if g is not None},
-        by=readout.by,
+    classes = {c: gap(f"classes.{c}.representation_gap", fused, labels == k) for k, c in enumerate(figures.classes)}
+    known = {m: g for m, g in each.items() if g is not None}
+    return (
+        None if whole is None else RepresentationGap(**whole.model_dump(), modalities=known, by=readout.by),
+        {c: g for c, g in classes.items() if g is not None},
     )
 
 

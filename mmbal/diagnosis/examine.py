@@ -127,18 +127,13 @@ class Examination:
                 per_class[c].setdefault("norms", {})[m] = norm
         gap = encoders = None
         if best is not None:
-            gap = decomposition.decision_gap(figures, "decision_gap", self.decision.fused, best)
-            for k, c in enumerate(p.classes):
-                rows = np.flatnonzero(p.labels == k)
-                per_class[c]["decision_gap"] = decomposition.decision_gap(
-                    figures, f"classes.{c}.decision_gap", self.decision.fused, best, rows
-                )
+            gap, gap_by_class = decomposition.decision_gap(figures, self.decision.fused, best)
+            for c, one in gap_by_class.items():
+                per_class[c]["decision_gap"] = one
         if readout is not None:
-            encoders = decomposition.representation_gap(figures, "representation_gap", readout)
-            for k, c in enumerate(p.classes):
-                per_class[c]["representation_gap"] = decomposition.representation_gap(
-                    figures, f"classes.{c}.representation_gap", readout, p.labels == k
-                )
+            encoders, encoders_by_class = decomposition.representation_gap(figures, readout)
+            for c, one in encoders_by_class.items():
+                per_class[c]["representation_gap"] = one
         draft = Diagnosis(
             mmbal=mmbal.__version__,
             verdict=[],
@@ -264,11 +259,19 @@ class Examination:
                 "probe": present(probed),
                 "reference": present(reference),
                 "best": best,
-                "fusion_gain": figures.mean("accuracy.fusion_gain", fused - right[best], rows),
+                "fusion_gain": self.fusion_gain(fused, right[best], rows),
                 "chance": float(np.bincount(p.labels).max() / len(p)),
             }
         )
         return found, by_class, figures.by_class("classes.{}.fused", fused)
+
+    def fusion_gain(self, fused: Array, alone: Array, rows: Array) -> Estimate | None:
+        """Accuracy of the fused decision less that of the best modality; its interval allows for picking the best."""
+        figures = self.figures
+        gain = figures.boot.means((fused - alone)[rows], rows)
+        figures.add("accuracy.fusion_gain", gain)
+        doubt = (1 - figures.boot.confidence) / len(self.names)  # Bonferroni
+        return replace(figures.boot, confidence=1 - doubt).estimate(gain)
 
     def balance(
         self,
@@ -282,12 +285,15 @@ class Examination:
             self.lacks("index", "the modalities' parts of the fused decision are not known", ADDITIVE)
             return None, {}, {}, {}, nothing
         shares = shares_of(self.decision, self.predictions, self.figures.boot)
-        overall_p, class_p = adjusted_p_values(shares, self.figures.boot)
-        contribution, capability, balance = self._shares("", shares.contribution, shares.capability, shares, overall_p)
+        overall_p, class_p = adjusted_p_values(shares)
+        n = len(self.predictions)
+        said, worth = shares.contribution, shares.capability
+        contribution, capability, balance = self._shares("", said, worth, shares, overall_p, n)
         by_class: dict[str, dict[str, Any]] = {}
         for k, c in enumerate(self.predictions.classes):
             said, worth = shares.class_contribution[:, k], shares.class_capability[:, k]
-            tables = self._shares(f"classes.{c}.", said, worth, shares, class_p[k])
+            n = int(shares.class_samples[0, k])
+            tables = self._shares(f"classes.{c}.", said, worth, shares, class_p[k], n)
             by_class[c] = dict(zip(("contribution", "capability", "balance"), tables, strict=True))
         index = self.figures.add("index", shares.index)
         if index is None or not capability:
@@ -300,14 +306,14 @@ class Examination:
         return index if flagged else index.model_copy(update={"low": 0.0}), contribution, capability, balance, by_class
 
     def _shares(
-        self, path: str, said: Array, worth: Array, shares: Shares, p_values: list[float | None]
+        self, path: str, said: Array, worth: Array, shares: Shares, p_values: list[float | None], support: int
     ) -> tuple[Estimates, Estimates, dict[str, schema.Balance]]:
         contribution, capability, balance = {}, {}, {}
         level = 1 - self.figures.boot.confidence
         for k, m in enumerate(self.names):
-            contribution[m] = self.figures.add(f"{path}contribution.{m}", said[:, k])
-            capability[m] = self.figures.add(f"{path}capability.{m}", worth[:, k])
-            difference = self.figures.add(f"{path}balance.{m}.difference", said[:, k] - worth[:, k])
+            contribution[m] = self.figures.add(f"{path}contribution.{m}", said[:, k], support)
+            capability[m] = self.figures.add(f"{path}capability.{m}", worth[:, k], support)
+            difference = self.figures.add(f"{path}balance.{m}.difference", said[:, k] - worth[:, k], support)
             weight = self.figures.add(f"{path}balance.{m}.weight", shares.relative_weight[:, k])
             if difference is not None and weight is not None:
                 p = p_values[k]

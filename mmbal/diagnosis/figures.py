@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmbal.diagnosis.significance import Array, Bootstrap, Estimate
+from mmbal.diagnosis.significance import MIN_SAMPLES, Array, Bootstrap, Estimate
 
 
 @dataclass
@@ -18,17 +18,23 @@ class Figures:
     classes: tuple[str, ...]
     replicates: dict[str, Array] = field(default_factory=dict)
 
-    def add(self, path: str, replicates: Array) -> Estimate | None:
-        """The estimate of a statistic ``(1 + B,)``; None where the sample does not define it."""
+    def add(self, path: str, replicates: Array, support: int | None = None) -> Estimate | None:
+        """The estimate of a statistic ``(1 + B,)``; None where the sample does not define it.
+
+        ``support``: the number of samples that it rests on; of too few no interval is given.
+        """
         estimate = self.boot.estimate(replicates)
-        if estimate is not None:
-            self.replicates[path] = replicates
-        return estimate
+        if estimate is None:
+            return None
+        self.replicates[path] = replicates
+        return Estimate(value=estimate.value) if support is not None and support < MIN_SAMPLES else estimate
 
     def mean(self, path: str, values: Array, rows: Array | None = None) -> Estimate | None:
         """The mean of ``values (N,)``, over ``rows`` where given; None where there are none."""
         values = np.asarray(values, dtype=np.float64)
-        return self.add(path, self.boot.means(values if rows is None else values[rows], rows))
+        return self.add(
+            path, self.boot.means(values if rows is None else values[rows], rows), None if rows is None else len(rows)
+        )
 
     def by_class(self, path: str, values: Array, rows: Array | None = None) -> dict[str, Estimate]:
         """The mean of ``values (N,)`` within each class that has samples; ``path`` holds ``{}`` for the class."""

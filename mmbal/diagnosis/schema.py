@@ -55,7 +55,7 @@ class Accuracy(Config):
     probe: Estimates = Field(description="by a linear probe on its features, held out")
     reference: Estimates = Field(description="by the same probe on (or the decision of) the separately trained encoder")
     best: str = Field(description="the modality that is right most often alone")
-    fusion_gain: Estimate = Field(description="fused less the best modality alone, over the samples that have it")
+    fusion_gain: Estimate = Field(description="fused less the best modality alone; interval widened for the choice")
     chance: float = Field(description="share of the most frequent class")
 
 

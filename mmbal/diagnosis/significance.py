@@ -15,6 +15,7 @@ from mmbal.config import Config
 from mmbal.errors import UsageError
 
 MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
+MIN_SAMPLES = 10  # of fewer samples no interval is given: redrawing a handful shows nothing of what it lacks
 BLOCK = 128  # replicates weighed at a time: bounds the memory of the float64 copy of their counts
 
 Array = np.ndarray
@@ -114,11 +115,14 @@ class Bootstrap:
         return ratio(self.class_sums(values, labels, classes), self.class_sums(np.ones(len(values)), labels, classes))
 
     def estimate(self, replicates: Array) -> Estimate | None:
-        """Percentile interval of a statistic ``(1 + B,)``, the sample's own first; None where that is NaN."""
+        """Percentile interval of a statistic ``(1 + B,)``, the sample's own first; None where that is NaN.
+
+        There is no interval where the sample is smaller than ``MIN_SAMPLES``.
+        """
         value, drawn = float(replicates[0]), replicates[1:][np.isfinite(replicates[1:])]
         if not np.isfinite(value):
             return None
-        if not len(drawn):
+        if not len(drawn) or self.counts.shape[1] < MIN_SAMPLES:
             return Estimate(value=value)
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
