@@ -1,0 +1,110 @@
+"""Do two models, or two sets of seeds, decide differently well? Tested on the same samples.
+
+With several seeds the mean over seeds is compared. The variance of the difference d then has two parts,
+
+    var(d) = var_samples (bootstrap over samples or groups of the mean over seeds)  +  var_seeds / k,
+
+the second from the k differences where both sides have the same seeds, else from both sides' own spread; the degrees
+of freedom follow Welch and Satterthwaite. With one seed each only the first part is known: the test is then about
+these two models, not about the methods behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from pydantic import Field
+from scipy.stats import t as student
+
+from mmbal.config import Config
+from mmbal.data.predictions import Array, Predictions
+from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
+from mmbal.diagnosis.significance import Bootstrap, Estimate, mcnemar
+from mmbal.errors import DataError
+
+
+class PairedTest(Config):
+    """What the second side gains over the first on the same samples: second minus first."""
+
+    samples: int
+    accuracy: Estimate
+    nll: Estimate
+    p: float = Field(description="of equal accuracy, from the paired bootstrap and the spread over seeds")
+    p_holm: float | None = Field(None, description="the same after Holm's correction over all rows")
+    mcnemar: float | None = Field(None, description="McNemar's mid-p, where both sides are one model")
+
+
+def paired_test(
+    first: Sequence[Predictions],
+    second: Sequence[Predictions],
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> PairedTest:
+    """``second`` minus ``first`` on the samples that all of them share by id; each item is one seed's predictions.
+
+    Raises DataError where they can't be paired: ids that repeat or do not meet, or other labels.
+    """
+    aligned = align([*first, *second])
+    sides = aligned[: len(first)], aligned[len(first) :]
+    sample = aligned[0]
+    bootstrap = Bootstrap.of(len(sample), sample.group, replicates, seed, confidence)
+    same_seeds = len(first) > 1 and _seeds(first) == _seeds(second)
+    if same_seeds:
+        sides = sorted(sides[0], key=_seed), sorted(sides[1], key=_seed)
+
+    def difference(score: Callable[[Array, Array], Array]) -> tuple[Estimate, float]:
+        x, y = (np.stack([score(decision_of(p).fused, p.labels) for p in side]) for side in sides)
+        drawn = bootstrap.means(y.mean(axis=0) - x.mean(axis=0))
+        if same_seeds:
+            return _with_seeds(drawn, [(y - x).mean(axis=1)], len(sample), confidence)
+        spread = [scores.mean(axis=1) for scores in (x, y) if len(scores) > 1]
+        if spread:
+            return _with_seeds(drawn, spread, len(sample), confidence)
+        estimate, p = bootstrap.estimate(drawn), bootstrap.p_value(drawn)
+        assert estimate is not None
+        assert p is not None
+        return estimate, p
+
+    accuracy, p = difference(correct)
+    nll, _ = difference(lambda logits, labels: -log_likelihood(logits, labels))
+    single = len(aligned) == 2
+    right = [decision_of(p).fused.argmax(axis=1) == p.labels for p in aligned]
+    return PairedTest(samples=len(sample), accuracy=accuracy, nll=nll, p=p, mcnemar=mcnemar(*right) if single else None)
+
+
+def _seed(predictions: Predictions) -> str:
+    return str(predictions.meta.get("seed"))
+
+
+def _seeds(side: Sequence[Predictions]) -> list[str]:
+    return sorted(map(_seed, side))
+
+
+def _with_seeds(drawn: Array, spread: Sequence[Array], samples: int, confidence: float) -> tuple[Estimate, float]:
+    """Interval and p of the mean ``drawn[0]`` from the bootstrap's variance and that of the seeds' means."""
+    variances = [float(drawn[1:].var(ddof=1)), *(float(means.var(ddof=1)) / len(means) for means in spread)]
+    freedom = [samples - 1, *(len(means) - 1 for means in spread)]
+    total, value = sum(variances), float(drawn[0])
+    if total == 0:
+        return Estimate(value=value, low=value, high=value), 1.0 if value == 0 else 0.0
+    df = total**2 / sum(v**2 / f for v, f in zip(variances, freedom, strict=True))
+    margin = float(student.ppf((1 + confidence) / 2, df)) * total**0.5
+    p = float(2 * student.sf(abs(value) / total**0.5, df))
+    return Estimate(value=value, low=value - margin, high=value + margin), p
+
+
+def align(given: Sequence[Predictions]) -> list[Predictions]:
+    """The rows whose ids all share, in the order of the first; raises DataError where they can't be matched."""
+    places = [{name: row for row, name in enumerate(p.ids.tolist())} for p in given]
+    if any(len(place) < len(p) for place, p in zip(places, given, strict=True)):
+        raise DataError("ids repeat within one of them, so samples can't be paired.")
+    shared = [name for name in places[0] if all(name in place for place in places)]
+    if not shared:
+        raise DataError("they have no sample in common (by id).")
+    aligned = [p.take(np.array([place[name] for name in shared])) for place, p in zip(places, given, strict=True)]
+    truth = [[p.classes[k] for k in p.labels] for p in aligned]
+    if any(names != truth[0] for names in truth):
+        raise DataError("they give other labels to the same ids.")
+    return aligned
