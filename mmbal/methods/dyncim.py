@@ -1,0 +1,135 @@
+"""DynCIM: a curriculum over samples (easy ones first) and one over modalities (those that lag), and a gated fusion.
+
+After Qian, Han et al., "DynCIM: Dynamic Curriculum for Imbalanced Multimodal Learning", 2025, arXiv 2503.06456. With p_f
+the fused and p_m the unimodal probabilities, L_f and L_m their cross-entropies:
+
+    sample i:    difficulty d_i = sum_j a_j x_ij,  a_j = std_i(x_ij) / sum_k std_i(x_ik)  (what varies tells samples apart)
+                 deviation    x_i1 = 1 - p_f[i, y]
+                 consistency  x_i2 = mean_m JS(p_m, p_f) / log 2
+                 stability    x_i3 = |L_f,i - E_i| / (L_f,i + E_i),  E_i the sample's loss at its last visit
+                 weight       v_i = exp(-kappa (1 - t/T)_+ d_i),  scaled to mean one; T = ramp * epochs
+    modality m:  improvement  r_m = max(1 - L_m(t) / L_m(t-1), 0.001)
+                 GMR = (prod_m L_f / L_m)^(1/M),   HMIR = M / sum_m 1 / r_m
+                 lambda_m = lambda (1 - GMR)_+ HMIR / r_m     (HMIR / r_m has mean one)
+    L = mean_i v_i (L_f,i + sum_m lambda_m L_m,i),    o = sum_m g_m o_m,   g = M softmax_m(u_m . z_m + c_m)
+
+GMR below 1 says that the fusion is ahead of its modalities and leaves them behind, HMIR / r_m which one stagnates.
+
+Deviations: our instantiation. The paper's formulas could not be obtained and its repository holds no code; indicators,
+ratios and the gated fusion are those it names, for any M. u and c start at zero, so the fusion starts as the plain sum;
+the gate takes features without passing them a gradient. A missing modality keeps its bias share, ungated. GMR and HMIR
+need the losses of two epochs: lambda_m is lambda before.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from mmbal.config import Config
+from mmbal.data.loader import Batch
+from mmbal.maths.curriculum import difficulty, indicators, lag
+from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.models.fusion import total
+from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.registry import methods
+
+
+def gates(scores: Tensor, present: Tensor) -> Tensor:
+    """``g (B, M)`` of scores ``(B, M)``: softmax over the modalities present, times their number; 1 for the absent."""
+    shares = scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=1)
+    return torch.where(present, shares * present.sum(dim=1, keepdim=True), torch.ones_like(scores))
+
+
+@methods.register(
+    family="curriculum",
+    year=2025,
+    paper="2503.06456",
+    needs={"additive"},
+    status="our instantiation",
+    off={"gate": False, "kappa": 0.0, "unimodal": 0.0},
+)
+class DynCIM(Method):
+    """Weighs samples and modalities by two curricula, and gates the votes of an additive fusion."""
+
+    class Config(Config):
+        kappa: float = Field(2.0, ge=0, description="kappa: how much less hard samples count at first; 0: all alike")
+        ramp: float = Field(0.5, gt=0, le=1, description="T / epochs: when all samples count alike")
+        unimodal: float = Field(1.0, ge=0, description="lambda: weight of the modalities' own losses; 0 none")
+        gate: bool = Field(True, description="g: weigh the votes of each sample by a learned gate")
+
+    losses_before: Tensor
+    emphasis: Tensor
+    sample_loss: Tensor
+
+    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
+        super().__init__(model, config)
+        require_modalities(self)
+        self.names = sorted(model.modalities)
+        if self.config.gate:
+            self.gate = nn.ParameterDict({m: nn.Parameter(torch.zeros(model.fusion.dims[m])) for m in self.names})
+            self.gate_bias = nn.Parameter(torch.zeros(len(self.names)))
+        self.register_buffer("losses_before", torch.full((len(self.names),), math.nan))
+        self.register_buffer("emphasis", torch.ones(len(self.names)))
+
+    def setup(self, run: Run) -> None:
+        self.register_buffer("sample_loss", torch.full((len(run.train.store),), math.nan))
+
+    def fuse(self, output: Output) -> Output:
+        if not self.config.gate:
+            return output
+        assert output.contribution is not None
+        scores = torch.stack([output.features[m].detach() @ self.gate[m] for m in self.names], dim=1) + self.gate_bias
+        weight = gates(scores, torch.stack([output.present[m] for m in self.names], dim=1))
+        votes = {m: output.contribution[m] * weight[:, i, None] for i, m in enumerate(self.names)}
+        return replace(output, contribution=votes, fused=total(votes))
+
+    def on_epoch_start(self, run: Run) -> None:
+        self.seen = torch.zeros(2, len(run.train.store), device=run.device)  # sum of losses and visits by sample
+        self.sums = torch.zeros(2, len(self.names) + 1, device=run.device)  # the same by modality, the fused one last
+
+    def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
+        if self.config.kappa == 0 and self.config.unimodal == 0:
+            return super().losses(output, batch, phase, run)
+        fused = cross_entropy(output.fused, batch.labels, reduction="none")
+        own = {
+            m: cross_entropy(output.logits[m], batch.labels, reduction="none") * output.present[m] for m in self.names
+        }
+        every = torch.ones_like(fused)
+        counted = torch.stack([*(every * output.present[m] for m in self.names), every])
+        self.sums += torch.stack([torch.stack([*own.values(), fused]), counted]).detach().sum(dim=2)
+        self.seen.index_add_(1, batch.index, torch.stack([fused, every]).detach())
+        weight = self.sample_weights(output, batch, run)
+        losses = {"fused": (weight * fused).mean()}
+        for m, emphasis in zip(self.names, self.emphasis, strict=True):
+            run.log(f"emphasis/{m}", emphasis)
+            losses[f"own/{m}"] = self.config.unimodal * emphasis * (weight * own[m]).mean()
+        return losses
+
+    @torch.no_grad()
+    def sample_weights(self, output: Output, batch: Batch, run: Run) -> Tensor:
+        """``v (B,)``; means and spreads are those of the whole batch, over all processes."""
+        own = {m: output.logits[m].log_softmax(dim=1) for m in self.names}
+        before = self.sample_loss[batch.index]
+        values = indicators(output.fused.log_softmax(dim=1), own, output.present, batch.labels, before)
+        count = run.sum(torch.tensor(float(len(batch)), device=values.device))
+        mean, square = run.sum(torch.stack([values.sum(dim=0), (values**2).sum(dim=0)])) / count
+        for name, value in zip(("deviation", "consistency", "stability"), mean, strict=True):
+            run.log(name, value)
+        left = max(0.0, 1 - run.epoch / (self.config.ramp * run.epochs))
+        hard = difficulty(values, (square - mean**2).clamp(min=0).sqrt())
+        weight = torch.exp(-self.config.kappa * left * hard)
+        return weight * count / run.sum(weight.sum())
+
+    def on_epoch_end(self, run: Run) -> None:
+        (losses, visits), (sums, counts) = run.sum(self.seen), run.sum(self.sums)
+        self.sample_loss.copy_(torch.where(visits > 0, losses / visits, self.sample_loss))
+        *own, fused = (sums / counts.clamp(min=1)).tolist()
+        if not (bool(self.losses_before.isnan().any()) or fused == 0 or 0 in own):
+            before = dict(zip(self.names, self.losses_before.tolist(), strict=True))
+            found = lag(before, dict(zip(self.names, own, strict=True)), fused)
+            self.emphasis.copy_(torch.tensor([found[m] for m in self.names]))
+        self.losses_before.copy_(torch.tensor(own))
