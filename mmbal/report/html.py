@@ -26,12 +26,12 @@ code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
-svg { width: 100%; height: auto; max-width: 44rem; } svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
+svg { width: 100%; height: auto; max-width: 32rem; } svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
 .a { fill: var(--a); } .b { fill: var(--b); } .whisker { stroke: var(--ink); stroke-width: 1.5; }
 .axis { stroke: var(--line); }
 footer { margin-top: 3rem; font-size: .9rem; }
 """
-LABEL, PLOT, STEP, BAR = 170, 380, 26, 16  # widths and heights of the bar charts, in SVG units
+WIDTH, STEP, BAR, MARGIN = 340, 42, 14, 14  # of the bar charts, in SVG units: about a phone's pixels
 
 
 @dataclass(frozen=True)
@@ -127,39 +127,35 @@ def _class_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
 
 
 def _bars(title: str, bars: Sequence[Bar]) -> str:
-    """A horizontal bar chart from 0 to 100 % with intervals as whiskers, described in words for those who can't see it."""
+    """Horizontal bars from 0 to 100 % under their names, intervals as whiskers; told in words to those who can't see."""
     if not bars:
         return ""
-    height = STEP * len(bars) + 24
+    bottom = STEP * len(bars)
     parts = [
-        f'<line class="axis" x1="{LABEL + PLOT * tick / 4}" x2="{LABEL + PLOT * tick / 4}" y1="0" y2="{height - 22}"/>'
-        f'<text x="{LABEL + PLOT * tick / 4}" y="{height - 6}" text-anchor="middle">{25 * tick} %</text>'
-        for tick in range(5)
+        f'<line class="axis" x1="{_x(tick)}" x2="{_x(tick)}" y1="0" y2="{bottom}"/>'
+        f'<text x="{_x(tick)}" y="{bottom + 16}" text-anchor="middle">{100 * tick:.0f}</text>'
+        for tick in (0, 0.25, 0.5, 0.75, 1)
     ]
     for k, bar in enumerate(bars):
-        middle = STEP * k + STEP / 2
-        parts.append(f'<text x="{LABEL - 8}" y="{middle + 4}" text-anchor="end">{escape(_short(bar.label))}</text>')
-        parts.append(
-            f'<rect class="{bar.tone}" x="{LABEL}" y="{middle - BAR / 2}" width="{PLOT * _clip(bar.figure.value):.1f}" '
-            f'height="{BAR}" rx="2"><title>{escape(bar.label)}: {percent(bar.figure)} %</title></rect>'
-        )
-        if bar.figure.low is not None and bar.figure.high is not None:
-            low, high = (LABEL + PLOT * _clip(x) for x in (bar.figure.low, bar.figure.high))
-            parts.append(f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>')
-        parts.append(f'<text x="{LABEL + PLOT + 12}" y="{middle + 4}">{100 * bar.figure.value:.1f} %</text>')
+        top, figure = STEP * k + 20, bar.figure
+        parts.append(f'<text x="{_x(0)}" y="{top - 5}">{escape(bar.label)}</text>')
+        parts.append(f'<text x="{_x(1)}" y="{top - 5}" text-anchor="end">{100 * figure.value:.1f} %</text>')
+        length = _x(figure.value) - _x(0)
+        parts.append(f'<rect class="{bar.tone}" x="{_x(0)}" y="{top}" width="{length:.1f}" height="{BAR}" rx="2"/>')
+        if figure.low is not None and figure.high is not None:
+            middle = top + BAR / 2
+            ends = f'x1="{_x(figure.low):.1f}" x2="{_x(figure.high):.1f}" y1="{middle}" y2="{middle}"'
+            parts.append(f'<line class="whisker" {ends}/>')
     words = "; ".join(f"{bar.label} {percent(bar.figure)} %" for bar in bars)
     return (
-        f'<svg viewBox="0 0 {LABEL + PLOT + 70} {height}" role="img" aria-label="{escape(title)}: {escape(words)}">'
+        f'<svg viewBox="0 0 {WIDTH + 2 * MARGIN} {bottom + 24}" role="img" aria-label="{escape(title)}: {escape(words)}">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
     )
 
 
-def _clip(share: float) -> float:
-    return min(max(share, 0.0), 1.0)
-
-
-def _short(text: str, most: int = 24) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _x(share: float) -> float:
+    """Where a share in [0, 1] lies on the axis."""
+    return MARGIN + WIDTH * min(max(share, 0.0), 1.0)
 
 
 def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
