@@ -1,11 +1,11 @@
 """Logarithmic opinion pool: one weight per modality, fitted jointly.
 
-    log p(c) = sum_m w_m log p_m(c) + const,    w = argmin NLL + |w / beta - 1 / M|^2 / 2,    w >= 0
+    log p(c) = sum_m w_m beta_m log p_m(c) + const
 
-Reference: Genest and Zidek, "Combining probability distributions", Statistical Science 1986; Hinton, "Products of
-experts", ICANN 1999. ``beta_m`` is the inverse temperature of modality m alone, the unit in which weights of
-different modalities can be compared: w_m = beta_m is naive Bayes, w_m = beta_m / M the consensus of modalities that
-all say the same thing. A convex problem in M variables, solved by projected Newton.
+``beta_m`` calibrates modality m alone, which makes the weights comparable: w_m = 1 is naive Bayes, w_m = 1 / M the
+consensus of modalities that all say the same thing, w_m = 0 a modality that adds nothing to the others.
+References: Genest and Zidek, "Combining probability distributions", Statistical Science 1986; Hinton, "Products of
+experts", ICANN 1999.
 """
 
 import numpy as np
@@ -17,47 +17,51 @@ from mmbal.decision.temperature import inverse_temperature
 from mmbal.maths.newton import newton
 from mmbal.registry import rules
 
+PRIOR_SCALE = 0.5  # standard deviation of a weight, whose prior mean is the consensus 1 / M
 
-def pool_weights(votes: np.ndarray, labels: np.ndarray, mean: float, precision: float = 1.0) -> np.ndarray:
-    """MAP weights ``(M,) >= 0`` of log-probabilities ``(N, M, C)`` under the Gaussian prior ``N(mean, 1 / precision)``.
 
-    As for a temperature, one pseudo-row of uniform labels joins the data.
+def pool_weights(votes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """MAP weights ``(M,) >= 0`` of calibrated log-probabilities ``(N, M, C)``: a convex problem, by projected Newton.
+
+    As for a temperature, one pseudo-row's worth of uniform labels joins the data.
     """
     n, m, _ = votes.shape
+    mass, precision = (n + 1) / n, 1 / PRIOR_SCALE**2
     own = votes[np.arange(n), :, labels].sum(axis=0) + votes.mean(axis=(0, 2))
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        scores = np.einsum("m,nmc->nc", w, votes)
+        scores = np.matmul(w, votes)
         top = scores.max(axis=1, keepdims=True)
         p = np.exp(scores - top)
         total = p.sum(axis=1, keepdims=True)
         p /= total
-        expected = np.einsum("nc,nmc->nm", p, votes)
-        weight = (n + 1) / n
-        value = weight * (np.log(total) + top).sum() - w @ own + 0.5 * precision * ((w - mean) ** 2).sum()
-        gradient = weight * expected.sum(axis=0) - own + precision * (w - mean)
-        second = np.einsum("nmc,nkc->mk", p[:, None] * votes, votes) - expected.T @ expected
-        return value, gradient, weight * second + precision * np.eye(m)
+        weighted = p[:, None] * votes
+        expected = weighted.sum(axis=2)
+        value = mass * (np.log(total) + top).sum() - w @ own + 0.5 * precision * ((w - 1 / m) ** 2).sum()
+        gradient = mass * expected.sum(axis=0) - own + precision * (w - 1 / m)
+        second = np.tensordot(weighted, votes, axes=([0, 2], [0, 2])) - expected.T @ expected
+        return value, gradient, mass * second + precision * np.eye(m)
 
-    return newton(objective, np.full(m, mean), lower=0.0)
+    return newton(objective, np.full(m, 1 / m), lower=0.0)
 
 
-@rules.register(family="scaling", year=1986, paper="Genest and Zidek 1986", fitted=True)
+@rules.register(family="linear", year=1986, paper="Genest and Zidek 1986", fitted=True)
 class Pool(Rule):
-    """One weight per modality."""
+    """One weight, not negative, per modality."""
 
     @classmethod
     def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:
         mask = predictions.present_mask()
         log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
-        log_p *= mask[..., None]
         labels = predictions.labels
         beta = np.array([inverse_temperature(log_p[mask[:, k], k], labels[mask[:, k]]) for k in range(mask.shape[1])])
-        return {"weight": beta * pool_weights(beta[:, None] * log_p, labels, mean=1 / len(beta))}
+        weight = pool_weights(beta[:, None] * log_p * mask[..., None], labels)
+        return {"beta": beta, "weight": weight}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return (self.tensor("weight", inputs)[:, None] * votes(inputs, present)).sum(dim=1)
+        scale = self.tensor("beta", inputs) * self.tensor("weight", inputs)
+        return (scale[:, None] * votes(inputs, present)).sum(dim=1)
 
     def explain(self) -> str:
-        each = (f"{m} {w:.3g}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
-        return f"Weights of the log-probabilities: {', '.join(each)}."
+        each = (f"{m} {w:.2f}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
+        return f"Weights of the calibrated votes: {', '.join(each)}."
