@@ -15,7 +15,9 @@ FORMATS = {".json": "json", ".md": "markdown", ".tex": "latex", ".html": "html"}
 def report(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Runs, checkpoints, diagnosis.json or predictions .npz; the first is the baseline."),
+        typer.Argument(
+            help="Runs, checkpoints, diagnosis.json, predictions or features .npz; the first is the baseline."
+        ),
     ],
     split: Annotated[str, typer.Option(help="Split to compare on.")] = "test",
     out: Annotated[

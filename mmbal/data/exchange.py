@@ -220,7 +220,7 @@ def _head_weights(path: Path, layer: Mapping[str, Array], features: Mapping[str,
     else:
         raise DataError(
             f"{path} has no head: neither 'weight' nor {', '.join(f'weight_{m}' for m in features)}.",
-            "Name the file with the head: `mmbal import FEATURES.npz --head HEAD.npz`.",
+            "Name its file with --head HEAD.npz; `mmbal diagnose FEATURES.npz` fits heads of its own.",
         )
     classes = {m: w.shape[0] for m, w in weight.items()}
     for (m, w), width in zip(weight.items(), widths, strict=True):

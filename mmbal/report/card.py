@@ -21,8 +21,8 @@ PAGE = "report.html"
 def write_pages(source: Source) -> list[Path]:
     """Write CARD.md and report.html into the folder of a finished run; raises UsageError where it is none."""
     folder = run_folder(source.path)
-    if folder is None or not source.summary:
-        raise UsageError(f"{source.path} is not a finished run.", "Give the folder that `mmbal train` made.")
+    if folder is None or not source.summary or not (folder / "config.yaml").is_file():
+        raise UsageError(f"{source.path} is not a finished run of mmbal.", "Give the folder that `mmbal train` made.")
     write_text(folder / CARD, card(folder, source.diagnosis))
     write_text(folder / PAGE, diagnosis_html(source.diagnosis, folder.name))
     return [folder / CARD, folder / PAGE]
@@ -30,11 +30,8 @@ def write_pages(source: Source) -> list[Path]:
 
 def card(folder: Path, diagnosis: Diagnosis) -> str:
     """The model card of a run folder: what it is, how good, how biased, for what, and how to make it again."""
-    config, environment, summary = (
-        read_yaml(folder / "config.yaml"),
-        read_json(folder / "env.json"),
-        read_json(folder / "summary.json"),
-    )
+    config = read_yaml(folder / "config.yaml")
+    environment, summary = read_json(folder / "env.json"), read_json(folder / "summary.json")
     data, fused = diagnosis.data, diagnosis.calibration["fused"]
     store = environment["store"]
     honest = {f"{m} alone": (diagnosis.accuracy.alone[m], diagnosis.calibration[m]) for m in data.modalities}

@@ -17,6 +17,7 @@ from pydantic import Field
 from mmbal.config import Config, read_yaml
 from mmbal.data.predictions import Predictions
 from mmbal.diagnosis import Diagnosis, diagnose
+from mmbal.diagnosis.probes import is_feature_file, load_features
 from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.engine.evaluate import find_predictions, find_reference, run_folder
 from mmbal.errors import DataError, UsageError
@@ -157,7 +158,7 @@ def _predictions(group: Sequence[Source]) -> list[Predictions]:
 def read_source(
     path: str | Path, split: str = "test", replicates: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Source:
-    """A run folder, checkpoint, diagnosis.json or predictions file; diagnosed now where it was not."""
+    """A run folder, checkpoint, diagnosis.json, predictions or feature file; diagnosed now where it was not."""
     path = Path(path)
     if path.suffix == ".json":
         found = Diagnosis.load(path)
@@ -167,7 +168,7 @@ def read_source(
                 f"Compare on --split {found.data.split}, or give the run itself.",
             )
         return Source(path, found, None, {}, {})
-    everything = find_predictions(path)
+    everything = load_features(path, seed) if is_feature_file(path) else find_predictions(path)
     predictions = everything.select(split)
     folder = run_folder(path)
     diagnosis = None if folder is None else _stored(folder, split, confidence)

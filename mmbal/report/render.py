@@ -9,16 +9,9 @@ from mmbal.diagnosis.significance import Estimate
 from mmbal.report.compare import Comparison, Figure, Row
 
 DASH = "–"
-LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "·": r"$\cdot$",
-    "±": r"$\pm$",
-    "–": "--",
-    "−": "$-$",
-    "<": "$<$",
-    "~": r"\textasciitilde{}",
-}
-LATEX_SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"} | {"^": r"\textasciicircum{}"}
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
+LATEX |= {"<": "$<$", ">": "$>$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$", "–": "--"}
 
 
 @dataclass(frozen=True)
@@ -32,9 +25,10 @@ class Column:
 
 def columns(comparison: Comparison, optimistic: bool = False) -> list[Column]:
     """The columns that have something to say, in order."""
+    several = any(row.seeds > 1 for row in comparison.rows)
     every = [
         Column("model", lambda row: row.label, 0),
-        Column("seeds", lambda row: str(row.seeds), 5),
+        Column("seeds", lambda row: str(row.seeds) if several else DASH, 5),
         Column("accuracy %", lambda row: percent(row.figures["accuracy"]), 0),
         Column("vs first", lambda row: difference(row.test.accuracy) if row.test else DASH, 1),
         Column("p", lambda row: p_value(row.test.p_holm) if row.test else DASH, 1),
@@ -54,13 +48,15 @@ def columns(comparison: Comparison, optimistic: bool = False) -> list[Column]:
 
 def legend(comparison: Comparison) -> list[str]:
     """What the columns mean, and the notes."""
-    return [
-        f"{comparison.split} split, best epoch on validation; ± is the standard deviation over seeds, [ ] a "
-        f"{100 * comparison.confidence:.0f} % interval over samples.",
-        "p: paired test of equal accuracy against the first row, Holm-corrected. Decision gap: points that the best "
-        "decision rule would give back.",
-        *comparison.notes,
-    ]
+    lines = [f"{comparison.split} split; [ ] is a {100 * comparison.confidence:.0f} % interval over samples."]
+    if any(row.seeds > 1 for row in comparison.rows):
+        lines.append("± is the standard deviation over seeds.")
+    if any(entry.best_epoch is not None for row in comparison.rows for entry in row.entries):
+        lines.append("Figures of runs are of their best epoch on validation.")
+    if any(row.test for row in comparison.rows):
+        lines.append("p: paired test of equal accuracy against the first row, Holm-corrected.")
+    lines.append("Decision gap: points of accuracy that the best decision rule would give back.")
+    return [*lines, *comparison.notes]
 
 
 def cells(comparison: Comparison, chosen: Sequence[Column]) -> list[list[str]]:
@@ -90,11 +86,11 @@ def markdown(comparison: Comparison, optimistic: bool = False) -> str:
 
 
 def latex(comparison: Comparison, optimistic: bool = False) -> str:
-    """A tabular with booktabs rules; the legend stands before it as comments."""
+    """A tabular with the rules of booktabs; the legend stands before it as comments."""
     head, *rows = cells(comparison, columns(comparison, optimistic))
 
     def line(values: Sequence[str]) -> str:
-        return " & ".join("".join(LATEX_SPECIAL.get(c, c) for c in value) for value in values) + r" \\"
+        return " & ".join("".join(LATEX.get(c, c) for c in value) for value in values) + r" \\"
 
     return "\n".join(
         [
