@@ -1,11 +1,12 @@
 """Relative balance: how much each modality has to say, against how much its votes are worth.
 
-The votes of modality m are its part of the fused logits, centred over the classes (softmax does not see a constant)
-and over the samples (a constant offset is the head's bias, nothing that the modality said about a sample): ``x_m``.
+The votes ``x_m`` of modality m are its part of the fused logits less their mean over the samples (a constant offset is
+the head's bias, nothing that the modality said about a sample). What a vote says is its class-centred part, since
+softmax does not see a constant:
 
-    contribution   say[c, m]   = sum over samples of class c of mean_k |x_m[k]|,                  as shares over m
-    capability     worth[c, m] = the same of  w[m, k] x_m[k],                                     as shares over m
-    index          I = sum_c pi_c  1/2 sum_m |contribution[c, m] - capability[c, m]|              in [0, 1]
+    say[c, m]   = sum over samples of class c of  mean_k |x_m[k] - mean_j x_m[j]|             contribution: share over m
+    worth[c, m] = the same of  w[m, k] x_m[k]                                                 capability: share over m
+    index       = sum_c pi_c  1/2 sum_m |contribution[c, m] - capability[c, m]|               in [0, 1]
 
 where ``w >= 0`` are the weights with which the votes predict the labels best: the multinomial regression
 
@@ -48,9 +49,9 @@ SMALLEST_UNIT = 0.1  # the common factor is not taken below this over the votes'
 
 
 def votes_of(decision: Decision, predictions: Predictions) -> Array:
-    """The doubly centred votes ``(N, M, C)``; zero where a sample lacks the modality."""
+    """The votes ``(N, M, C)``; zero where a sample lacks the modality."""
     mask = predictions.present_mask()[:, :, None]
-    parts = np.stack([centred(decision.contribution[m]) for m in decision.modalities], axis=1) * mask
+    parts = np.stack([decision.contribution[m] for m in decision.modalities], axis=1) * mask
     mean = parts.sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
     value: Array = (parts - mean) * mask
     return value
@@ -66,7 +67,7 @@ class VoteWeights:
 
 def fit_vote_weights(votes: Array, labels: Array, boot: Bootstrap, seed: int = 0) -> VoteWeights:
     """Weights of ``votes (N, M, C)``, the class-wise spread chosen by marginal likelihood; unclipped."""
-    total = votes.sum(axis=1)
+    total = centred(votes.sum(axis=1))
     unit = max(inverse_temperature(log_softmax(total), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
     model = _Regression(unit * votes, labels)
     spread, fit = model.best()
@@ -219,13 +220,14 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
     votes, labels, c = votes_of(decision, predictions), predictions.labels, len(predictions.classes)
     fitted = fit_vote_weights(votes, labels, boot)
     weights = np.maximum(fitted.replicates, 0)
-    said = boot.class_sums(np.abs(votes).mean(axis=2), labels, c)
+    plain = centred(votes)
+    said = boot.class_sums(np.abs(plain).mean(axis=2), labels, c)
     evidence = centred(votes * weights[0])
     worth = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
     # the slope of the worth in the weights carries the replicates of the weights over to it
     worth = np.maximum(worth + _moved(weights - weights[0], _slopes(votes, evidence, labels, c)), 0)
-    along = _slopes(votes, votes, labels, c)
-    redrawn = boot.class_sums((votes * _directions(votes) * fitted.replicates[0]).sum(axis=2) / c, labels, c)
+    along = _slopes(votes, plain, labels, c)
+    redrawn = boot.class_sums((votes * _directions(plain) * fitted.replicates[0]).sum(axis=2) / c, labels, c)
     redrawn += _moved(fitted.replicates - fitted.replicates[0], along)
     contrast = _contrast(said, redrawn)
     posterior = _contrast(said[:1], _moved(fitted.posterior, along))
@@ -243,7 +245,7 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
 
 
 def _directions(votes: Array) -> Array:
-    """The slope of ``mean_k |v[k] - mean v|`` in each v[k], times C: ``(N, M, C)``."""
+    """C times the slope of ``mean_k |v[k] - mean v|`` in v, of class-centred ``votes (N, M, C)``."""
     sign = np.sign(votes)
     value: Array = sign - sign.mean(axis=2, keepdims=True)
     return value
