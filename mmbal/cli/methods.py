@@ -87,7 +87,7 @@ def describe(kind: str, entry: Entry) -> dict[str, Any]:
     return {
         "kind": kind,
         "name": entry.name,
-        "summary": (inspect.getdoc(entry.cls) or "").split("\n")[0],
+        "summary": (inspect.cleandoc(entry.cls.__doc__ or "") or text_of(entry)).split("\n")[0],
         **metadata,
         "config": [
             {

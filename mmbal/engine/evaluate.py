@@ -144,7 +144,7 @@ def summarise(predictions: Predictions) -> dict[str, float]:
 def run_folder(path: Path) -> Path | None:
     """The run folder that ``path`` is, or whose checkpoint it is; None for anything else."""
     folder = path if path.is_dir() else path.parent
-    return folder if (folder / "predictions").is_dir() and (path.is_dir() or path.suffix == ".pt") else None
+    return folder if (folder / CONFIG).is_file() and (path.is_dir() or path.suffix == ".pt") else None
 
 
 def find_predictions(path: str | Path) -> Predictions:
@@ -161,7 +161,7 @@ def find_predictions(path: str | Path) -> Predictions:
                 "Give the run folder, or make predictions from your model: docs/your-model.md.",
             )
         if path.is_dir():
-            raise UsageError(f"{path} is not a run folder: it has no predictions.", "`mmbal train` makes one.")
+            raise UsageError(f"{path} is not a run folder: it has no {CONFIG}.", "`mmbal train` makes one.")
         return Predictions.load(path)
     files = [f for f in (folder / "predictions" / f"{split}.npz" for split in SPLIT_FILES) if f.is_file()]
     if not files:
