@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 av.logging.set_level(av.logging.PANIC)  # what the decoder has to say becomes a finding, not a line on stderr
 
@@ -109,6 +109,12 @@ class Stream:
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         return float(self._container.duration) / av.time_base if self._container.duration else None
+
+    def measure(self) -> float | None:
+        """Seconds to the last packet, for streams that claim no length (browsers record such); reads without decoding."""
+        ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in self._container.demux(self._stream) if p.pts]
+        self._fresh = False
+        return max(ends) - self._origin if ends else None
 
     @property
     def _origin(self) -> float:
@@ -240,10 +246,10 @@ def read_frames(
         return read_pictures(path, n, size)
     begin = start or 0.0
     with Stream(path, "video") as stream:
-        length = stream.length
+        length = stream.length or stream.measure()
         finish = length if end is None else min(end, length or end)
         if finish is None:
-            raise Unusable("no duration", "the container does not say how long it lasts; give start and end")
+            raise Unusable("corrupt", "no frame can be decoded")
         if finish <= begin:
             raise Unusable("too short", f"lasts {finish:.2f} s, the time range begins at {begin:.2f} s")
         reader = _Reader(stream)
@@ -306,6 +312,8 @@ def read_picture(path: Path, size: int) -> Decoded:
             with Image.open(path) as picture:
                 picture.draft("RGB", (2 * size, 2 * size))
                 pixels = np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+    except UnidentifiedImageError:
+        raise Unusable("corrupt", "not a picture of a known format") from None
     except Exception as error:  # Pillow's decoders raise kinds of their own and of Python's on damaged files
         raise Unusable("corrupt", _reason(error)) from None
     return Decoded(np.moveaxis(pixels, -1, 0))

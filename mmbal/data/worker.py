@@ -52,9 +52,6 @@ class Encoder:
 
 def main() -> None:
     """The first line says the folder and the recipes; each further line is a row to encode."""
-    import torch
-
-    torch.set_num_threads(1)
     setup = json.loads(sys.stdin.readline())
     encoder = Encoder(Path(setup["folder"]), {m: recipe_from(r) for m, r in setup["recipes"].items()})
     _answer({"ready": True})

@@ -101,3 +101,18 @@ def test_a_missing_stream_is_named(tmp_path, clip):
         read_frames(clip(tmp_path / "c.mp4"), 2, 16, start=5.0, end=6.0)
     with pytest.raises(Unusable, match="lasts"):
         read_audio(clip(tmp_path / "d.wav"), 5.0, 6.0)
+
+
+def test_a_stream_that_claims_no_length_is_measured(tmp_path, clip):
+    """As browsers record: a WebM written to a pipe has no duration in its header."""
+    whole = clip(tmp_path / "a.webm", seconds=2.0, rate=48000)
+    live = tmp_path / "live.webm"
+    with av.open(str(whole)) as source, av.open(str(live), "w", format="webm", options={"live": "1"}) as sink:
+        streams = {s.index: sink.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                sink.mux(packet)
+    with av.open(str(live)) as container:
+        assert container.duration is None
+    assert read_frames(live, 4, 32).array.mean(axis=(1, 2, 3)) == pytest.approx([54, 102, 154, 202], abs=9)
