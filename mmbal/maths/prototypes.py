@@ -1,0 +1,48 @@
+"""Class prototypes: the mean feature of each class, over a batch and running over batches, and how to decide by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize, one_hot
+
+
+def class_means(
+    features: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    classes: int,
+    total: Callable[[Tensor], Tensor] = lambda value: value,
+) -> tuple[Tensor, Tensor]:
+    """Means ``(C, D)`` of ``features (B, D)`` over those ``rows (B,)`` of each class, and how many they are ``(C,)``.
+
+    A class without rows has mean zero and count zero. ``total`` sums over processes (``run.sum``).
+    """
+    member = one_hot(labels, classes).to(features.dtype) * rows[:, None]
+    found = total(torch.cat([member.T @ features.detach(), member.sum(dim=0)[:, None]], dim=1))
+    sums, counts = found[:, :-1], found[:, -1]
+    return sums / counts.clamp(min=1)[:, None], counts
+
+
+def blend(old: Tensor, seen: Tensor, fresh: Tensor, counts: Tensor, momentum: float) -> Tensor:
+    """Running means ``(C, D)``: ``momentum * old + (1 - momentum) * fresh`` for the classes that have rows.
+
+    A class not ``seen (C,)`` before starts at its fresh mean; one without rows keeps what it had.
+    """
+    keep = torch.where(seen, momentum, 0.0)
+    keep = torch.where(counts > 0, keep, torch.ones_like(keep))[:, None]
+    return keep * old + (1 - keep) * fresh
+
+
+def prototype_cross_entropy(
+    features: Tensor, prototypes: Tensor, seen: Tensor, labels: Tensor, temperature: float
+) -> Tensor:
+    """Cross-entropy ``(B,)`` of finding the class of ``features (B, D)`` among ``prototypes (C, D)`` by cosine.
+
+    Cosines are divided by ``temperature``. Only classes ``seen (C,)`` take part; a row of another class counts zero.
+    """
+    cosines = normalize(features, dim=-1) @ normalize(prototypes, dim=-1).T / temperature
+    losses = cross_entropy(cosines.masked_fill(~seen, -1e4), labels, reduction="none")
+    return torch.where(seen[labels], losses, torch.zeros_like(losses))
