@@ -57,9 +57,8 @@ def whole(
             shared = shared[shared != ""]
             if len(shared):
                 names = ", ".join(shared[:3].tolist()) + (", ..." if len(shared) > 3 else "")
-                found.append(
-                    Finding("warning", "group leak", str(other), f"{len(shared)} groups also in train: {names}")
-                )
+                reason = f"{len(shared)} groups also in train: {names}" + (f"; {known_leak}" if known_leak else "")
+                found.append(Finding("note" if known_leak else "warning", "group leak", str(other), reason))
     return found
 
 
