@@ -1,6 +1,6 @@
 """Modality discrepancy of a sample: by how much one modality is more confident of the truth than the others.
 
-Xia, Wei, Wang, Ma and Hu, "Balanced Audiovisual Dataset for Imbalance Analysis", 2023, arXiv 2302.10912: with
+Xia, Zhao, Pang, Zhang and Hu, "Balanced Audiovisual Dataset for Imbalance Analysis", 2023, arXiv 2302.10912: with
 c_m = p_m[y] of separately trained unimodal models, d = c_a - c_v; a sample with d > 0 is audio-preferred.
 
     M modalities:   m* = argmax_m c_m,   d = c_m* - mean_{m != m*} c_m  in [0, 1],   for M = 2:  d = |c_a - c_v|

@@ -13,7 +13,7 @@ is worst, and biased, where noise prevails. Weights by name:
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def weight(
     snr: Tensor, weighting: Weighting = "debias", *, k: float = 1.0, gamma: float = 1.0, cap: float = 5.0
 ) -> Tensor:
     """The loss weight at each signal-to-noise ratio (any shape, positive); raises UsageError for an unknown name."""
-    if weighting == "constant":
+    if check_weighting(weighting) == "constant":
         return torch.ones_like(snr)
     if weighting == "debias":
         return snr.rsqrt()
@@ -35,19 +35,25 @@ def weight(
         return (k + snr) ** -gamma
     if weighting == "min_snr":
         return (cap / snr).clamp(max=1.0)
-    if weighting == "inverse":
-        return 1 / snr
-    raise UsageError(f"There is no weighting '{weighting}'.", did_you_mean(weighting, get_args(Weighting)))
+    return 1 / snr
+
+
+def check_weighting(name: str) -> Weighting:
+    """``name`` as a weighting; raises UsageError where there is none of that name."""
+    if name not in get_args(Weighting):
+        raise UsageError(f"There is no weighting '{name}'.", did_you_mean(name, get_args(Weighting)))
+    return cast(Weighting, name)
 
 
 def cosine_signal(steps: int, offset: float = 0.008) -> Tensor:
-    """abar_t ``(steps,)`` of the cosine schedule, t = 1 .. steps, no step removing more than 99.9 % of the signal.
+    """abar_t ``(steps,)`` of the cosine schedule, t = 1 .. steps; a step keeps at least a tenth of the signal's variance.
 
-    Source: Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models", ICML 2021, arXiv 2102.09672, eq. 17.
+    Source: Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models", ICML 2021, arXiv 2102.09672, eq. 17,
+    whose floor is a thousandth, for 1,000 steps.
     """
     position = (torch.arange(steps + 1, dtype=torch.float64) / steps + offset) / (1 + offset)
     level = torch.cos(position * torch.pi / 2) ** 2
-    kept = (level[1:] / level[:-1]).clamp(min=1e-3)
+    kept = (level[1:] / level[:-1]).clamp(min=0.1)
     return kept.cumprod(dim=0)
 
 

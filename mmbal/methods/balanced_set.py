@@ -1,6 +1,6 @@
 """Balanced set: train on samples drawn so that each modality is preferred as often, and by as much, as any other.
 
-Xia, Wei, Wang, Ma and Hu, "Balanced Audiovisual Dataset for Imbalance Analysis", 2023, arXiv 2302.10912.
+Xia, Zhao, Pang, Zhang and Hu, "Balanced Audiovisual Dataset for Imbalance Analysis", 2023, arXiv 2302.10912.
 
     c_m = p_m[y] of unimodal models,   m* = argmax_m c_m,   d = c_m* - mean_{m != m*} c_m
     a sample of cell (m*, bin of d), which holds n samples, is drawn with probability proportional to n^(-strength)

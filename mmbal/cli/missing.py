@@ -1,0 +1,76 @@
+"""`mmbal missing`: what a model is worth without a modality, and whether filling it in helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmbal.cli import console
+from mmbal.cli.options import Device, Json
+
+
+def missing(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder or its checkpoint.pt.")],
+    impute: Annotated[
+        list[str] | None,
+        typer.Option(help="zero, mean, noise or diffusion. Repeatable. Default: all.", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The samples to decide on.")] = "test",
+    data: Annotated[Path | None, typer.Option(help="Where the run's store is, if it has moved.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws averaged, for noise and diffusion.")] = 8,
+    updates: Annotated[int, typer.Option(min=1, help="Training steps of the diffusion imputer.")] = 2000,
+    weighting: Annotated[
+        str, typer.Option(help="Its loss weights: debias, constant, p2, min_snr or inverse.")
+    ] = "debias",
+    seed: Annotated[int, typer.Option(min=0, help="Of the imputer and the draws.")] = 0,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Take modalities away from a trained model, fill them in, and compare the decisions."""
+    from mmbal.engine.missing import IMPUTATIONS, Case, Interval, evaluate_missing
+    from mmbal.maths.snr import check_weighting
+
+    report = evaluate_missing(
+        run,
+        impute=impute or IMPUTATIONS,
+        split=split,
+        data=data,
+        draws=draws,
+        updates=updates,
+        weighting=check_weighting(weighting),
+        seed=seed,
+        device=device or "auto",
+    )
+    if as_json:
+        console.print_json(report.model_dump(mode="json"))
+        return
+
+    def share(value: Interval | None, sign: str = "") -> str | None:
+        if value is None:
+            return None
+        return f"{100 * value.value:{sign}.1f} % [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"
+
+    def row(case: Case) -> list[str | None]:
+        return [
+            " + ".join(case.absent) or "nothing",
+            case.impute,
+            share(case.accuracy),
+            f"{case.nll.value:.3f}",
+            share(case.gain, "+"),
+        ]
+
+    console.table(
+        ["missing", "filled in by", "accuracy", "NLL", "gain over zero"],
+        [row(case) for case in (report.complete, *report.cases)],
+        title=f"{report.run} · {report.split} · {report.samples} complete samples",
+        caption="95 % intervals; the gain is paired by sample. zero: the model's own way with an absent modality.",
+        numeric=("accuracy", "NLL", "gain over zero"),
+    )
+    helped = [c for c in report.cases if c.gain is not None and c.gain.low > 0]
+    for case in helped:
+        assert case.gain is not None
+        console.say(f"Filling in {' + '.join(case.absent)} by {case.impute} helps: {share(case.gain, '+')}.")
+    if not helped and any(c.gain is not None for c in report.cases):
+        console.say("No way of filling in is shown to beat leaving the modality at zero.")

@@ -1,0 +1,199 @@
+"""What a trained model is worth when a modality is missing, and whether filling it in helps (docs/missing-modalities.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mmbal.config import Config
+from mmbal.data.loader import Loader
+from mmbal.data.store import Store
+from mmbal.engine.checkpoint import Checkpoint, load_model, move
+from mmbal.engine.seeding import pick_device, seed_all
+from mmbal.errors import ConfigError, DataError, UsageError, did_you_mean
+from mmbal.maths.snr import Weighting
+from mmbal.models.imputer import FeatureDiffusion
+
+Impute = Literal["zero", "mean", "noise", "diffusion"]
+IMPUTATIONS: tuple[Impute, ...] = get_args(Impute)
+Z95 = 1.959964
+
+Features = dict[str, Tensor]
+
+
+class Interval(Config):
+    """A mean over samples with its normal 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Case(Config):
+    """The decision with the modalities ``absent`` filled in by ``impute``; no one is absent in the complete case."""
+
+    absent: list[str]
+    impute: str | None
+    accuracy: Interval
+    nll: Interval = Field(description="nats")
+    gain: Interval | None = Field(None, description="accuracy over leaving it at zero, paired by sample")
+
+
+class MissingReport(Config):
+    """Every case, on the samples of a split that have all modalities."""
+
+    run: str
+    split: str
+    samples: int
+    complete: Case
+    cases: list[Case]
+
+
+def evaluate_missing(
+    run: str | Path,
+    *,
+    impute: Sequence[str] = IMPUTATIONS,
+    split: str = "test",
+    data: str | Path | None = None,
+    draws: int = 8,
+    updates: int = 2000,
+    weighting: Weighting = "debias",
+    seed: int = 0,
+    device: str = "auto",
+) -> MissingReport:
+    """Take away each modality, and (for M > 2) all but one, and decide on what is left.
+
+    Encoders run once. ``zero`` is the model's own way: the feature is zero and the modality counts as absent; ``mean`` and
+    ``noise`` put in the mean, or Gaussian draws with mean and spread, of the train split's features; ``diffusion`` draws
+    them given the present modalities' features, by a :class:`~mmbal.models.imputer.FeatureDiffusion` trained on the train
+    split for ``updates`` steps. What is put in counts as present. With chance in it, the probabilities of ``draws`` draws
+    are averaged. Decisions are the method's, before any fitted rule. ``data`` says where the store is, if it has moved.
+
+    Raises UsageError for an unknown imputation or split, ConfigError for another store, DataError where no sample is
+    complete or there is only one modality.
+    """
+    for name in impute:
+        if name not in IMPUTATIONS:
+            raise UsageError(f"There is no imputation '{name}'.", did_you_mean(name, IMPUTATIONS))
+    checkpoint = load_model(run)
+    if len(checkpoint.modalities) < 2:
+        raise DataError("The model has one modality; without it nothing is left to decide on.")
+    store = Store.open(data if data is not None else checkpoint.store["path"])
+    if store.hash != checkpoint.store["hash"]:
+        raise ConfigError(
+            f"{store.path} is not the store that {run} was trained on.", "Say where that is: --data STORE."
+        )
+    on = pick_device(device)
+    move(checkpoint, on)
+    labels, features = complete_features(checkpoint, store, split, on)
+    seed_all(seed)
+    known = complete_features(checkpoint, store, "train", on)[1]
+    fill = Filler(known, updates, weighting)
+
+    names = sorted(features)
+    log_likelihood, right = _decide(checkpoint, [features], (), labels)
+    complete = _case((), None, log_likelihood, right, None)
+    absences = list(combinations(names, 1))
+    if len(names) > 2:
+        absences += list(combinations(names, len(names) - 1))
+    cases = []
+    for absent in absences:
+        left_out = {m: torch.zeros_like(z) if m in absent else z for m, z in features.items()}
+        base_likelihood, base = _decide(checkpoint, [left_out], absent, labels)
+        for name in impute:
+            if name == "zero":
+                cases.append(_case(absent, name, base_likelihood, base, None))
+                continue
+            filled = [fill(name, features, absent) for _ in range(draws if name in ("noise", "diffusion") else 1)]
+            cases.append(_case(absent, name, *_decide(checkpoint, filled, (), labels), base))
+    return MissingReport(run=str(run), split=split, samples=len(labels), complete=complete, cases=cases)
+
+
+@torch.no_grad()
+def complete_features(
+    checkpoint: Checkpoint, store: Store, split: str, device: torch.device
+) -> tuple[Tensor, Features]:
+    """Labels ``(N,)`` and what the fusion is given of each modality, for the samples of a split that have all of them."""
+    model = checkpoint.model
+    loader = Loader(store, split, checkpoint.config.batch_size, modalities=model.modalities)
+    labels, parts = [], []
+    for batch in (b.to(device) for b in loader.epoch(0)):
+        have = torch.stack([batch.present[m] for m in model.modalities]).all(dim=0)
+        labels.append(batch.labels[have])
+        parts.append({m: z[have] for m, z in model.encode(batch).items()})
+    features = {m: torch.cat([part[m] for part in parts]) for m in model.modalities}
+    if not sum(map(len, labels)):
+        raise DataError(f"No sample of '{split}' has all modalities, so none can be taken away and compared.")
+    return torch.cat(labels), features
+
+
+class Filler:
+    """Fills in modalities from what the ``known`` features of the train split tell; the imputer learns when first asked."""
+
+    def __init__(self, known: Features, updates: int, weighting: Weighting) -> None:
+        self.known = known
+        self.updates = updates
+        self.weighting: Weighting = weighting
+        self._imputer: FeatureDiffusion | None = None
+
+    def __call__(self, name: str, features: Features, absent: Sequence[str]) -> Features:
+        """``features`` with those of the modalities in ``absent`` replaced; they are not looked at."""
+        if name == "diffusion":
+            return self._draw(features, absent)
+        return {m: self._typical(m, z, name == "noise") if m in absent else z for m, z in features.items()}
+
+    def _typical(self, m: str, like: Tensor, noisy: bool) -> Tensor:
+        mean = self.known[m].mean(dim=0).expand_as(like)
+        return mean + torch.randn_like(like) * self.known[m].std(dim=0) if noisy else mean
+
+    def _draw(self, features: Features, absent: Sequence[str]) -> Features:
+        imputer = self.imputer()
+        given = {m: torch.zeros_like(z) if m in absent else z for m, z in features.items()}
+        missing = torch.tensor([[m in absent for m in imputer.names]], device=imputer.mean.device)
+        drawn = imputer.sample(
+            {m: z.flatten(1) for m, z in given.items()}, missing.expand(len(next(iter(given.values()))), -1)
+        )
+        return {m: drawn[m].view_as(z) if m in absent else z for m, z in features.items()}
+
+    def imputer(self) -> FeatureDiffusion:
+        """The diffusion model of the known features."""
+        if self._imputer is None:
+            flat = {m: z.flatten(1) for m, z in self.known.items()}
+            imputer = FeatureDiffusion({m: z.shape[1] for m, z in flat.items()}).to(next(iter(flat.values())).device)
+            imputer.fit(flat, weighting=self.weighting, updates=self.updates)
+            self._imputer = imputer
+        return self._imputer
+
+
+@torch.no_grad()
+def _decide(
+    checkpoint: Checkpoint, draws: Sequence[Features], absent: Sequence[str], labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of the truth and whether it is decided rightly ``(N,)``, by the mean probability over draws."""
+    present = {m: torch.full_like(labels, m not in absent, dtype=torch.bool) for m in draws[0]}
+    fused = [checkpoint.method.predict(checkpoint.model.decide(draw, present)).fused for draw in draws]
+    log_probability = torch.stack([f.float().log_softmax(dim=1) for f in fused]).logsumexp(dim=0)
+    log_probability = log_probability.log_softmax(dim=1)
+    return log_probability.gather(1, labels[:, None]).squeeze(1), (log_probability.argmax(dim=1) == labels).float()
+
+
+def _case(absent: Sequence[str], impute: str | None, likelihood: Tensor, right: Tensor, base: Tensor | None) -> Case:
+    return Case(
+        absent=list(absent),
+        impute=impute,
+        accuracy=_interval(right),
+        nll=_interval(-likelihood),
+        gain=None if base is None else _interval(right - base),
+    )
+
+
+def _interval(values: Tensor) -> Interval:
+    mean = float(values.mean())
+    half = Z95 * float(values.double().std(unbiased=False)) / len(values) ** 0.5
+    return Interval(value=mean, low=mean - half, high=mean + half)
