@@ -16,10 +16,12 @@ from mmbal.cli.diagnose import diagnose
 from mmbal.cli.doctor import doctor
 from mmbal.cli.importer import import_model
 from mmbal.cli.methods import methods
+from mmbal.cli.missing import missing
 from mmbal.cli.prepare import prepare
 from mmbal.cli.pretrain import pretrain
 from mmbal.cli.quickstart import quickstart
 from mmbal.cli.report import report
+from mmbal.cli.sweep import sweep
 from mmbal.cli.train import train
 from mmbal.errors import Interrupted, MmbalError
 
@@ -87,7 +89,7 @@ def options(
 
 for panel, commands in {
     "The way of the data": (prepare, pretrain, train, calibrate, diagnose, report),
-    "More": (quickstart, methods, doctor),
+    "More": (quickstart, sweep, missing, methods, doctor),
 }.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command))

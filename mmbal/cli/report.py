@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmbal.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmbal.report.compare import Comparison
 
 FORMATS = {".json": "json", ".md": "markdown", ".tex": "latex", ".html": "html"}
 
@@ -74,13 +77,21 @@ def report(
     elif markdown or latex:
         typer.echo((render.markdown if markdown else render.latex)(comparison, optimistic), nl=False)
     else:
-        every = render.columns(comparison, optimistic)
-        chosen = render.fitting(comparison, every, console.out.width)
-        head, *rows = render.cells(comparison, chosen)
-        console.table(head, rows)
-        for line in render.legend(comparison):
-            console.say(line, style="dim")
+        show(comparison, optimistic)
         if optimistic and not any(row.optimistic for row in comparison.rows):
             console.note("No run recorded its best test epoch; train with `--set optimistic=true` to have it.")
-        if len(chosen) < len(every):
-            console.note(f"The terminal is too narrow for: {', '.join(c.name for c in every if c not in chosen)}.")
+
+
+def show(comparison: Comparison, optimistic: bool = False, title: str = "") -> None:
+    """Print a comparison as a table that fits the terminal, with its legend."""
+    from mmbal.cli import console
+    from mmbal.report import render
+
+    every = render.columns(comparison, optimistic)
+    chosen = render.fitting(comparison, every, console.out.width)
+    head, *rows = render.cells(comparison, chosen)
+    console.table(head, rows, title=title)
+    for line in render.legend(comparison):
+        console.say(line, style="dim")
+    if len(chosen) < len(every):
+        console.note(f"The terminal is too narrow for: {', '.join(c.name for c in every if c not in chosen)}.")

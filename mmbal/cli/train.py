@@ -71,6 +71,7 @@ def train(
         _refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
         with console.progress("train", None) as report:
             results = [go_on(resume, epochs=epochs, data=None if data is None else str(data), report=report)]
+        _write_pages(results)
         _show(results, as_json)
         return
     settings = training_config(
@@ -103,6 +104,7 @@ def train(
         for k, folder in enumerate(outs):
             own = settings.model_copy(update={"seed": settings.seed + k})
             results.append(run(own, out=folder, force=force, report=report))
+    _write_pages(results)
     _show(results, as_json)
 
 
@@ -110,6 +112,16 @@ def _refuse_with_resume(**given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise UsageError(f"--{name} can't be changed by --resume.", "A run goes on as it was configured.")
+
+
+def _write_pages(results: list[Result]) -> None:
+    """The model card and the page of each run whose test split can be diagnosed."""
+    from mmbal.report.card import write_pages
+    from mmbal.report.compare import read_source
+
+    for result in results:
+        if "test" in result.summary:
+            write_pages(read_source(result.folder))
 
 
 def _show(results: list[Result], as_json: bool) -> None:

@@ -98,7 +98,7 @@ def train_epoch(
                 run.log(f"loss/{name}", loss)
                 if not bool(torch.isfinite(loss)):
                     raise MmbalError(
-                        f"The loss '{name}' became {float(loss)} in epoch {run.epoch + 1}.",
+                        f"The loss '{name}' became {float(loss.detach())} in epoch {run.epoch + 1}.",
                         "Lower the learning rate (--set optimiser.lr=...), or clip gradients (--set optimiser.clip=1).",
                     )
             method.backward(losses, run)

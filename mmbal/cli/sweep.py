@@ -1,0 +1,39 @@
+"""`mmbal sweep`: a study from one YAML file, resumable, ending in a table for each data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmbal.cli import console
+from mmbal.cli.options import Json
+from mmbal.cli.report import show
+
+
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A YAML file with data, variants, base and seeds; see examples/.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs. Default: runs/<name of the file>.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs trained side by side, one thread each.")] = 1,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap samples of each comparison.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Train every variant on every data set with every seed, and compare them with the first variant.
+
+    A study that was stopped goes on where it was; finished runs are not run again.
+    """
+    from mmbal.engine.sweep import jobs, read_study
+    from mmbal.engine.sweep import sweep as run
+    from mmbal.report.compare import compare
+
+    plan = read_study(study)
+    folder = out or Path("runs") / study.stem
+    with console.progress("sweep", len(list(jobs(plan, folder)))) as report:
+        folders = run(plan, folder, workers=workers, report=report)
+    found = {name: compare(paths, replicates=bootstrap) for name, paths in folders.items()}
+    if as_json:
+        console.print_json({name: c.model_dump(mode="json") for name, c in found.items()})
+        return
+    for name, comparison in found.items():
+        show(comparison, title=name)

@@ -1,0 +1,78 @@
+"""A study: expanded from YAML, checked before it runs, resumed where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmbal.engine.sweep import jobs, merge, read_study, sweep
+from mmbal.errors import ConfigError, UsageError
+
+
+@pytest.fixture
+def study(toy, tmp_path: Path) -> Path:
+    values = {
+        "seeds": [0, 1],
+        "base": {"epochs": 2, "batch_size": 16, "device": "cpu", "optimiser": {"lr": 0.05}},
+        "data": {"toy": {"data": str(toy({"audio": 6, "video": 4}).path), "optimiser": {"momentum": 0.5}}},
+        "variants": {"joint": {}, "half": {"method": {"name": "ogm", "alpha": 0.5}, "fusion": {"name": "sum"}}},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "study.yaml"
+
+
+def test_every_variant_on_every_set_with_every_seed(study: Path, tmp_path: Path):
+    planned = list(jobs(read_study(study), tmp_path / "out"))
+    assert [(j.variant, j.config.seed) for j in planned] == [("joint", 0), ("half", 0), ("joint", 1), ("half", 1)]
+    assert planned[1].config.method.options == {"alpha": 0.5}
+    assert (planned[1].config.optimiser.lr, planned[1].config.optimiser.momentum) == (0.05, 0.5)
+
+
+def test_a_stopped_study_goes_on_and_runs_nothing_twice(study: Path, tmp_path: Path):
+    lines: list[str] = []
+
+    def stop(steps: int, message: str) -> None:
+        if message:
+            lines.append(message)
+        if len(lines) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(read_study(study), tmp_path / "out", report=stop)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("toy/*/summary.json")}
+    assert len(before) == 2
+    folders = sweep(read_study(study), tmp_path / "out")
+    assert [f.name for f in folders["toy"]] == ["joint-s0", "joint-s1", "half-s0", "half-s1"]
+    assert all((f / "summary.json").is_file() for f in folders["toy"])
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_a_wrong_key_stops_a_study_before_anything_runs(study: Path, tmp_path: Path):
+    values = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(values | {"variants": {"joint": {}, "bad": {"optimiser": {"lrr": 1}}}}))
+    with pytest.raises(ConfigError, match="lrr"):
+        sweep(read_study(study), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    study.write_text(yaml.safe_dump(values | {"data": {"gone": {"data": "nowhere"}}}))
+    with pytest.raises(UsageError, match="nowhere"):
+        sweep(read_study(study), tmp_path / "out")
+
+
+def test_another_configuration_in_the_folder_is_not_taken_for_this_one(study: Path, tmp_path: Path):
+    sweep(read_study(study), tmp_path / "out")
+    values = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(values | {"base": values["base"] | {"epochs": 3}}))
+    with pytest.raises(ConfigError, match="another configuration"):
+        sweep(read_study(study), tmp_path / "out")
+
+
+def test_merging_by_hand():
+    base = {"a": {"x": 1, "y": 2}, "method": {"name": "joint"}}
+    assert merge(base, {"a": {"y": 3}, "method": {"name": "ogm", "alpha": 1}}) == {
+        "a": {"x": 1, "y": 3},
+        "method": {"name": "ogm", "alpha": 1},
+    }
+    # Options of one choice are none of another's.
+    assert merge({"m": {"name": "ogm", "alpha": 1}}, {"m": {"name": "joint"}}) == {"m": {"name": "joint"}}
