@@ -46,14 +46,16 @@ class Rule(ABC):
         """Hyper-parameters; none by default."""
 
     @classmethod
-    def fit(cls: type[R], predictions: Predictions, config: Config | None = None) -> R:
+    def fit(cls: type[R], predictions: Predictions, config: Any = None, **known: Any) -> R:
         """Fit on every row of ``predictions`` (select the calibration split first).
+
+        ``known``: what the rule's ``estimate`` may be told to save time.
 
         Raises UsageError where there are no rows, or where the rule needs arrays that the predictions lack.
         """
         if not len(predictions):
             raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
-        parameters = cls.estimate(predictions, cls.Config() if config is None else config)
+        parameters = cls.estimate(predictions, cls.Config() if config is None else config, **known)
         return cls(predictions.classes, predictions.modalities, parameters)
 
     @classmethod

@@ -24,10 +24,10 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.predictions import Predictions, log_softmax
-from mmbal.decision.base import Rule, votes
+from mmbal.data.predictions import Predictions
+from mmbal.decision.base import Rule
 from mmbal.decision.mean import mean_log_probabilities
-from mmbal.decision.temperature import inverse_temperature
+from mmbal.decision.temperature import inverse_temperatures, temperature
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
 
 WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mean is 1 / M
@@ -45,18 +45,19 @@ class LogLinear(Rule):
         strength: float = Field(0.6, gt=0, le=100, description="prior standard deviation of a block's effect, in nats")
 
     @classmethod
-    def estimate(cls, predictions: Predictions, config: Any, start: Rule | None = None) -> dict[str, np.ndarray]:
-        """MAP parameters; ``start``, a fit of the same rule on like data, saves time."""
-        mask = predictions.present_mask()
-        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
-        n, m, c = log_p.shape
-        labels = predictions.labels
-        beta = np.array([inverse_temperature(log_p[mask[:, k], k], labels[mask[:, k]]) for k in range(m)])
-        raw = torch.from_numpy(log_p), torch.from_numpy(mask.astype(np.float64))
-        design = Design(*(x.numpy() for x in cls.design(*raw, torch.from_numpy(beta))), bias="bias" in cls.blocks)
+    def estimate(
+        cls, predictions: Predictions, config: Any, beta: np.ndarray | None = None, start: Rule | None = None
+    ) -> dict[str, np.ndarray]:
+        """MAP parameters. ``beta``, where it is known, and ``start``, a fit of this rule on like data, save time."""
+        beta = inverse_temperatures(predictions) if beta is None else beta
+        logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
+        n, m, c = logits.shape
+        present = torch.from_numpy(predictions.present_mask().astype(np.float64))
+        blocks = cls.design(logits, present, torch.from_numpy(beta))
+        design = Design(*(x.numpy() for x in blocks), bias="bias" in cls.blocks)
         mean, precision = cls.prior(design, m, config.strength)
         target = np.full((n, c), 1 / (n * c))
-        target[np.arange(n), labels] += 1
+        target[np.arange(n), predictions.labels] += 1
         warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in _BLOCKS])
         found = design.split(maximum_a_posteriori(design, target, mean, precision, warm))
         return {"beta": beta, **dict(zip(_BLOCKS, found, strict=True))}
@@ -116,7 +117,8 @@ class LogLinear(Rule):
 
     def explain(self) -> str:
         weight = self.parameters["weight"]
-        each = [f"{m} {w:.2f} at temperature {_temperature(b)}" for m, w, b in zip(self.modalities, weight, self.parameters["beta"])]
+        known = zip(self.modalities, weight, self.parameters["beta"], strict=False)
+        each = [f"{m} {w:.2f} at temperature {temperature(b)}" for m, w, b in known]
         text = f"Weights of the calibrated votes: {', '.join(each)}"
         if "mixture" in self.blocks:
             text += f", linear pool {weight[-1]:.2f}"
@@ -134,10 +136,6 @@ class LogLinear(Rule):
                 f"({self.modalities[row]} on {self.classes[column]})"
             )
         return text + "."
-
-
-def _temperature(beta: float) -> str:
-    return f"{1 / beta:.3g}" if beta > 0 else "infinity"
 
 
 _BLOCKS = ("weight", "classwise", "matrix", "bias")

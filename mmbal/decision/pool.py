@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmbal.data.predictions import Predictions, log_softmax
 from mmbal.decision.base import Rule, votes
-from mmbal.decision.temperature import inverse_temperature
+from mmbal.decision.temperature import inverse_temperatures
 from mmbal.maths.newton import newton
 from mmbal.registry import rules
 
@@ -50,12 +50,11 @@ class Pool(Rule):
     """One weight, not negative, per modality."""
 
     @classmethod
-    def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:
-        mask = predictions.present_mask()
+    def estimate(cls, predictions: Predictions, config: object, beta: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        beta = inverse_temperatures(predictions) if beta is None else beta
         log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
-        labels = predictions.labels
-        beta = np.array([inverse_temperature(log_p[mask[:, k], k], labels[mask[:, k]]) for k in range(mask.shape[1])])
-        weight = pool_weights(beta[:, None] * log_p * mask[..., None], labels)
+        log_p *= predictions.present_mask()[..., None]
+        weight = pool_weights(beta[:, None] * log_p, predictions.labels)
         return {"beta": beta, "weight": weight}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:

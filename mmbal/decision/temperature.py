@@ -34,12 +34,29 @@ def inverse_temperature(log_p: np.ndarray, labels: np.ndarray) -> float:
     def objective(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         p = np.exp(x[0] * scores)
         total = p.sum(axis=1)
-        first = np.einsum("nc,nc->n", p, scores) / total
-        second = np.einsum("nc,nc,nc->n", p, scores, scores) / total
+        p *= scores
+        first = p.sum(axis=1) / total
+        second = np.einsum("nc,nc->n", p, scores) / total
         value = np.log(total).mean() - x[0] * target
         return value, np.array([first.mean() - target]), np.array([[(second - first**2).mean()]])
 
     return float(newton(objective, np.array([1.0]), lower=0.0, tolerance=1e-8)[0] / unit)
+
+
+def inverse_temperatures(predictions: Predictions) -> np.ndarray:
+    """The ``beta (M,)`` of every modality, from the rows that have it."""
+    return np.array(
+        [
+            inverse_temperature(log_softmax(logits[rows]), predictions.labels[rows])
+            for (m, logits) in predictions.logits.items()
+            for rows in [predictions.present.get(m, np.ones(len(predictions), dtype=bool))]
+        ]
+    )
+
+
+def temperature(beta: float) -> str:
+    """``1 / beta`` in words."""
+    return f"{1 / beta:.3g}" if beta > 0 else "infinity"
 
 
 @rules.register(family="scaling", year=2017, paper="1706.04599", fitted=True)
@@ -48,15 +65,11 @@ class Temperature(Rule):
 
     @classmethod
     def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:
-        beta = []
-        for m, logits in predictions.logits.items():
-            rows = predictions.present.get(m, np.ones(len(predictions), dtype=bool))
-            beta.append(inverse_temperature(log_softmax(logits[rows]), predictions.labels[rows]))
-        return {"beta": np.array(beta)}
+        return {"beta": inverse_temperatures(predictions)}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         return (self.tensor("beta", inputs)[:, None] * votes(inputs, present)).sum(dim=1)
 
     def explain(self) -> str:
-        each = (f"{m} {1 / max(b, 1e-12):.3g}" for m, b in zip(self.modalities, self.parameters["beta"], strict=True))
+        each = (f"{m} {temperature(b)}" for m, b in zip(self.modalities, self.parameters["beta"], strict=True))
         return f"Temperatures: {', '.join(each)} (above 1: the modality was over-confident); then the sum."

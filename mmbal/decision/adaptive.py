@@ -1,0 +1,199 @@
+"""The flagship: averages a ladder of decision layers, from the plain sum to matrices, by what held-out rows say.
+
+    p(c) = sum_k pi_k p_k(c),    pi = argmax sum_n log sum_k pi_k p_k^(-n)(y_n) + sum_k a_k log pi_k
+
+p_k is rung k fitted on all calibration rows, p_k^(-n) the same rung fitted without the fold of row n (cross-fitting:
+every row serves to fit and to judge, never both at once). Averaging beats choosing: with few rows the choice is noise,
+and rungs of different shrinkage average to a shrinkage in between. The pseudo-counts ``a`` (10 rows in all) keep the
+weights spread where rows are few; as-is rules (plain sum, best single modality) are given little a priori, but win
+where nothing that is fitted is better. The rungs' own shrinkage makes each the simpler the fewer rows there are.
+
+Rows that lack a modality get weights of their own, from the held-out rows with each modality hidden in turn (and from
+those that lack one in truth): what is best for two voices need not be for one.
+
+References: Yao, Vehtari, Simpson and Gelman, "Using stacking to average Bayesian predictive distributions", Bayesian
+Analysis 2018 (stacking of predictive distributions); van der Laan, Polley and Hubbard, "Super learner", 2007
+(cross-fitting); the idea that weights at the decision layer should follow the modalities' capabilities, class by class:
+Ma and Chen, 2025, arXiv 2510.14411, who leave the method open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mmbal.config import Config
+from mmbal.data.predictions import Predictions
+from mmbal.decision.base import Rule
+from mmbal.decision.folds import folds_of
+from mmbal.decision.linear import LogLinear
+from mmbal.decision.pool import Pool
+from mmbal.decision.select import rule_from_json, rule_to_json
+from mmbal.decision.temperature import inverse_temperatures
+from mmbal.errors import UsageError
+from mmbal.maths.mixture import mixture_weights
+from mmbal.registry import rules
+
+LADDER: tuple[tuple[str, dict[str, float], float], ...] = (  # rule, its hyper-parameters, its share a priori
+    ("sum", {}, 0.1),
+    ("best", {}, 0.1),
+    ("temperature", {}, 1.0),
+    ("pool", {}, 1.0),
+    ("bias", {}, 1.0),
+    ("classwise", {}, 1.0),
+    ("matrix", {"strength": 0.3}, 1.0),
+    ("matrix", {"strength": 0.6}, 1.0),
+    ("matrix", {"strength": 1.2}, 1.0),
+    ("matrix", {"strength": 2.4}, 1.0),
+)
+NEGLIGIBLE = 1e-3  # a rung with less weight than this is left out
+
+
+@rules.register(family="averaging", year=2025, paper="2510.14411", fitted=True, status="ours")
+@dataclass
+class Adaptive(Rule):
+    """A mixture of the ladder's rungs; ``parameters["weights"] (2, K)`` are for complete and for incomplete rows."""
+
+    members: list[Rule] = field(default_factory=list)
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+
+    class Config(Config):
+        folds: int = Field(5, ge=2, description="F: folds of the cross-fitting")
+        repeats: int = Field(2, ge=1, description="how often the folds are drawn anew")
+        enough: int = Field(2000, ge=1, description="held-out rows after which no further fold is fitted")
+        prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
+        seed: int = Field(0, description="seed of the folds")
+
+    @classmethod
+    def fit(cls, predictions: Predictions, config: Any = None, **known: Any) -> Adaptive:
+        if not len(predictions):
+            raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
+        config = cls.Config() if config is None else config
+        members = climb(predictions)
+        shares = np.array([share for *_, share in LADDER])
+        counts = config.prior_rows * shares / shares.sum()
+        complete, incomplete, hits = judge(predictions, members, config)
+        counts = counts * max(1.0, len(hits) / len(predictions))  # rows held out several times count once
+        weights = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
+        evidence = [
+            {"rule": name, **options, "weight": w, "nll": nll, "accuracy": hit}
+            for (name, options, _), w, nll, hit in zip(
+                LADDER, weights[0].tolist(), (-complete.mean(axis=0)).tolist(), hits.mean(axis=0).tolist(), strict=True
+            )
+        ]
+        kept = np.flatnonzero(weights.max(axis=0) >= NEGLIGIBLE)
+        weights = weights[:, kept] / weights[:, kept].sum(axis=1, keepdims=True)
+        return cls(
+            predictions.classes,
+            predictions.modalities,
+            {"weights": weights},
+            [members[k] for k in kept],
+            evidence if len(predictions) > 1 else [],
+        )
+
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        fused = torch.stack([torch.log_softmax(rule.combine(inputs, present), dim=-1) for rule in self.members], dim=1)
+        weights = self.tensor("weights", inputs).clamp_min(torch.finfo(inputs.dtype).tiny).log()
+        return torch.logsumexp(weights[(present.min(dim=1).values < 1).long()][..., None] + fused, dim=1)
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "members": [rule_to_json(rule) for rule in self.members], "evidence": self.evidence}
+
+    @classmethod
+    def from_state(cls, classes: tuple[str, ...], modalities: tuple[str, ...], state: Mapping[str, Any]) -> Adaptive:
+        members = [rule_from_json(stored) for stored in state["members"]]
+        weights = np.asarray(state["weights"], dtype=np.float64)
+        return cls(classes, modalities, {"weights": weights}, members, list(state["evidence"]))
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One row a rung: rule, hyper-parameters, weight, and its cross-validated NLL (nats) and accuracy."""
+        return self.evidence
+
+    def explain(self) -> str:
+        if not self.evidence:
+            return "One row can't be held out from itself: the rungs of the ladder keep their weights a priori."
+        by_weight = sorted(self.evidence, key=lambda e: -e["weight"])
+        told = [e for e in by_weight if e["weight"] >= 0.05]
+        parts = ", ".join(f"{e['weight']:.0%} {_rung(e)} (NLL {e['nll']:.3f})" for e in told)
+        rest = 1 - sum(e["weight"] for e in told)
+        best = min(self.evidence, key=lambda e: e["nll"])
+        plain = next(e for e in self.evidence if e["rule"] == "sum")
+        chief = max(
+            (rule for rule in self.members if rules.name_of(type(rule)) in {"pool", "bias", "classwise", "matrix"}),
+            key=lambda rule: self.parameters["weights"][0][self.members.index(rule)],
+            default=self.members[0],
+        )
+        return (
+            f"Averages {len(self.members)} rules by their likelihood on held-out rows: {parts}"
+            + (f", {rest:.0%} others" if rest >= 0.005 else "")
+            + f". Alone, the best on held-out rows is {_rung(best)} with NLL {best['nll']:.3f}; "
+            + f"the plain sum has {plain['nll']:.3f}. {chief.explain()}"
+        )
+
+
+def climb(predictions: Predictions, start: list[Rule] | None = None) -> list[Rule]:
+    """Every rung fitted on all rows; a rung starts from ``start``, or from the rung below if that is of its kind."""
+    beta = inverse_temperatures(predictions)
+    fitted: list[Rule] = []
+    for k, (name, options, _) in enumerate(LADDER):
+        cls = rules.get(name)
+        known: dict[str, Any] = {}
+        if issubclass(cls, LogLinear):
+            below = fitted[-1] if type(fitted[-1]) is cls else None
+            known = {"beta": beta, "start": below if start is None else start[k]}
+        elif cls is Pool:
+            known = {"beta": beta}
+        fitted.append(cls.fit(predictions, cls.Config(**options), **known))
+    return fitted
+
+
+def judge(predictions: Predictions, members: list[Rule], config: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log-likelihoods ``(R, K)`` of held-out rows, of rows that lack a modality, and whether each rung was right.
+
+    Every fold's rows are judged by rungs fitted on the other folds. The second array also holds every held-out row
+    with one modality after the other hidden.
+    """
+    n, k = len(predictions), len(members)
+    whole = predictions.present_mask().all(axis=1)
+    complete, incomplete, hits = [], [], []
+    held = 0
+    for repeat in range(config.repeats if n > 1 else 0):
+        fold = folds_of(predictions.labels, config.folds, config.seed + repeat, predictions.group)
+        for part in range(fold.max() + 1):
+            if held >= config.enough:
+                break
+            rows = np.flatnonzero(fold == part)
+            held += len(rows)
+            rungs = climb(predictions.take(fold != part), start=members)
+            test = predictions.take(rows)
+            likelihood, hit = _likelihood(rungs, test, test.present)
+            complete.append(likelihood[whole[rows]])
+            incomplete.append(likelihood[~whole[rows]])
+            hits.append(hit)
+            if len(predictions.modalities) > 1:
+                for m in predictions.modalities:
+                    hidden = {**test.present, m: np.zeros(len(test), dtype=bool)}
+                    incomplete.append(_likelihood(rungs, test, hidden)[0])
+    empty = np.zeros((0, k))
+    return (
+        np.concatenate([empty, *complete]),
+        np.concatenate([empty, *incomplete]),
+        np.concatenate([empty, *hits]),
+    )
+
+
+def _likelihood(rungs: list[Rule], test: Predictions, present: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(len(test))
+    fused = [rule.apply(test, present) for rule in rungs]
+    likelihood = np.stack([log_p[rows, test.labels] for log_p in fused], axis=1)
+    return likelihood, np.stack([log_p.argmax(axis=1) == test.labels for log_p in fused], axis=1)
+
+
+def _rung(evidence: Mapping[str, Any]) -> str:
+    return evidence["rule"] + (f" (strength {evidence['strength']:g})" if "strength" in evidence else "")
