@@ -19,7 +19,7 @@ def study(toy, tmp_path: Path) -> Path:
         "data": {"toy": {"data": str(toy({"audio": 6, "video": 4}).path), "optimiser": {"momentum": 0.5}}},
         "variants": {"joint": {}, "half": {"method": {"name": "ogm", "alpha": 0.5}, "fusion": {"name": "sum"}}},
     }
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return tmp_path / "study.yaml"
 
 
