@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -159,31 +159,46 @@ def one_sided(difference: np.ndarray) -> float:
     return float(norm.sf(difference.mean() / spread)) if spread > 0 else 1.0
 
 
-def rules(rows: int, seeds: int, workers: int) -> list[list[str]]:
-    """Rows: world, NLL of Bayes, adaptive and sum, adaptive's excess, and on how many seeds it is worse than the sum."""
-    table = []
-    for name in WORLDS:
-        with ProcessPoolExecutor(workers) as pool:
-            found = list(pool.map(partial(scored, name, rows), range(1000, 1000 + seeds)))
-        mean = {key: float(np.mean([f[key] for f in found])) for key in found[0]}
-        excess = [f["nll adaptive"] / f["nll bayes"] - 1 for f in found]
-        worse = [int((holm([f[f"p {what}"] for f in found]) < 0.05).sum()) for what in ("nll", "accuracy")]
-        table.append(
-            [
-                name,
-                *(f"{mean[f'nll {rule}']:.3f}" for rule in ("bayes", "adaptive", "sum")),
-                f"{100 * float(np.mean(excess)):+.2f} % ({100 * max(excess):+.2f} %)",
-                *(f"{100 * mean[f'accuracy {rule}']:.1f}" for rule in ("bayes", "adaptive", "sum")),
-                f"{worse[0]} / {worse[1]} of {seeds}",
-                f"{mean['seconds']:.1f} s",
-            ]
-        )
-    return table
+def compared(name: str, rows: int, seeds: int, workers: int) -> list[str]:
+    """NLL of Bayes, adaptive and sum, adaptive's excess, and on how many seeds it is worse than the sum."""
+    with ProcessPoolExecutor(workers) as pool:
+        found = list(pool.map(partial(scored, name, rows), range(1000, 1000 + seeds)))
+    mean = {key: float(np.mean([f[key] for f in found])) for key in found[0]}
+    excess = [f["nll adaptive"] / f["nll bayes"] - 1 for f in found]
+    worse = [int((holm([f[f"p {what}"] for f in found]) < 0.05).sum()) for what in ("nll", "accuracy")]
+    return [
+        name,
+        *(f"{mean[f'nll {rule}']:.3f}" for rule in ("bayes", "adaptive", "sum")),
+        f"{100 * float(np.mean(excess)):+.2f} % ({100 * max(excess):+.2f} %)",
+        *(f"{100 * mean[f'accuracy {rule}']:.1f}" for rule in ("bayes", "adaptive", "sum")),
+        f"{worse[0]} / {worse[1]} of {seeds}",
+        f"{mean['seconds']:.1f} s",
+    ]
 
 
-def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def tables(given: argparse.Namespace) -> Iterator[str]:
+    """The lines of the tables, each as soon as it is known."""
+    if given.seeds:
+        yield f"### Coverage of nominal 95 % intervals, {given.seeds} samples of each world\n"
+        yield from header(["world", "figure", "truth", "mean estimate", "mean width", "coverage"])
+        for name in DIAGNOSED:
+            yield from map(line, coverage(name, given.seeds, given.workers))
+    head = ["world", "NLL Bayes", "adaptive", "sum", "excess over Bayes, mean (worst)"]
+    head += ["accuracy Bayes", "adaptive", "sum", "worse than sum (NLL / accuracy)", "fit"]
+    for rows, seeds in ((LARGE, given.large), (SMALL, given.small)):
+        if seeds:
+            yield f"\n### Rules fitted on {rows:,} rows, {seeds} samples of each world\n"
+            yield from header(head)
+            for name in WORLDS:
+                yield line(compared(name, rows, seeds, given.workers))
+
+
+def line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def header(names: list[str]) -> list[str]:
+    return [line(names), line(["---"] * len(names))]
 
 
 def main() -> None:
@@ -196,23 +211,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--write", type=Path, help="a Markdown file with the two markers, between which to write")
     given = parser.parse_args()
-    parts = []
-    if given.seeds:
-        rows = [row for name in DIAGNOSED for row in coverage(name, given.seeds, given.workers)]
-        parts.append(f"### Coverage of nominal 95 % intervals, {given.seeds} samples of each world\n")
-        parts.append(markdown(["world", "figure", "truth", "mean estimate", "mean width", "coverage"], rows))
-    head = ["world", "NLL Bayes", "adaptive", "sum", "excess over Bayes, mean (worst)"]
-    head += ["accuracy Bayes", "adaptive", "sum", "worse than sum (NLL / accuracy)", "fit"]
-    for n, seeds in ((LARGE, given.large), (SMALL, given.small)):
-        if seeds:
-            parts.append(f"\n### Rules fitted on {n:,} rows, {seeds} samples of each world\n")
-            parts.append(markdown(head, rules(n, seeds, given.workers)))
-    text = "\n".join(parts)
-    print(text)
+    lines = []
+    for text in tables(given):
+        print(text, flush=True)
+        lines.append(text)
     if given.write is not None:
         page = given.write.read_text(encoding="utf-8")
         before, after = page.split(BEGIN)[0], page.split(END)[1]
-        write_text(given.write, f"{before}{BEGIN}\n{text}\n{END}{after}")
+        write_text(given.write, "\n".join([before + BEGIN, *lines, END + after]))
 
 
 if __name__ == "__main__":
