@@ -40,7 +40,7 @@ def encode_clip(path: str | Path, specs: Mapping[str, ModalitySpec]) -> dict[str
             continue
         if spec.kind == "frames":
             stored = stored[middle_frames(len(stored), spec.shape[0])]
-        inputs[m] = to_input(stored[None], spec, statistics(spec))[0]
+        inputs[m] = to_input(torch.from_numpy(stored)[None], spec, statistics(spec))[0]
     if not inputs:
         raise DataError(f"{path} gives none of the model's modalities ({'; '.join(reasons)}).")
     return inputs

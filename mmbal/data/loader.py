@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -55,6 +56,8 @@ class Loader:
     ``batch_size``; all processes together see what one process would. Every row is seen once an epoch: a remainder of
     less than an eighth of a batch (or of one row) joins the batch before it, since batch normalisation needs company.
 
+    Batches are on ``device``: what is stored goes there as it is (pictures as bytes), and is cropped and normalised there.
+
     Raises UsageError for an unknown split or modality and for a batch smaller than the number of processes.
     """
 
@@ -70,6 +73,7 @@ class Loader:
         modalities: Sequence[str] | None = None,
         rank: int = 0,
         world: int = 1,
+        device: torch.device | str = "cpu",
     ) -> None:
         if batch_size < world:
             raise UsageError(f"A batch of {batch_size} cannot be shared by {world} processes.", "Use a larger batch.")
@@ -81,9 +85,10 @@ class Loader:
         self.seed = seed
         self.rank = rank
         self.world = world
+        self.device = torch.device(device)
         self.specs = {m: store.require(m) for m in (modalities or store.modalities)}
         self.split_rows = store.rows(split)
-        self._moments = {m: statistics(spec) for m, spec in self.specs.items()}
+        self._moments = {m: statistics(spec, self.device) for m, spec in self.specs.items()}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,7 +110,21 @@ class Loader:
         return bounds
 
     def epoch(self, e: int, rows: np.ndarray | None = None) -> Iterator[Batch]:
-        """The batches of epoch ``e``; ``rows`` replaces the split's rows (repeats allowed), for resampling methods."""
+        """The batches of epoch ``e``; ``rows`` replaces the split's rows (repeats allowed), for resampling methods.
+
+        While one batch is used, a thread makes the next.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            ahead: Future[Batch] | None = None
+            for plan in self._plan(e, rows):
+                ready, ahead = ahead, pool.submit(self._batch, *plan)
+                if ready is not None:
+                    yield ready.result()
+            if ahead is not None:
+                yield ahead.result()
+
+    def _plan(self, e: int, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, slice, list[int] | None]]:
+        """For each batch the rows of all processes, this one's share, and the seed of what is drawn."""
         order = self.split_rows if rows is None else np.asarray(rows, dtype=np.int64)
         if self.shuffle:
             order = np.random.default_rng([self.seed, e]).permutation(order)
@@ -114,7 +133,7 @@ class Loader:
             size = stop - start
             share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
             # Randomness is drawn for the whole global batch, so that a share sees what one process would give it.
-            yield self._batch(order[start:stop], share, [self.seed, e, position] if self.augment else None)
+            yield order[start:stop], share, [self.seed, e, position] if self.augment else None
 
     def gather(self, rows: np.ndarray) -> Batch:
         """The given rows as one batch, as evaluation sees them."""
@@ -135,12 +154,12 @@ class Loader:
                 stored = array[mine[:, None], chosen]
             else:
                 stored = array[mine]
-            x = to_input(stored, spec, self._moments[m], draw)
-            have = torch.from_numpy(self.store.present[m][mine])
+            x = to_input(torch.from_numpy(stored).to(self.device), spec, self._moments[m], draw)
+            have = torch.from_numpy(self.store.present[m][mine]).to(self.device)
             x[~have] = 0
             inputs[m], present[m] = x, have
         labels = torch.from_numpy(self.store.labels[mine].astype(np.int64))
-        return Batch(inputs, labels, torch.from_numpy(mine), present)
+        return Batch(inputs, labels.to(self.device), torch.from_numpy(mine).to(self.device), present)
 
 
 @dataclass
@@ -202,29 +221,29 @@ def crop_and_flip(x: Tensor, crop: np.ndarray | None, flip: np.ndarray | None) -
         ],
         axis=1,
     )
-    grid = F.affine_grid(torch.from_numpy(theta).to(x.dtype), list(x.shape), align_corners=False)
+    grid = F.affine_grid(torch.from_numpy(theta).to(x), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def statistics(spec: ModalitySpec) -> tuple[Tensor, Tensor] | None:
+def statistics(spec: ModalitySpec, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor] | None:
     """Mean and standard deviation of the train split, shaped to broadcast over ``(B, *spec.shape)``."""
     if "mean" not in spec.preprocessing:
         return None
     shape = {"image": (-1, 1, 1), "frames": (-1, 1, 1), "spectrogram": (1, 1, 1)}.get(spec.kind, (-1,))
     mean, std = (torch.tensor(spec.preprocessing[key], dtype=torch.float32).reshape(shape) for key in ("mean", "std"))
-    return mean, std
+    return mean.to(device), std.to(device)
 
 
 def to_input(
-    stored: np.ndarray, spec: ModalitySpec, moments: tuple[Tensor, Tensor] | None, draw: Draw | None = None
+    stored: Tensor, spec: ModalitySpec, moments: tuple[Tensor, Tensor] | None, draw: Draw | None = None
 ) -> Tensor:
     """What an encoder gets, from what the store keeps: ``(B, *spec.shape)``, float32 and normalised, or int64 tokens."""
     if spec.kind == "text":
-        return torch.from_numpy(stored.astype(np.int64))
-    x = torch.from_numpy(stored.astype(np.float32)).reshape(len(stored), *spec.shape)
+        return stored.to(torch.int64)
+    x = stored.to(torch.float32, copy=True).reshape(len(stored), *spec.shape)
     if draw is not None and (draw.crop is not None or draw.flip is not None):
         # All frames of a clip are cut alike: they go through as further channels of one picture.
         x = crop_and_flip(x.flatten(1, -3), draw.crop, draw.flip).reshape(x.shape)
     if moments is not None:
-        x = (x - moments[0]) / moments[1]
+        x.sub_(moments[0]).div_(moments[1])
     return x
