@@ -46,3 +46,19 @@ def prototype_cross_entropy(
     cosines = normalize(features, dim=-1) @ normalize(prototypes, dim=-1).T / temperature
     losses = cross_entropy(cosines.masked_fill(~seen, -1e4), labels, reduction="none")
     return torch.where(seen[labels], losses, torch.zeros_like(losses))
+
+
+def nearest_class(features: Tensor, prototypes: Tensor, seen: Tensor, spread: Tensor) -> Tensor:
+    """The class ``(B,)`` whose prototype is nearest, squared distances being divided by ``spread (D,)``.
+
+    Only classes ``seen (C,)`` take part. With the variance within classes as spread this is the diagonal Fisher rule.
+    """
+    scale = spread.clamp(min=1e-8).rsqrt()
+    distances = torch.cdist(features * scale, prototypes * scale)
+    return distances.masked_fill(~seen, torch.inf).argmin(dim=1)
+
+
+def fisher_ratio(prototypes: Tensor, seen: Tensor, spread: Tensor) -> Tensor:
+    """How well each feature ``(D,)`` alone tells the ``seen`` classes apart: variance between over variance within."""
+    between = prototypes[seen].var(dim=0, unbiased=False) if bool(seen.any()) else torch.zeros_like(spread)
+    return between / spread.clamp(min=1e-8)

@@ -19,6 +19,7 @@ is worth nothing. The validation split sets the order; the test split nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -28,11 +29,12 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.data.predictions import subsets_of
-from mmbal.maths.prototypes import blend, class_means, prototype_cross_entropy
+from mmbal.maths.prototypes import prototype_cross_entropy
 from mmbal.maths.shapley import shapley_values
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.models.prototypes import RunningPrototypes
 from mmbal.registry import methods
 
 
@@ -66,9 +68,7 @@ class EDMAlternating(Method):
         require_modalities(self)
         dims, classes = model.fusion.dims, model.fusion.classes
         self.map = nn.ModuleDict({m: linear(d, self.config.dim, f"edm.{m}", bias=False) for m, d in dims.items()})
-        for m, d in dims.items():
-            self.register_buffer(f"memory_{m}", torch.zeros(classes, d))
-            self.register_buffer(f"seen_{m}", torch.zeros(classes, dtype=torch.bool))
+        self.memories = nn.ModuleDict({m: RunningPrototypes(classes, d, self.config.momentum) for m, d in dims.items()})
         self.names = tuple(sorted(model.modalities))
         self.register_buffer("phi", torch.zeros(len(self.names)))
 
@@ -103,24 +103,17 @@ class EDMAlternating(Method):
         recalled, aligned = [], []
         for k in self.names:
             if k != m:
-                (memory, seen), both = self.memory(k), present[m] & present[k]
+                both, seen = present[m] & present[k], self.memory(k).seen
                 with torch.no_grad():
-                    memory, partner = self.map[k](memory), self.map[k](output.features[k])
+                    memory, partner = self.map[k](self.memory(k).mean), self.map[k](output.features[k])
                 surprise = prototype_cross_entropy(mapped, memory, seen, labels, config.temperature)
                 recalled.append((surprise * present[m]).sum() / present[m].sum().clamp(min=1))
                 aligned.append(((1 - cosine_similarity(mapped, partner)) * both).sum() / both.sum().clamp(min=1))
         losses[f"recall/{m}"] = config.recall * torch.stack(recalled).mean()
         losses[f"align/{m}"] = config.align * torch.stack(aligned).mean()
-        self.remember(m, output, labels, run)
+        self.memory(m).update(output.features[m], labels, present[m], run.sum)
         return losses
 
-    def memory(self, m: str) -> tuple[Tensor, Tensor]:
-        """Running class means ``(C, D_m)`` of m's features, and the classes ``(C,)`` that have been seen."""
-        return self.get_buffer(f"memory_{m}"), self.get_buffer(f"seen_{m}")
-
-    def remember(self, m: str, output: Output, labels: Tensor, run: Run) -> None:
-        """Write a batch into the memory of m."""
-        memory, seen = self.memory(m)
-        fresh, counts = class_means(output.features[m], labels, output.present[m], len(seen), run.sum)
-        memory.copy_(blend(memory, seen, fresh, counts, self.config.momentum))
-        seen |= counts > 0
+    def memory(self, m: str) -> RunningPrototypes:
+        """``mu_m``: what m remembers of each class."""
+        return cast(RunningPrototypes, self.memories[m])

@@ -23,6 +23,7 @@ from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
 from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.models.draws import uniform_by_row
 from mmbal.models.fusion import named_seed
 from mmbal.models.multimodal import MultimodalClassifier, Output, mask_absent
 from mmbal.registry import methods
@@ -68,16 +69,14 @@ class OPM(Method):
         rates = drop_rates(scores, self.config.q_base, self.config.strength)
         for m, rate in rates.items():
             run.log(f"drop/{m}", rate)
-        # Drawn by step, modality and row of the store, so that processes that share a batch draw alike.
         with named_seed(f"opm.{run.step}"):
             executed = float(torch.rand(())) < self.config.p_exe
         if run.epoch < self.config.warm_up or not executed or not any(rates.values()):
             return super().losses(output, batch, phase, run)
         present = dict(output.present)
         for m, rate in rates.items():
-            with named_seed(f"opm.{run.step}.{m}"):
-                draw = torch.rand(len(run.train.store))
-            present[m] = present[m] & (draw[batch.index.cpu()] >= rate).to(run.device)
+            draw = uniform_by_row(f"opm.{run.step}.{m}", batch.index, len(run.train.store))
+            present[m] = present[m] & (draw >= rate)
         kept = torch.stack(list(present.values())).any(dim=0)
         total, left = run.sum(torch.tensor([len(batch), kept.sum()], device=run.device)).tolist()
         if not kept.any():

@@ -1,0 +1,63 @@
+"""Running class prototypes as modules, so that they are saved and resumed with the method that owns them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mmbal.maths.prototypes import blend, class_means, fisher_ratio, nearest_class
+
+Total = Callable[[Tensor], Tensor]
+
+
+class RunningPrototypes(nn.Module):
+    """Running mean ``(C, D)`` of the features of each class, and the classes ``seen (C,)`` so far."""
+
+    mean: Tensor
+    seen: Tensor
+
+    def __init__(self, classes: int, width: int, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(classes, width))
+        self.register_buffer("seen", torch.zeros(classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, labels: Tensor, rows: Tensor, total: Total) -> None:
+        """Move towards the class means of ``features (B, D)`` over ``rows (B,)``; ``total`` sums over processes."""
+        fresh, counts = class_means(features, labels, rows, len(self.seen), total)
+        self.mean.copy_(blend(self.mean, self.seen, fresh, counts, self.momentum))
+        self.seen |= counts > 0
+
+
+class ScoredPrototypes(RunningPrototypes):
+    """Prototypes that also know the variance within classes ``spread (D,)`` and how often they were right, ``accuracy``."""
+
+    spread: Tensor
+    accuracy: Tensor
+
+    def __init__(self, classes: int, width: int, momentum: float) -> None:
+        super().__init__(classes, width, momentum)
+        self.register_buffer("spread", torch.ones(width))
+        self.register_buffer("accuracy", torch.zeros(()))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, labels: Tensor, rows: Tensor, total: Total) -> None:
+        """Score the prototypes on the rows of known classes, then move them."""
+        known = rows & self.seen[labels]
+        right = known & (nearest_class(features, self.mean, self.seen, self.spread) == labels)
+        squares = ((features - self.mean[labels]) ** 2 * known[:, None]).sum(dim=0)
+        count, hits, *_ = found = total(torch.cat([torch.stack([known.sum(), right.sum()]).to(squares), squares]))
+        if count > 0:
+            self.accuracy.lerp_(hits / count, 1 - self.momentum)
+            self.spread.lerp_(found[2:] / count, 1 - self.momentum)
+        super().update(features, labels, rows, total)
+
+    def best_units(self, share: float) -> Tensor:
+        """The ``share`` of units, as a mask ``(D,)``, that tell the classes apart best one by one."""
+        ratio = fisher_ratio(self.mean, self.seen, self.spread)
+        best = torch.zeros_like(self.spread, dtype=torch.bool)
+        best[ratio.argsort(descending=True, stable=True)[: round(share * len(ratio))]] = True
+        return best
