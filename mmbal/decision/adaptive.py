@@ -56,7 +56,7 @@ NEGLIGIBLE = 1e-3  # a rung with less weight than this is left out
 
 
 @rules.register(family="averaging", year=2025, paper="2510.14411", fitted=True, status="ours")
-@dataclass
+@dataclass(eq=False)
 class Adaptive(Rule):
     """A mixture of the ladder's rungs; ``parameters["weights"] (2, K)`` are for complete and for incomplete rows."""
 

@@ -28,7 +28,7 @@ def votes(logits: Tensor, present: Tensor) -> Tensor:
     return torch.log_softmax(logits, dim=-1) * present[..., None]
 
 
-@dataclass
+@dataclass(eq=False)
 class Rule(ABC):
     """A fitted decision rule. One file a rule, registered under the file's name.
 

@@ -85,7 +85,7 @@ def maximum_a_posteriori(
     mean: Array,
     precision: Array,
     start: Array | None = None,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-4,
     max_steps: int = 50,
 ) -> Array:
     """The MAP parameters, flat, for soft targets ``(N, C)`` with prior ``N(mean, 1 / precision)`` per parameter.
@@ -106,15 +106,10 @@ def maximum_a_posteriori(
         return float(loss + 0.5 * (precision * (at - mean) ** 2).sum()), p
 
     value, p = evaluate(theta)
+    single = Design(*(x.astype(np.float32) for x in (design.experts, design.columns, design.features)), design.bias)
     for _ in range(max_steps):
-        weighted = mass * p
-        gradient = design.adjoint(weighted - target) + precision * (theta - mean)
-
-        def hessian(v: Array, weighted: Array = weighted, p: Array = p) -> Array:
-            change = weighted * design.scores(v)
-            return design.adjoint(change - p * change.sum(axis=1, keepdims=True)) + precision * v
-
-        step = conjugate_gradients(hessian, -gradient, design.curvature(p) + precision)
+        gradient = design.adjoint(mass * p - target) + precision * (theta - mean)
+        step = newton_step(single, p.astype(np.float32), precision, -gradient, design.curvature(p) + precision)
         decrement = -float(gradient @ step)
         length = 1.0
         while length > 1e-8:
@@ -128,19 +123,23 @@ def maximum_a_posteriori(
     return theta
 
 
-def conjugate_gradients(hessian, right: Array, diagonal: Array, forcing: float = 0.1, most: int = 100) -> Array:  # type: ignore[no-untyped-def]
-    """An inexact solution of ``H x = right`` for positive definite H, preconditioned by its diagonal.
+def newton_step(
+    design: Design, p: Array, precision: Array, right: Array, diagonal: Array, forcing: float = 0.1, most: int = 100
+) -> Array:
+    """An inexact solution of ``(Hessian + precision) x = right`` by conjugate gradients, preconditioned by a diagonal.
 
-    Stops when the preconditioned residual has fallen by ``forcing``, or after ``most`` products with H.
+    Stops when the preconditioned residual has fallen by ``forcing``, or after ``most`` products with the Hessian,
+    for which single precision does: the gradient alone decides where Newton's method ends.
     """
     x = np.zeros_like(right)
     residual = right
     direction = scaled = residual / diagonal
     energy = first = float(residual @ scaled)
     for _ in range(most):
-        if energy <= forcing**2 * first or energy == 0:
+        if energy <= forcing**2 * first:
             break
-        product = hessian(direction)
+        change = p * design.scores(direction.astype(np.float32))
+        product = design.adjoint(change - p * change.sum(axis=1, keepdims=True)) + precision * direction
         length = energy / float(direction @ product)
         x = x + length * direction
         residual = residual - length * product
