@@ -56,7 +56,7 @@ def measure(model: FeatureDiffusion, features: dict[str, Tensor]) -> dict[str, f
 def run(path: Path, weightings: Sequence[str], seeds: int, updates: int) -> None:
     """Print one line for each weighting."""
     store = Store.open(path)
-    data = {m: torch.from_numpy(np.asarray(store.arrays[m][:], dtype=np.float32)) for m in store.modalities}
+    data = {m: torch.from_numpy(np.array(store.arrays[m][:], dtype=np.float32)) for m in store.modalities}
     train = torch.from_numpy(store.split == "train")
     print(f"{store.name}: {', '.join(f'{m} {z.shape[1]}' for m, z in data.items())}; {updates} updates, {seeds} seeds")
     for weighting in weightings:

@@ -30,7 +30,7 @@ def prepare(
         typer.Argument(
             metavar="SOURCE",
             help="A known data set (mmbal prepare --list), MANIFEST.csv|.tsv|.jsonl, FEATURES.npz|.mat, "
-            "or `init DIR` to write a manifest of a folder.",
+            "`init DIR` to write a manifest of a folder, or a store with --balance-discrepancy.",
         ),
     ] = None,
     folder: Annotated[
@@ -95,6 +95,24 @@ def prepare(
     ] = None,
     resplit: Annotated[bool, typer.Option("--resplit", help="Ignore the splits given.", rich_help_panel=SPLIT)] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of carved splits.", rich_help_panel=SPLIT)] = 0,
+    balance_discrepancy: Annotated[
+        bool,
+        typer.Option(
+            "--balance-discrepancy",
+            help="SOURCE is a store: write a view of it whose train samples are drawn so that each modality is preferred "
+            "as often, and by as much (2302.10912).",
+            rich_help_panel=SPLIT,
+        ),
+    ] = False,
+    confidences: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PREDICTIONS",
+            help="With --balance-discrepancy: unimodal decisions on the train split by models that did not train on it. "
+            "Default: cross-fitted linear heads.",
+            rich_help_panel=SPLIT,
+        ),
+    ] = None,
     check: Annotated[
         Path | None,
         typer.Option(metavar="STORE", help="Read a store again and prove its hashes.", rich_help_panel=SAFETY),
@@ -130,6 +148,9 @@ def prepare(
         return
     if source is None:
         raise UsageError("What shall be prepared?", "mmbal prepare NAME|MANIFEST.csv|FEATURES.npz, or --list.")
+    if balance_discrepancy:
+        _balance(Path(source), out, confidences, seed, as_json)
+        return
     from mmbal.data.prepare import prepare as run
 
     options: dict[str, Any] = {
@@ -278,6 +299,35 @@ def _check(path: Path, as_json: bool) -> None:
     if problems:
         more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
         raise DataError(f"{path}: {problems[0]}{more}", "Prepare it again with --force.")
+
+
+def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int, as_json: bool) -> None:
+    from mmbal.data.predictions import Predictions
+    from mmbal.data.store import Store, remember
+    from mmbal.decision.discrepancy import balance_discrepancy
+
+    store = Store.open(source)
+    given = None if confidences is None else Predictions.load(confidences)
+    target = out or store.path.with_name(f"{store.path.name}-balanced")
+    view = balance_discrepancy(store, target, predictions=given, seed=seed)
+    remember(view.path)
+    told = view.meta["discrepancy"]
+    if as_json:
+        console.print_json({"store": str(view.path), "hash": view.hash, "splits": view.splits(), **told})
+        return
+    edges = [f"{b / told['bins']:.1f} to {(b + 1) / told['bins']:.1f}" for b in range(told["bins"])]
+    rows = [
+        [m, edge, before, after]
+        for m in told["before"]
+        for edge, before, after in zip(edges, told["before"][m], told["after"][m], strict=True)
+    ]
+    console.table(
+        ["preferred", "by", "samples", "drawn"],
+        rows,
+        title=f"{store.name}: train samples by modality discrepancy",
+        caption=f"Confidences: {told['confidences']}. A sample is drawn at most {told['repeats']} times.",
+    )
+    console.say(f"Store: {view.path}, a view of {store.path} (hash {view.hash[:12]})")
 
 
 def _init(folder: Path | None, out: Path | None, force: bool, as_json: bool) -> None:

@@ -102,6 +102,20 @@ def test_the_view_of_given_predictions_by_hand(store, tmp_path):
         balance_discrepancy(store, tmp_path / "other", predictions=given.take(np.arange(10)))
 
 
+def test_the_command_writes_the_view(store, tmp_path, capsys, monkeypatch):
+    from mmbal.cli.prepare import prepare
+
+    monkeypatch.chdir(tmp_path)
+    prepare(str(store.path), out=tmp_path / "balanced", balance_discrepancy=True, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["store"] == str(tmp_path / "balanced")
+    assert sum(map(sum, document["after"].values())) == 200
+    prepare(str(store.path), out=tmp_path / "again", balance_discrepancy=True)
+    assert "0.8 to 1.0" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="not a store"):
+        prepare(str(tmp_path / "nothing"), balance_discrepancy=True)
+
+
 def test_accuracy_by_bin_by_hand():
     def logits(rows):
         return np.log(np.array(rows))
