@@ -33,6 +33,7 @@ def diagnose(
         typer.Option(help="Separately trained encoders: a run of `mmbal pretrain`, or a file with the same ids."),
     ] = None,
     human: Annotated[bool, typer.Option("--human", help="CREMA-D: put the human raters beside the model.")] = False,
+    rule: Annotated[str, typer.Option(help="Decision rule to compare the model's own decision with.")] = "adaptive",
     full: Annotated[
         bool, typer.Option("--full", help="All tables: Shapley, samples, absence, norms, geometry.")
     ] = False,
@@ -67,6 +68,7 @@ def diagnose(
     settings: dict[str, Any] = {
         "split": split,
         "human": human,
+        "rule": rule,
         "bootstrap": bootstrap,
         "seed": seed,
         "confidence": confidence,

@@ -42,6 +42,7 @@ def compare_diagnoses(
     references: Mapping[str, Predictions | None] | None = None,
     split: str = "test",
     human: bool = False,
+    rule: str = "adaptive",
     bootstrap: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -62,7 +63,7 @@ def compare_diagnoses(
             rows = replace(rows.take(shared[k]), group=next(iter(chosen.values()))[0].take(shared[0]).group)
         # replicates of different samples must not be drawn alike
         own_seed = seed if shared is not None else seed + k
-        examinations[name] = Examination.of(rows, calibration, bootstrap, own_seed, confidence)
+        examinations[name] = Examination.of(rows, calibration, rule, bootstrap, own_seed, confidence)
         diagnoses[name] = examinations[name].report(split, (references or {}).get(name), human, name)
     first, *others = examinations
     return SideBySide(

@@ -24,19 +24,14 @@ from mmbal.diagnosis.schema import Gap, RepresentationGap
 from mmbal.errors import DataError
 
 FOLDS = 5
-RULE = "adaptive"
 
 
-def best_decision(predictions: Predictions, calibration: Predictions | None, seed: int) -> Array:
-    """Log-probabilities ``(N, C)`` of the flagship rule: fitted on ``calibration``, else cross-fitted in the rows."""
+def best_decision(predictions: Predictions, calibration: Predictions | None, rule: str, seed: int) -> Array:
+    """Log-probabilities ``(N, C)`` of a rule: fitted on ``calibration``, else cross-fitted in the rows."""
     if calibration is not None:
-        log_p: Array = fit_rule(calibration, RULE).apply(predictions)
+        log_p: Array = fit_rule(calibration, rule).apply(predictions)
         return log_p
-    return cross_fit(_parted(predictions), RULE, FOLDS, seed)
-
-
-def _parted(predictions: Predictions) -> Predictions:
-    return replace(predictions, group=groups_of(predictions.group))
+    return cross_fit(replace(predictions, group=groups_of(predictions.group)), rule, FOLDS, seed)
 
 
 def decision_gap(figures: Figures, as_is: Array, best: Array) -> tuple[Gap | None, dict[str, Gap]]:

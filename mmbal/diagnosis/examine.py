@@ -35,6 +35,7 @@ def diagnose(
     split: str = "test",
     calibration: Predictions | None = None,
     human: bool = False,
+    rule: str = "adaptive",
     bootstrap: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -45,11 +46,12 @@ def diagnose(
     ``reference``: predictions of separately trained encoders with the same ids. ``calibration``: rows on which the
     decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
     where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
+    ``rule``: the decision rule that the model's own decision is compared with.
     ``source`` is how the verdict's advice calls the predictions.
     Raises UsageError (no such split, no samples), DataError (a reference that does not fit, ``human`` on other data).
     """
     chosen, calibration = choose(predictions, split, calibration)
-    examination = Examination.of(chosen, calibration, bootstrap, seed, confidence)
+    examination = Examination.of(chosen, calibration, rule, bootstrap, seed, confidence)
     return examination.report(split, reference, human, source or str(predictions.meta.get("run", "PREDICTIONS.npz")))
 
 
@@ -72,18 +74,25 @@ class Examination:
     calibration: Predictions | None
     decision: Decision
     figures: Figures
+    rule: str
     seed: int
     not_computed: list[NotComputed] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, predictions: Predictions, calibration: Predictions | None, bootstrap: int, seed: int, confidence: float
+        cls,
+        predictions: Predictions,
+        calibration: Predictions | None,
+        rule: str,
+        bootstrap: int,
+        seed: int,
+        confidence: float,
     ) -> Examination:
         """Draw the bootstrap table and find the decision; raises UsageError where there is no sample."""
         decision = decision_of(predictions)
         boot = Bootstrap.of(len(predictions), predictions.group, bootstrap, seed, confidence)
         figures = Figures(boot, predictions.labels, predictions.classes)
-        return cls(predictions, calibration, decision, figures, seed)
+        return cls(predictions, calibration, decision, figures, rule, seed)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -165,7 +174,7 @@ class Examination:
                 seed=self.seed,
                 confidence=figures.boot.confidence,
                 resampled=figures.boot.unit,
-                rule=decomposition.RULE,
+                rule=self.rule,
                 fitted_on="cross-fitted in the split" if self.calibration is None else "calibration split",
             ),
         )
@@ -224,7 +233,7 @@ class Examination:
         if len(np.unique(self.predictions.labels)) < 2 or len(self.predictions) < 2:
             self.lacks("decision_gap", "a rule can't be fitted to fewer than two classes")
             return None
-        return decomposition.best_decision(self.predictions, self.calibration, self.seed)
+        return decomposition.best_decision(self.predictions, self.calibration, self.rule, self.seed)
 
     def accuracy(
         self, probes: dict[str, Array], readout: decomposition.Readout | None

@@ -25,7 +25,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-FORM = re.compile(r"\s*(?P<path>.+?)\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<bound>[^<>=!]+?)\s*")
+FORM = re.compile(r"\s*(?P<path>[^<>=!]+?)\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<bound>[^<>=!]+?)\s*")
 
 
 @dataclass(frozen=True)

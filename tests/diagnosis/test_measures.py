@@ -146,10 +146,9 @@ def test_geometry_of_three_tight_clusters(figures_of):
 
 
 def test_nearest_centroid_keeps_groups_apart():
-    # A group is a point of its own, and its class is drawn at random: nothing is learned across groups.
-    rng = np.random.default_rng(0)
-    group = np.repeat(np.arange(80), 4)
+    # A group is a point of its own, and its class says nothing of where it lies: nothing is learned across groups.
+    group = np.repeat(np.arange(20), 5)
     labels = group % 2
-    z = rng.normal(size=(80, 200))[group]
-    assert nearest_centroid(z, labels, None, 0).mean() > 0.9
-    assert nearest_centroid(z, labels, group.astype(str), 0).mean() < 0.8
+    points = [np.random.default_rng(seed).normal(size=(20, 400))[group] for seed in range(10)]
+    assert np.mean([nearest_centroid(z, labels, None, 0).mean() for z in points]) > 0.95
+    assert np.mean([nearest_centroid(z, labels, group.astype(str), 0).mean() for z in points]) < 0.65

@@ -1,0 +1,234 @@
+"""Whole diagnoses: of worlds whose truth is known, of odd inputs, and of real files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmbal.data.predictions import Predictions
+from mmbal.data.synthetic import GaussianWorld
+from mmbal.diagnosis import Diagnosis, diagnose
+from mmbal.diagnosis.comparison import compare_diagnoses
+from mmbal.diagnosis.probes import load_features
+from mmbal.errors import DataError, UsageError
+
+STRENGTH = [[1.8, 1.4, 1.0, 1.6], [0.8, 1.2, 1.5, 0.6]]
+WORLD = GaussianWorld("wxyz", ["audio", "video"], STRENGTH, dominance=[1.0, 5.0], width=10)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return diagnose(WORLD.sample(6000, seed=1), bootstrap=300, rule="pool")
+
+
+def inside(estimate, truth):
+    return estimate.low <= truth <= estimate.high
+
+
+def test_decision_gap_is_that_of_the_bayes_layer(known):
+    assert known.settings.fitted_on == "calibration split"
+    assert inside(known.decision_gap.accuracy, WORLD.bayes_accuracy() - WORLD.as_is_accuracy())
+    per_class = WORLD.bayes_accuracy(per_class=True) - WORLD.as_is_accuracy(per_class=True)
+    hits = [inside(known.classes[c].decision_gap.accuracy, t) for c, t in zip("wxyz", per_class, strict=True)]
+    assert sum(hits) >= 3
+
+
+def test_accuracies_shares_and_index_are_the_world_s(known):
+    assert inside(known.accuracy.fused, WORLD.as_is_accuracy())
+    for k, m in enumerate(WORLD.modalities):
+        assert inside(known.accuracy.alone[m], WORLD.bayes_accuracy([m]))
+        assert known.accuracy.probe[m].value == pytest.approx(WORLD.bayes_accuracy([m]), abs=0.03)
+        assert inside(known.contribution[m], WORLD.contribution_shares()[k])
+        assert inside(known.capability[m], WORLD.contribution_shares(WORLD.bayes_weights)[k])
+    assert inside(known.index, WORLD.imbalance_index())
+    assert known.balance["video"].flag == "too much"
+
+
+def test_shapley_values_sum_to_what_the_model_gains_over_a_guess(known):
+    total = sum(e.value for e in known.shapley.accuracy.values())
+    assert known.shapley.none["accuracy"] == pytest.approx(1 / 4)
+    assert total == pytest.approx(known.accuracy.fused.value - 1 / 4)
+    nats = sum(e.value for e in known.shapley.log_likelihood.values())
+    assert nats == pytest.approx(np.log(4) - known.calibration["fused"].nll.value)
+
+
+def test_without_calibration_rows_the_rule_is_cross_fitted_and_it_says_so():
+    found = diagnose(WORLD.sample(800, seed=2, calibration=0), bootstrap=100, rule="pool")
+    assert found.settings.fitted_on == "cross-fitted in the split"
+    assert found.decision_gap.accuracy.sign > 0
+
+
+def test_a_weak_encoder_shows_in_the_representation_and_only_there():
+    """The model's video encoder is the world's with half the strength; its decision layer is optimal."""
+    poor = GaussianWorld("wxyz", ["audio", "video"], [STRENGTH[0], [0.2] * 4], width=10)
+    rich = GaussianWorld("wxyz", ["audio", "video"], [STRENGTH[0], [2.0] * 4], width=10)
+    labels = poor.sample(1500, seed=3, calibration=0)
+    model = labels
+    reference = rich.sample(1500, seed=3, calibration=0)
+    assert (model.labels == reference.labels).all()
+    found = diagnose(model, reference=reference, bootstrap=200, rule="pool")
+    truth = rich.bayes_accuracy() - poor.bayes_accuracy()
+    gap = found.representation_gap
+    assert gap.by == "linear probes"
+    assert gap.accuracy.value == pytest.approx(truth, abs=0.05)
+    assert gap.modalities["video"].accuracy.sign > 0
+    assert gap.modalities["audio"].accuracy.sign == 0
+    assert found.decision_gap.accuracy.sign == 0
+    assert found.shortfall.accuracy.value == pytest.approx(gap.accuracy.value + found.decision_gap.accuracy.value)
+    assert "encoders, most in that of video" in " ".join(found.verdict)
+
+
+def test_a_reference_without_features_is_compared_by_decisions():
+    p = WORLD.sample(400, seed=1, calibration=0)
+    arrays = {f"logits_{m}": p.logits[m] for m in p.modalities}
+    bare = Predictions.from_arrays({"labels": p.labels, "classes": p.classes, "ids": p.ids, **arrays})
+    found = diagnose(p, reference=bare, bootstrap=100, rule="pool").representation_gap
+    assert found.by == "own decisions"
+    assert found.accuracy.value == pytest.approx(0, abs=1e-9)
+
+
+def test_a_reference_with_other_labels_or_ids_is_refused():
+    p = WORLD.sample(100, seed=1, calibration=0)
+    other = WORLD.sample(100, seed=2, calibration=0)
+    with pytest.raises(DataError, match="same id"):
+        diagnose(p, reference=other, bootstrap=100, rule="pool")
+    from dataclasses import replace
+
+    with pytest.raises(DataError, match="different labels"):
+        diagnose(p, reference=replace(other, ids=p.ids), bootstrap=100, rule="pool")
+
+
+def test_it_is_saved_and_read_back_and_holds_no_nan(known, tmp_path):
+    known.save(tmp_path / "diagnosis.json")
+    assert Diagnosis.load(tmp_path / "diagnosis.json") == known
+    document = json.loads((tmp_path / "diagnosis.json").read_text())
+    assert document["schema_version"] == 1
+    assert set(document["index"]) == {"value", "low", "high"}
+    (tmp_path / "old.json").write_text('{"schema_version": 0}')
+    with pytest.raises(DataError, match="schema version 1"):
+        Diagnosis.load(tmp_path / "old.json")
+
+
+def test_same_seed_same_diagnosis():
+    p = WORLD.sample(300, seed=1, calibration=0)
+    assert diagnose(p, bootstrap=100, rule="pool") == diagnose(p, bootstrap=100, rule="pool")
+
+
+def test_three_lines_by_hand():
+    found = diagnose(
+        Predictions.from_arrays(
+            {"labels": [0, 1, 0], "logits_a": np.eye(2)[[0, 1, 1]], "logits_b": np.eye(2)[[0, 0, 0]]}
+        )
+    )
+    assert found.accuracy.alone["a"].value == pytest.approx(2 / 3)
+    assert found.index.sign == 0
+    assert found.accuracy.fused.low is None  # of three samples no interval is given
+    assert "plain sum" in found.data.decision
+
+
+ODD = {
+    "one sample": {"labels": [0]},
+    "one class": {"labels": [1] * 30},
+    "classes without samples": {"labels": [0, 2] * 20},
+    "a dead modality": {"labels": [0, 1, 2] * 20, "logits_b": np.zeros((60, 4))},
+    "a constant modality": {"labels": [0, 1, 2] * 20, "logits_b": np.tile([3.0, 1, 0, 0], (60, 1))},
+    "a modality that is never there": {"labels": [0, 1, 2] * 20, "present_b": np.zeros(60, bool)},
+    "modalities that are never together": {
+        "labels": [0, 1, 2] * 20,
+        "present_a": np.arange(60) % 2 == 0,
+        "present_b": np.arange(60) % 2 == 1,
+    },
+    "a fusion without parts": {"labels": [0, 1, 2] * 20, "fused": np.eye(4)[[0, 1, 2] * 20]},
+    "one group": {"labels": [0, 1, 2] * 20, "group": ["x"] * 60},
+    "one group a sample": {"labels": [0, 1, 2] * 20, "group": np.arange(60).astype(str)},
+    "dead features": {"labels": [0, 1, 2] * 20, "features_a": np.zeros((60, 3)), "features_b": np.ones((60, 1))},
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.filterwarnings("error")
+def test_odd_inputs_are_diagnosed_or_named(kind, tmp_path):
+    given = ODD[kind]
+    n = len(given["labels"])
+    rng = np.random.default_rng(0)
+    logits = {f"logits_{m}": rng.normal(size=(n, 4)) + np.eye(4)[given["labels"]] for m in "ab"}
+    found = diagnose(Predictions.from_arrays({**logits, **given}), bootstrap=100, rule="pool")
+    found.save(tmp_path / "d.json")
+    assert found.verdict
+    assert found.not_computed
+
+
+def test_six_modalities(noisy):
+    p = noisy(300, 5, {m: 2.0 / (k + 1) for k, m in enumerate("abcdef")})
+    found = diagnose(p, bootstrap=100, rule="pool")
+    assert set(found.shapley.accuracy) == set("abcdef")
+    assert max(found.capability, key=lambda m: found.capability[m].value) == "a"
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(UsageError, match="no split 'dev'"):
+        diagnose(WORLD.sample(50, seed=1), split="dev")
+
+
+def test_comparison_is_paired_by_ids_in_any_order():
+    p = WORLD.sample(400, seed=1, calibration=0)
+    shuffled = p.take(np.random.default_rng(0).permutation(400)[:350])
+    found = compare_diagnoses({"one": p, "two": shuffled}, bootstrap=100, rule="pool")
+    assert found.paired
+    assert found.samples == 350
+    change = found.differences["two"].figures
+    assert change["accuracy.fused"].value == 0
+    assert change["accuracy.fused"].high == 0
+    assert change["index"].value == pytest.approx(0, abs=1e-9)
+    assert found.differences["two"].mcnemar == 1.0
+
+
+def test_comparison_of_other_samples_is_not_paired():
+    found = compare_diagnoses(
+        {f"s{k}": WORLD.sample(300, seed=k, calibration=0) for k in (1, 2)}, bootstrap=100, rule="pool"
+    )
+    assert not found.paired
+    change = found.differences["s2"]
+    assert change.mcnemar is None
+    assert change.figures["accuracy.fused"].high > change.figures["accuracy.fused"].low
+
+
+def test_a_comparison_needs_two():
+    with pytest.raises(UsageError, match="two"):
+        compare_diagnoses({"one": WORLD.sample(50, seed=1)})
+
+
+def test_people_lean_on_the_face_and_a_network_on_the_voice(shared_data):
+    p = load_features(shared_data / "features" / "cremad_test_joint.npz")
+    reference = load_features(shared_data / "features" / "cremad_test_separate_ume.npz")
+    found = diagnose(p, reference=reference, human=True, bootstrap=200, rule="pool")
+    assert found.settings.resampled == "group"
+    assert found.human.model_follows["voice"].value > 0.5 > found.human.raters_follow["voice"].value
+    assert set(found.human.classes) == {"ANG", "DIS", "FEA", "HAP", "NEU", "SAD"}
+    assert found.representation_gap.modalities["video"].accuracy.sign > 0
+    assert found.verdict[0].startswith("Audio decides")
+
+
+def test_human_needs_clip_names_of_the_dataset(noisy):
+    with pytest.raises(DataError, match="'voice'"):
+        diagnose(noisy(50, 3, {"a": 1.0, "b": 1.0}), human=True, bootstrap=100, rule="pool")
+    with pytest.raises(DataError, match="clip names"):
+        diagnose(noisy(50, 3, {"audio": 1.0, "video": 1.0}), human=True, bootstrap=100, rule="pool")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cremad_humans.votes.0", "mosi_text_audio_video.mlp.0", "scene15_gist_phog_lbp.lr.0", "webkb_page_link.lr.0"],
+)
+def test_the_decision_suite_is_diagnosed(shared_data, name):
+    found = diagnose(Predictions.load(shared_data / "decisions" / f"{name}.npz"), bootstrap=100, rule="pool")
+    assert found.index is not None
+    assert found.decision_gap is not None
+
+
+def test_summing_voice_and_face_is_worse_than_the_face_alone(shared_data):
+    found = diagnose(Predictions.load(shared_data / "decisions" / "cremad_humans.votes.0.npz"), bootstrap=200)
+    text = " ".join(found.verdict)
+    assert "The fused decision is worse than face alone" in text
+    assert "Face is worth" in text
+    assert found.decision_gap.accuracy.sign > 0

@@ -1,0 +1,68 @@
+"""The language of --fail-if."""
+
+import pytest
+
+from mmbal.diagnosis import diagnose
+from mmbal.diagnosis.gate import Condition, figures_of
+from mmbal.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def diagnosis():
+    from mmbal.data.synthetic import GaussianWorld
+
+    world = GaussianWorld(
+        ["calm", "very angry"], ["audio", "video.rgb"], [[2.0, 2.0], [1.0, 1.0]], dominance=[1.0, 4.0]
+    )
+    return diagnose(world.sample(400, seed=0), bootstrap=100, rule="pool")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "sign", "bound"),
+    [
+        ("index > 0.2", "index", ">", 0.2),
+        ("contribution.video<0.3", "contribution.video", "<", 0.3),
+        ("decision_gap.accuracy.low >= -1e-2", "decision_gap.accuracy.low", ">=", -0.01),
+        ("classes.very angry.fused != 1", "classes.very angry.fused", "!=", 1.0),
+    ],
+)
+def test_conditions_are_parsed(text, path, sign, bound):
+    assert Condition.parse(text) == Condition(path, sign, bound)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "index", "index >", "index > high", "> 0.2", "index => 1", "__import__('os') > x"]
+)
+def test_other_forms_are_refused(text):
+    with pytest.raises(UsageError, match="FIGURE OPERATOR NUMBER"):
+        Condition.parse(text)
+
+
+def test_an_estimate_stands_for_its_value_and_shows_its_interval(diagnosis):
+    outcome = Condition.parse("index > 0.1").judge(diagnosis)
+    assert outcome.holds
+    assert outcome.value == diagnosis.index.value
+    assert f"[{diagnosis.index.low:.3g}, {diagnosis.index.high:.3g}]" in str(outcome)
+    assert not Condition.parse("index.low > 0.9").judge(diagnosis).holds
+
+
+def test_names_with_dots_and_spaces_are_paths_too(diagnosis):
+    assert Condition.parse("contribution.video.rgb > 0").judge(diagnosis).holds
+    assert Condition.parse("classes.very angry.samples > 10").judge(diagnosis).holds
+
+
+def test_an_unknown_figure_offers_the_nearest(diagnosis):
+    with pytest.raises(UsageError, match="no figure 'indx'") as caught:
+        Condition.parse("indx > 0.2").judge(diagnosis)
+    assert "index" in caught.value.hint
+
+
+def test_what_was_not_computed_can_not_pass(diagnosis):
+    with pytest.raises(UsageError, match=r"not computed.*no reference"):
+        Condition.parse("representation_gap > 0").judge(diagnosis)
+
+
+def test_figures_hold_every_number_and_no_text(diagnosis):
+    figures = figures_of(diagnosis)
+    assert figures["data.samples"][0] == diagnosis.data.samples
+    assert "data.split" not in figures

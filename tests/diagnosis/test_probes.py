@@ -1,0 +1,96 @@
+"""Linear heads are scored on samples that they never saw, whole groups at a time."""
+
+import numpy as np
+import pytest
+
+from mmbal.data.synthetic import GaussianWorld
+from mmbal.diagnosis.coalitions import correct, decision_of
+from mmbal.diagnosis.probes import fit_head, is_feature_file, load_features, predictions_from_features, probe
+from mmbal.errors import DataError
+
+
+def test_head_of_two_classes_has_opposite_rows():
+    z = np.array([[1.0], [2.0], [-1.0], [-2.0]])
+    weight, bias = fit_head(z, np.array([1, 1, 0, 0]), classes=2)
+    assert weight[1, 0] > 0
+    assert np.allclose(weight[0], -weight[1])
+    assert np.allclose(bias, 0, atol=1e-4)
+
+
+def test_a_class_without_rows_is_never_decided():
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 2, 3] * 20)
+    z = rng.normal(size=(60, 4)) + 3 * np.eye(4)[labels]
+    weight, bias = fit_head(z, labels, classes=4)
+    assert (weight[1] == 0).all()
+    assert bias[1] < bias[[0, 2, 3]].min()
+    assert ((z @ weight.T + bias).argmax(axis=1) != 1).all()
+
+
+def test_probe_reaches_the_bayes_accuracy_of_gaussians():
+    world = GaussianWorld("abc", ["audio"], [[2.0, 2.0, 2.0]], width=12)
+    p = world.sample(3000, seed=0, calibration=0)
+    found = correct(probe(p.features["audio"], p.labels, 3), p.labels).mean()
+    assert found == pytest.approx(world.bayes_accuracy(), abs=0.03)
+
+
+def test_probe_of_noise_is_at_chance_because_it_is_held_out():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=400)
+    assert correct(probe(rng.normal(size=(400, 300)), labels, 4), labels).mean() < 0.35
+
+
+def features(n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=n)
+    return {m: s * np.eye(3, 5)[labels] + rng.normal(size=(n, 5)) for m, s in (("a", 3.0), ("b", 1.0))}, labels
+
+
+def test_parts_sum_to_fused_and_are_the_decisions_alone():
+    z, labels = features()
+    p = predictions_from_features(z, labels, classes=["x", "y", "z"])
+    decision = decision_of(p)
+    assert np.allclose(decision.fused, p.contribution["a"] + p.contribution["b"])
+    assert np.array_equal(p.logits["a"], p.contribution["a"])
+    assert correct(decision.fused, labels).mean() > correct(p.logits["b"], labels).mean() + 0.2
+    assert p.weight["a"].shape == (3, 5)
+    assert "cross-fitted" in p.meta["heads"]
+
+
+def test_a_train_split_fits_the_head_and_is_not_scored():
+    z, labels = features(300)
+    split = np.array(["train"] * 150 + ["val"] * 50 + ["test"] * 100)
+    p = predictions_from_features(z, labels, split=split)
+    assert p.splits() == {"val": 50, "test": 100}
+    # The val rows do not touch the head: other features there leave the test decisions as they are.
+    z["a"][150:200] = 0
+    again = predictions_from_features(z, labels, split=split)
+    assert np.array_equal(p.select("test").contribution["a"], again.select("test").contribution["a"])
+
+
+def test_a_modality_that_is_absent_says_nothing(figures_of):
+    z, labels = features()
+    present = np.arange(200) % 4 > 0
+    p = predictions_from_features(z, labels, present={"a": present})
+    assert correct(p.logits["a"], labels)[present].mean() > 0.6
+    assert p.present["a"].sum() == 150
+
+
+def test_feature_files_are_told_from_predictions(tmp_path):
+    z, labels = features(60)
+    np.savez(tmp_path / "f.npz", **z, label=labels, modalities=np.array(["a", "b"]), actor=np.arange(60) // 6)
+    np.savez(tmp_path / "p.npz", labels=labels, logits_a=z["a"][:, :3])
+    assert is_feature_file(tmp_path / "f.npz")
+    assert not is_feature_file(tmp_path / "p.npz")
+    assert not is_feature_file(tmp_path)
+    found = load_features(tmp_path / "f.npz")
+    assert found.meta["dataset"] == "f"
+    assert found.group is not None
+
+
+def test_a_feature_file_that_lacks_an_array_is_named(tmp_path):
+    np.savez(tmp_path / "f.npz", a=np.zeros((4, 2)), label=np.zeros(4, int), modalities=np.array(["a", "b"]))
+    with pytest.raises(DataError, match=r"f\.npz.*'b'"):
+        load_features(tmp_path / "f.npz")
+    with pytest.raises(DataError, match="features of 'a'"):
+        predictions_from_features({"a": np.zeros((3, 2))}, [0, 1])
