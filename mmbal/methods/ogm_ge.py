@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mmbal.methods.base import Run
 from mmbal.methods.ogm import OGM
-from mmbal.models.fusion import named_seed
+from mmbal.models.draws import named_generator
 from mmbal.registry import methods
 
 
@@ -36,8 +36,8 @@ class OGMGE(OGM):
         if not self.config.noise:
             super().modulate(m, factor, run)
             return
-        # Drawn by step and modality: alike in all processes, which must stay equal, and in any order of modalities.
-        with named_seed(f"ogm_ge.{run.step}.{m}"):
-            for gradient in self.gradients(m):
-                spread = self.config.noise * gradient.std(unbiased=False)
-                gradient.mul_(factor).add_(torch.randn_like(gradient) * spread)
+        chance = named_generator(f"ogm_ge.{run.step}.{m}", run.device)
+        for gradient in self.gradients(m):
+            spread = self.config.noise * gradient.std(unbiased=False)
+            noise = torch.randn(gradient.shape, generator=chance, device=gradient.device, dtype=gradient.dtype)
+            gradient.mul_(factor).add_(noise * spread)

@@ -23,8 +23,7 @@ from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
 from mmbal.methods.base import Method, Phase, Run, require_modalities
-from mmbal.models.draws import uniform_by_row
-from mmbal.models.fusion import named_seed
+from mmbal.models.draws import named_generator, uniform_by_row
 from mmbal.models.multimodal import MultimodalClassifier, Output, mask_absent
 from mmbal.registry import methods
 
@@ -69,8 +68,7 @@ class OPM(Method):
         rates = drop_rates(scores, self.config.q_base, self.config.strength)
         for m, rate in rates.items():
             run.log(f"drop/{m}", rate)
-        with named_seed(f"opm.{run.step}"):
-            executed = float(torch.rand(())) < self.config.p_exe
+        executed = float(torch.rand((), generator=named_generator(f"opm.{run.step}"))) < self.config.p_exe
         if run.epoch < self.config.warm_up or not executed or not any(rates.values()):
             return super().losses(output, batch, phase, run)
         present = dict(output.present)

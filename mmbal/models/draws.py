@@ -1,17 +1,21 @@
-"""Chance that falls on samples, alike whoever holds them."""
+"""Chance in a training step: alike in all processes, which must stay equal, and in any order of modalities.
+
+The loop seeds torch's generator by (seed, epoch); a name that holds the step and the modality does the rest.
+"""
 
 from __future__ import annotations
+
+import zlib
 
 import torch
 from torch import Tensor
 
-from mmbal.models.fusion import named_seed
+
+def named_generator(name: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator that depends on torch's seed and ``name`` alone; unlike reseeding torch it costs next to nothing."""
+    return torch.Generator(device).manual_seed((torch.initial_seed() + zlib.crc32(name.encode())) % 2**63)
 
 
 def uniform_by_row(name: str, index: Tensor, rows: int) -> Tensor:
-    """A number in [0, 1) for each row ``index (B,)`` of a store of ``rows``, from the seed and ``name`` alone.
-
-    Processes that share a batch so draw what one process would for the whole.
-    """
-    with named_seed(name):
-        return torch.rand(rows)[index.cpu()].to(index.device)
+    """A number in [0, 1) for each row ``index (B,)`` of a store of ``rows``: a share of a batch draws as the whole."""
+    return torch.rand(rows, generator=named_generator(name))[index.cpu()].to(index.device)

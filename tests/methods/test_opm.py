@@ -14,7 +14,7 @@ from mmbal.data.store import Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
 from mmbal.methods.opm import drop_rates, dropped_share
-from mmbal.models.fusion import named_seed
+from mmbal.models.draws import uniform_by_row
 
 Toy = Callable[..., Store]
 DIMS = {"audio": 6, "video": 4}
@@ -59,8 +59,7 @@ def test_the_loss_is_that_of_the_rows_and_features_that_are_left(toy: Toy):
     q = run.run.records["drop/audio"][0], run.run.records["drop/video"][0]
     assert min(q) == 0 < max(q)
     ahead = "audio" if q[0] > q[1] else "video"
-    with named_seed(f"opm.0.{ahead}"):
-        draw = torch.rand(len(run.store))
+    draw = uniform_by_row(f"opm.0.{ahead}", torch.arange(len(run.store)), len(run.store))
     theta = max(q) * run.model.fusion.dims[ahead] / sum(run.model.fusion.dims.values())
     logits = torch.zeros(16, 3)
     for i, row in enumerate(rows):
