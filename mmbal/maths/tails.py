@@ -67,10 +67,11 @@ def hill(values: np.ndarray, k: int | None = None, *, block: int = 1, confidence
     return TailIndex(float(alpha), float(alpha * math.exp(-half)), float(alpha * math.exp(half)), k, n, threshold)
 
 
-def scan(values: np.ndarray, largest_share: float = 0.5) -> int:
+def scan(values: np.ndarray, largest_share: float = 0.1) -> int:
     """The ``k`` whose fitted power law lies nearest to the k largest values (Kolmogorov-Smirnov distance).
 
-    At most ``largest_share`` of the values are tried, as the tail. Source: Clauset, Shalizi and Newman, SIAM Review
+    At most ``largest_share`` of the values count as the tail: more would reach into the body of the law and bias the
+    index, of which the interval, that of sampling alone, says nothing. Source: Clauset, Shalizi and Newman, SIAM Review
     2009, arXiv 0706.1062, section 3.3.
     """
     logs = np.sort(np.log(np.asarray(values, dtype=np.float64)))[::-1]
