@@ -46,12 +46,16 @@ def encode_clip(path: str | Path, specs: Mapping[str, ModalitySpec]) -> dict[str
     return inputs
 
 
-def collate(clips: Sequence[Mapping[str, Tensor]], specs: Mapping[str, ModalitySpec]) -> Batch:
-    """Encoded clips as one batch, without labels (-1); where one lacks a modality it is zeros and not present."""
+def collate(clips: Sequence[Mapping[str, Tensor]], specs: Mapping[str, ModalitySpec], first: int = 0) -> Batch:
+    """Encoded clips as one batch; where one lacks a modality it is zeros and not present.
+
+    ``index`` counts from ``first``; labels are not known and all 0.
+    """
     inputs, present = {}, {}
     for m, spec in specs.items():
         kind = torch.int64 if spec.kind == "text" else torch.float32
         absent = torch.zeros(spec.shape, dtype=kind)
         inputs[m] = torch.stack([clip.get(m, absent) for clip in clips])
         present[m] = torch.tensor([m in clip for clip in clips])
-    return Batch(inputs, torch.full((len(clips),), -1), torch.arange(len(clips)), present)
+    index = torch.arange(first, first + len(clips))
+    return Batch(inputs, torch.zeros_like(index), index, present)

@@ -1,0 +1,239 @@
+"""How fast preparation is, against what this field's scripts do; how its memory grows; whether batches keep up.
+
+    python benchmarks/prepare.py speed CLIPS [--clips 100] [--ffmpeg PATH]
+    python benchmarks/prepare.py memory CLIPS [--rows 300]
+    python benchmarks/prepare.py loader [--device cuda]
+
+CLIPS is a folder of video clips with sound. ``speed`` makes 3 frames a second of 224 pixels and a 3 s spectrogram of each:
+by two ffmpeg processes a clip into JPEG and WAV files and librosa (as the public preparation scripts do), by PyAV into
+the same files and librosa, and by ``mmbal prepare``. Figures are of one process each: clips per second of CPU time, which
+other work on the machine hardly changes, and of the clock, start of the process included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"}
+FPS, SIZE, RATE, SECONDS = 3, 224, 22050, 3
+
+
+def cpu() -> float:
+    """CPU seconds of this process and of those it has waited for."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def timed(work: Callable[[], None], clips: int) -> dict[str, float]:
+    clock, before = time.perf_counter(), cpu()
+    work()
+    return {"clips / CPU s": clips / (cpu() - before), "clips / s": clips / (time.perf_counter() - clock)}
+
+
+def spectrogram(wav: Path) -> np.ndarray:
+    """As the public scripts compute it, with librosa."""
+    import librosa
+
+    wave, _ = librosa.load(wav, sr=RATE)
+    wave = np.clip(np.tile(wave, SECONDS)[: RATE * SECONDS], -1, 1)
+    return np.log(np.abs(librosa.stft(wave, n_fft=512, hop_length=353)) + 1e-7)
+
+
+def by_ffmpeg(clips: list[Path], out: Path, ffmpeg: str) -> None:
+    quiet = [ffmpeg, "-loglevel", "error", "-nostdin", "-threads", "1", "-y", "-i"]
+    for clip in clips:
+        folder = out / clip.stem
+        folder.mkdir()
+        subprocess.run([*quiet, str(clip), "-r", str(FPS), "-q:v", "2", str(folder / "%05d.jpg")], check=True)
+        subprocess.run(
+            [*quiet, str(clip), "-vn", "-ar", str(RATE), "-ac", "1", str(out / f"{clip.stem}.wav")], check=True
+        )
+        spectrogram(out / f"{clip.stem}.wav")
+
+
+def by_pyav(clips: list[Path], out: Path) -> None:
+    import wave as wavefile
+
+    from mmbal.data.media import read_audio
+
+    for clip in clips:
+        import av
+
+        folder = out / clip.stem
+        folder.mkdir()
+        with av.open(str(clip)) as container:
+            step = max(1, round(float(container.streams.video[0].average_rate) / FPS))
+            for k, frame in enumerate(container.decode(video=0)):
+                if k % step == 0:
+                    frame.to_image().save(folder / f"{k:05d}.jpg", quality=95)
+        sound, rate = read_audio(clip)
+        with wavefile.open(str(out / f"{clip.stem}.wav"), "wb") as file:
+            file.setparams((1, 2, rate, 0, "NONE", ""))
+            file.writeframes((sound.array * 32767).astype(np.int16).tobytes())
+        spectrogram(out / f"{clip.stem}.wav")
+
+
+def prepare(manifest: Path, out: Path, *options: str) -> dict[str, float]:
+    """Run preparation in a process of its own; its largest resident memory and that of its workers, MiB."""
+    code = (
+        "import json, resource, sys; from mmbal.data.prepare import prepare;"
+        "prepare(sys.argv[1], out=sys.argv[2], workers=1, **json.loads(sys.argv[3]));"
+        "who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN);"
+        "print(json.dumps([resource.getrusage(w).ru_maxrss / 1024 for w in who]))"
+    )
+    command = [sys.executable, "-c", code, str(manifest), str(out), *options]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=out.parent, env=ENVIRONMENT)
+    main, workers = json.loads(done.stdout)
+    return {"command": main, "worker": workers}
+
+
+def find_clips(folder: Path, n: int) -> list[Path]:
+    clips = sorted(path for path in folder.iterdir() if path.is_file())[:n]
+    if not clips:
+        sys.exit(f"{folder} holds no clips.")
+    return clips
+
+
+def speed(folder: Path, n: int, ffmpeg: str | None) -> None:
+    clips = find_clips(folder, n)
+    spectrogram_ready = True
+    try:
+        import librosa
+
+        librosa.stft(np.zeros(2048))  # its first call compiles and loads; that is no part of the comparison
+    except ImportError:
+        spectrogram_ready = False
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        results = {}
+        for name, work in {
+            "two ffmpeg processes a clip, librosa": (lambda out: by_ffmpeg(clips, out, str(ffmpeg)))
+            if ffmpeg
+            else None,
+            "PyAV to the same files, librosa": lambda out: by_pyav(clips, out),
+        }.items():
+            if work is None or not spectrogram_ready:
+                print(f"{name}: not measured ({'librosa' if not spectrogram_ready else 'ffmpeg'} is not installed)")
+                continue
+            out = root / str(len(results))
+            out.mkdir()
+            results[name] = timed(lambda work=work, out=out: work(out), len(clips))
+        manifest = root / "clips.csv"
+        lines = [f"{clip.resolve()},{'ab'[k % 2]},{'train' if k % 4 else 'test'}" for k, clip in enumerate(clips)]
+        manifest.write_text("\n".join(["path,label,split", *lines]))
+        given = {"audio_features": "spectrogram", "sample_rate": RATE, "duration": SECONDS, "n_fft": 512, "hop": 353}
+        given |= {"fill": "repeat", "fps": FPS, "frames": 3, "keep": FPS * SECONDS, "size": SIZE}
+        results["mmbal prepare, all of it"] = timed(
+            lambda: prepare(manifest, root / "store", json.dumps(given)), len(clips)
+        )
+    first = next(iter(results.values()))
+    for name, figures in results.items():
+        text = ", ".join(f"{value:.1f} {unit}" for unit, value in figures.items())
+        print(f"{name}: {text}; x {figures['clips / CPU s'] / first['clips / CPU s']:.1f} by CPU time")
+
+
+def memory(folder: Path, rows: int) -> None:
+    """Time ranges of the same clips, none twice, so that ten times the rows need no ten times the clips."""
+    clips = find_clips(folder, 200)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        found = {}
+        for n in (rows, 10 * rows):
+            lines = ["path,label,split,start,end"]
+            for k in range(n):
+                start = 0.07 * (k // len(clips))
+                split = "train" if k % 4 else "test"
+                lines.append(f"{clips[k % len(clips)].resolve()},{'ab'[k % 2]},{split},{start:.2f},{start + 0.3:.2f}")
+            manifest = root / f"{n}.csv"
+            manifest.write_text("\n".join(lines))
+            found[n] = prepare(manifest, root / str(n), json.dumps({"size": 64, "frames": 2}))
+            print(f"{n} rows: {', '.join(f'{who} {mib:.0f} MiB' for who, mib in found[n].items())}")
+        for who in ("command", "worker"):
+            print(f"ten times the rows, {who}: x {found[10 * rows][who] / found[rows][who]:.3f} resident memory")
+
+
+def loader(device: str) -> None:
+    """Batches of 64 clips of 3 frames of 224 pixels against a ResNet-18's training step on the same."""
+    import torch
+    from torchvision.models import resnet18
+
+    from mmbal.data.loader import Loader
+    from mmbal.data.store import ModalitySpec, Store, seal
+
+    batch, frames, n = 64, 3, 640
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        rng = np.random.default_rng(0)
+        np.save(folder / "video.npy", rng.integers(0, 255, (n, frames, 3, SIZE, SIZE), dtype=np.uint8))
+        recipe = {"mean": [128.0] * 3, "std": [64.0] * 3, "augment": {"crop": [0.08, 1.0], "flip": True}}
+        rows = {"labels": np.arange(n) % 6, "ids": np.arange(n).astype(str), "split": np.full(n, "train")}
+        seal(
+            folder,
+            name="noise",
+            classes=tuple("abcdef"),
+            modalities={"video": ModalitySpec(kind="frames", shape=(frames, 3, SIZE, SIZE), preprocessing=recipe)},
+            rows=rows | {"present_video": np.ones(n, dtype=bool)},
+            meta={},
+        )
+        batches = Loader(Store.open(folder), "train", batch, shuffle=True, augment=True, device=device)
+        wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+        list(batches.epoch(0))
+        wait()
+        clock = time.perf_counter()
+        last = list(batches.epoch(1))[-1]
+        wait()
+        load = (time.perf_counter() - clock) / len(batches)
+        model = resnet18(num_classes=6).to(device)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        steps = 10 if device.startswith("cuda") else 1
+        for step in range(steps + 1):
+            if step == 1 or steps == 1:
+                wait()
+                clock = time.perf_counter()
+            optimiser.zero_grad(set_to_none=True)
+            scores = model(last.inputs["video"].flatten(0, 1)).view(batch, frames, -1).mean(dim=1)
+            torch.nn.functional.cross_entropy(scores, last.labels).backward()
+            optimiser.step()
+            if steps == 1:
+                break
+        wait()
+        train = (time.perf_counter() - clock) / steps
+    print(f"{device}: a batch {1000 * load:.0f} ms, a ResNet-18 step on it {1000 * train:.0f} ms ({load / train:.1%})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "memory", "loader"))
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=300)
+    parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"))
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if given.what == "loader":
+        loader(given.device)
+    elif given.folder is None:
+        parser.error("a folder of clips is needed")
+    elif given.what == "speed":
+        speed(given.folder, given.clips, given.ffmpeg)
+    else:
+        memory(given.folder, given.rows)
+
+
+if __name__ == "__main__":
+    main()

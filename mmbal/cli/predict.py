@@ -1,0 +1,52 @@
+"""`mmbal predict`: classify new clips by a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmbal.cli import console
+from mmbal.cli.options import Json
+from mmbal.errors import DataError
+
+SHOWN_REASONS = 20
+
+
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.pt, or a run folder.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Clips, or folders of them.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Classify own clips, made into inputs as the training data were.
+
+    Beside the class stands how far each modality pulls towards it: its part of the decision for that class over the mean
+    of the other classes, in nats; negative where it speaks against it. A file that can't be read makes the exit code 4,
+    after all the others are done.
+    """
+    from mmbal.engine.predict import predict as run
+
+    result = run(checkpoint, files, device=device)
+    if as_json:
+        console.print_json(result.to_dict())
+    else:
+        modalities = list(dict.fromkeys(m for d in result.decisions for m in d.contribution))
+        rows = [
+            [
+                d.file,
+                result.classes[d.best],
+                console.percent(float(d.probabilities[d.best])),
+                *(f"{d.pull(m):+.2f}" if m in d.contribution else None for m in modalities),
+            ]
+            for d in result.decisions
+        ]
+        how = f"Decided by the fitted rule '{result.rule}'." if result.rule else "Decided by the model as it is."
+        console.table(["file", "class", "probability", *(f"pull of {m}" for m in modalities)], rows, caption=how)
+    if result.failed:
+        for file, reason in result.failed[:SHOWN_REASONS]:
+            console.note(f"{file}: {reason}")
+        raise DataError(
+            f"{len(result.failed)} of {len(result.failed) + len(result.decisions)} files could not be read."
+        )
