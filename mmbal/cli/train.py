@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,8 +72,7 @@ def train(
         _refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
         with console.progress("train", None) as report:
             results = [go_on(resume, epochs=epochs, data=None if data is None else str(data), report=report)]
-        _write_pages(results)
-        _show(results, as_json)
+        _answer(results, as_json)
         return
     settings = training_config(
         data,
@@ -104,8 +104,7 @@ def train(
         for k, folder in enumerate(outs):
             own = settings.model_copy(update={"seed": settings.seed + k})
             results.append(run(own, out=folder, force=force, report=report))
-    _write_pages(results)
-    _show(results, as_json)
+    _answer(results, as_json)
 
 
 def _refuse_with_resume(**given: Any) -> None:
@@ -114,8 +113,15 @@ def _refuse_with_resume(**given: Any) -> None:
             raise UsageError(f"--{name} can't be changed by --resume.", "A run goes on as it was configured.")
 
 
+def _answer(results: list[Result], as_json: bool) -> None:
+    """Write the card and the page of each run that has test data, and show the figures; once, under torchrun."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    _write_pages(results)
+    _show(results, as_json)
+
+
 def _write_pages(results: list[Result]) -> None:
-    """The model card and the page of each run whose test split can be diagnosed."""
     from mmbal.report.card import write_pages
     from mmbal.report.compare import read_source
 

@@ -36,6 +36,19 @@ class Processes:
             dist.all_reduce(value)
         return value
 
+    def agree(self, text: str) -> str:
+        """The first process's text, in every process."""
+        if self.world > 1:
+            found = [text]
+            dist.broadcast_object_list(found, src=0)
+            text = found[0]
+        return text
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
     def average_gradients(self, parameters: Iterable[nn.Parameter], rows: int) -> None:
         """Mean of the processes' gradients, each weighted by the rows it saw: the gradient of the whole batch."""
         if self.world == 1:

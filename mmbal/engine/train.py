@@ -193,7 +193,7 @@ class Session:
             found.save(self.folder / "predictions" / f"{prefix}{split}.npz")
         return {split: summarise(found) for split, found in splits.items()}
 
-    def finish(self) -> Result:
+    def finish(self) -> None:
         """Write the predictions of the last and of the best epoch, the rule, and the summary."""
         assert self.folder is not None
         last = {"epoch": self.history[-1]["epoch"], **self.write_predictions("last_")}
@@ -220,7 +220,6 @@ class Session:
         for recorder in self.recorders.values():
             write_json(self.folder / recorder.file, recorder.summary())
         write_json(self.folder / SUMMARY, summary)
-        return Result(self.folder, summary)
 
 
 def train(
@@ -233,10 +232,11 @@ def train(
     """
     session = Session(config, report=report)
     name = f"{session.store.name}-{config.method.name}-{config.fusion.name}-s{config.seed}"
-    session.folder = new_folder(None if out is None else Path(out), name, force)
     if session.processes.first:
+        session.folder = new_folder(None if out is None else Path(out), name, force)
         write_yaml(session.folder / CONFIG, session.config)
         write_json(session.folder / ENVIRONMENT, environment(KIND, session.store, config.seed, str(session.device)))
+    session.folder = Path(session.processes.agree(str(session.folder)))
     return _guarded(session, resume=False)
 
 
@@ -273,6 +273,7 @@ def resume(
 
 
 def _guarded(session: Session, resume: bool) -> Result:
+    assert session.folder is not None
     try:
         session.fit(resume)
     except KeyboardInterrupt:
@@ -281,7 +282,10 @@ def _guarded(session: Session, resume: bool) -> Result:
             f"Interrupted after epoch {done} of {session.config.epochs}; that far everything is saved.",
             f"Go on with: mmbal train --resume {session.folder}",
         ) from None
-    return session.finish()
+    if session.processes.first:
+        session.finish()
+    session.processes.wait()
+    return Result(session.folder, summary_of(session.folder))
 
 
 def best_epoch(history: list[dict[str, Any]], select: str) -> int:
