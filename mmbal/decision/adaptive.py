@@ -188,7 +188,9 @@ def judge(predictions: Predictions, members: list[Rule], config: Any) -> tuple[n
     )
 
 
-def _likelihood(rungs: list[Rule], test: Predictions, present: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _likelihood(
+    rungs: list[Rule], test: Predictions, present: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(len(test))
     fused = [rule.apply(test, present) for rule in rungs]
     likelihood = np.stack([log_p[rows, test.labels] for log_p in fused], axis=1)

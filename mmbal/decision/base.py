@@ -56,7 +56,8 @@ class Rule(ABC):
         if not len(predictions):
             raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
         parameters = cls.estimate(predictions, cls.Config() if config is None else config, **known)
-        return cls(predictions.classes, predictions.modalities, parameters)
+        ordered = {name: np.array(value, dtype=np.float64, order="C") for name, value in parameters.items()}
+        return cls(predictions.classes, predictions.modalities, ordered)
 
     @classmethod
     def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:

@@ -50,7 +50,9 @@ class Pool(Rule):
     """One weight, not negative, per modality."""
 
     @classmethod
-    def estimate(cls, predictions: Predictions, config: object, beta: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def estimate(
+        cls, predictions: Predictions, config: object, beta: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         beta = inverse_temperatures(predictions) if beta is None else beta
         log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
         log_p *= predictions.present_mask()[..., None]

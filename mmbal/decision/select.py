@@ -1,8 +1,9 @@
-"""Fit, cross-fit, compare and store decision rules by name."""
+"""Fit, cross-fit, compare, calibrate with and store decision rules by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from mmbal.config import Config
 from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule
 from mmbal.decision.folds import folds_of
-from mmbal.errors import ConfigError
+from mmbal.errors import ConfigError, UsageError
+from mmbal.maths.resampling import interval, mean_interval, resampled_counts
+from mmbal.maths.scoring import resampled_calibration_error, scores
 from mmbal.registry import rules
 
 FORMAT = "mmbal.rule"
+COMPARED = ("sum", "mean", "best", "temperature", "pool", "bias", "classwise", "matrix", "stacking", "adaptive")
 
 
 def fit_rule(predictions: Predictions, name: str = "adaptive", **config: Any) -> Rule:
@@ -39,6 +43,130 @@ def cross_fit(
         held_out = fold == k
         out[held_out] = fit_rule(predictions.take(~held_out), name, **config).apply(predictions.take(held_out))
     return out
+
+
+def compare_rules(
+    predictions: Predictions,
+    names: Sequence[str] = COMPARED,
+    folds: int = 5,
+    seed: int = 0,
+    fit_on: Predictions | None = None,
+    replicates: int = 1000,
+) -> list[dict[str, Any]]:
+    """One row a rule: accuracy, NLL (nats), ECE and Brier score, and the paired gains over the plain sum.
+
+    Every figure but the Brier score is a dict of value, low and high (95 % bootstrap interval; whole groups are drawn
+    where there are groups). Rules are cross-fitted on ``predictions``, or fitted on ``fit_on`` where that is given.
+    """
+    counts = resampled_counts(len(predictions), replicates, seed, predictions.group)
+    rows = np.arange(len(predictions))
+    plain = fit_rule(predictions, "sum").apply(predictions)
+    result = []
+    for name in names:
+        if fit_on is None:
+            log_p = cross_fit(predictions, name, folds, seed)
+        else:
+            log_p = fit_rule(fit_on, name).apply(predictions)
+        right, loss = _right_and_loss(log_p, predictions.labels, rows)
+        plain_right, plain_loss = _right_and_loss(plain, predictions.labels, rows)
+        known = scores(log_p, predictions.labels)
+        result.append(
+            {
+                "rule": name,
+                "accuracy": mean_interval(right, counts),
+                "nll": mean_interval(loss, counts),
+                "ece": interval(known["ece"], resampled_calibration_error(np.exp(log_p), predictions.labels, counts)),
+                "brier": known["brier"],
+                "accuracy_gain": mean_interval(right - plain_right, counts),
+                "nll_gain": mean_interval(plain_loss - loss, counts),
+            }
+        )
+    return result
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted rule and how all rules compare: ``rows`` cross-fitted on ``split``, ``test`` on the test split."""
+
+    rule: Rule
+    name: str
+    split: str
+    n: int
+    folds: int
+    best: str  # the modality that is best alone on the calibration rows
+    rows: list[dict[str, Any]]
+    test: list[dict[str, Any]] | None
+    n_test: int | None
+
+    def sentence(self) -> str:
+        """What the plain sum, the best single modality and the fitted rule give, in words."""
+        table, where = (self.rows, f"cross-fitted on {self.n} rows of '{self.split}'")
+        if self.test is not None:
+            table, where = self.test, f"on {self.n_test} rows of 'test'"
+        by_name = {row["rule"]: row for row in table}
+        gain = by_name[self.name]["accuracy_gain"]
+        verdict = "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "no clear difference"
+        return (
+            f"The plain sum is right in {_percent(by_name['sum']['accuracy'])}, the best single modality ({self.best}) in "
+            f"{_percent(by_name['best']['accuracy'])}, the fitted layer ({self.name}) in "
+            f"{_percent(by_name[self.name]['accuracy'])}, {where}. Against the sum that is "
+            f"{100 * gain['value']:+.1f} points [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]: {verdict}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {
+            "rule": self.name,
+            "split": self.split,
+            "rows": self.n,
+            "folds": self.folds,
+            "best_modality": self.best,
+            "cross_fitted": self.rows,
+            "test": self.test,
+            "test_rows": self.n_test,
+            "sentence": self.sentence(),
+            "explanation": self.rule.explain(),
+        }
+
+
+def calibrate(
+    predictions: Predictions,
+    rule: str = "adaptive",
+    split: str = "calibration",
+    test: bool = False,
+    folds: int = 5,
+    seed: int = 0,
+    names: Sequence[str] = COMPARED,
+) -> Calibration:
+    """Fit ``rule`` on a split, and compare rules on it by cross-fitting; on the test split only where ``test`` says so.
+
+    Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them.
+    """
+    if split == "calibration" and not {"calibration", "val"} & set(predictions.splits()):
+        have = ", ".join(predictions.splits())
+        raise UsageError(
+            f"The predictions have no calibration split (they have: {have}).",
+            "Mark held-out rows in an array 'split' as 'calibration', or cross-fit on what there is: --split "
+            f"{next(iter(predictions.splits()))}.",
+        )
+    rows = predictions.select(split)
+    if test and set(rows.split.tolist()) == {"test"}:
+        raise UsageError("A rule fitted on the test split can't be judged on it.", "Leave out --test, or --split.")
+    wanted = list(dict.fromkeys(["sum", "best", *names, rule]))
+    fitted = fit_rule(rows, rule)
+    tested = predictions.select("test") if test else None
+    alone = fit_rule(rows, "best")
+    return Calibration(
+        rule=fitted,
+        name=rule,
+        split=str(rows.split[0]),
+        n=len(rows),
+        folds=folds,
+        rows=compare_rules(rows, wanted, folds, seed),
+        test=None if tested is None else compare_rules(tested, wanted, folds, seed, fit_on=rows),
+        n_test=None if tested is None else len(tested),
+        best=alone.modalities[int(alone.parameters["order"][0])],
+    )
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
@@ -89,3 +217,11 @@ def _config(rule: type[Rule], name: str, values: Mapping[str, Any]) -> Config:
         return rule.Config(**values)
     except ValueError as error:
         raise ConfigError(f"Rule '{name}': {error}") from None
+
+
+def _right_and_loss(log_p: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (log_p.argmax(axis=1) == labels).astype(np.float64), -log_p[rows, labels]
+
+
+def _percent(figure: Mapping[str, float]) -> str:
+    return f"{100 * figure['value']:.1f} % [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"

@@ -29,7 +29,29 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     row), so that no bin is nearly empty. Source: Nixon et al., "Measuring calibration in deep learning", 2019,
     arXiv 1904.01685 (adaptive bins); Guo et al., ICML 2017 (the error).
     """
+    order, gap, starts = _confidence_bins(probabilities, labels, bins)
+    return float(np.abs(np.add.reduceat(gap[order], starts)).sum() / len(gap))
+
+
+def resampled_calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray, bins: int = 15
+) -> np.ndarray:
+    """The same error ``(R,)`` under resampled ``counts (R, N)``, with the bins of the whole sample.
+
+    Drawing rows again adds noise, which an absolute value turns into error; the replicates are shifted to have the
+    sample's own error as their mean (not below 0), so that an interval of them shows spread and not that bias.
+    """
+    order, gap, starts = _confidence_bins(probabilities, labels, bins)
+    binned = np.add.reduceat(counts[:, order] * gap[order].astype(counts.dtype), starts, axis=1)
+    replicates = np.abs(binned).sum(axis=1) / counts.sum(axis=1)
+    own = np.abs(np.add.reduceat(gap[order], starts)).sum() / len(gap)
+    return np.maximum(replicates - replicates.mean() + own, 0.0)
+
+
+def _confidence_bins(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     confidence = probabilities.max(axis=1)
     gap = (probabilities.argmax(axis=1) == labels) - confidence
-    order = np.argsort(confidence, kind="stable")
-    return float(sum(abs(part.sum()) for part in np.array_split(gap[order], min(bins, len(gap)))) / len(gap))
+    parts = np.array_split(np.arange(len(gap)), min(bins, len(gap)))
+    return np.argsort(confidence, kind="stable"), gap, np.array([part[0] for part in parts])

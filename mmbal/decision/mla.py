@@ -1,0 +1,36 @@
+"""MLA's test rule: the surer modality, by the entropy of its prediction of this sample, counts more.
+
+    o = sum_m w_m o_m,    w_m = exp(H_max - H_m) / sum_k exp(H_max - H_k),    H_m = entropy of softmax(o_m),
+    H_max = max_k H_k
+
+Reference: Zhang et al., "Multimodal representation learning by alternating unimodal adaptation", CVPR 2024,
+arXiv 2311.10707.
+
+Deviations: the paper weighs every sample; the public code takes the softmax over the batch and so gives the whole batch
+one weight. We do what the paper says. H_max cancels: the weights are softmax_m(-H_m), over the present modalities.
+"""
+
+import torch
+from torch import Tensor
+
+from mmbal.decision.base import Rule
+from mmbal.registry import rules
+
+
+def entropy_weights(logits: Tensor, present: Tensor) -> Tensor:
+    """``w (N, M)``, rows summing to 1 over the present modalities, of logits ``(N, M, C)``."""
+    log_p = torch.log_softmax(logits, dim=-1)
+    negative_entropy = (log_p.exp() * log_p).sum(dim=-1)
+    floor = torch.finfo(logits.dtype).min
+    return torch.softmax(negative_entropy.masked_fill(present == 0, floor), dim=1) * present
+
+
+@rules.register(family="gate", year=2024, paper="2311.10707", fitted=False)
+class Mla(Rule):
+    """Sums logits, weighted by sample with the entropies."""
+
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        return (entropy_weights(inputs, present)[..., None] * inputs).sum(dim=1)
+
+    def explain(self) -> str:
+        return "Weighs each sample's logits by exp(-entropy)."

@@ -1,0 +1,31 @@
+"""QMF's rule: a modality counts by the energy of its logits, which its training ties to how often it is right.
+
+    o = sum_m c_m o_m,    c_m = logsumexp_k o_m[k] / 10,    c_m held constant in the gradient
+
+Reference: Zhang et al., "Provable dynamic fusion for low-quality multimodal data", ICML 2023, arXiv 2306.02050.
+
+Deviations: none at test time. The confidence is that of a model trained with QMF's ranking loss; on other heads the
+rule favours whatever has large logits. Confidences may be negative, as in the paper. Any number of modalities.
+"""
+
+import torch
+from torch import Tensor
+
+from mmbal.decision.base import Rule
+from mmbal.registry import rules
+
+
+def energy_confidence(logits: Tensor) -> Tensor:
+    """``logsumexp(logits) / 10`` over the last axis, without gradient."""
+    return torch.logsumexp(logits.detach(), dim=-1) / 10
+
+
+@rules.register(family="gate", year=2023, paper="2306.02050", fitted=False)
+class Qmf(Rule):
+    """Sums logits, weighted by sample with their energy."""
+
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        return ((energy_confidence(inputs) * present)[..., None] * inputs).sum(dim=1)
+
+    def explain(self) -> str:
+        return "Weighs each sample's logits by their log-sum-exp."
