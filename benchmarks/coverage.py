@@ -46,7 +46,7 @@ WORLDS = {
 }
 DIAGNOSED = ("balanced", "dominated", "categorical", "three, one weak")
 BETTER = 1.3  # how much stronger the weakest modality's separately trained encoder is in the world of the reference
-ROWS, TESTED, SMALL, LARGE = 2000, 2000, 50, 10_000
+ROWS, TESTED, SMALL, LARGE = 1000, 1000, 50, 10_000
 LEVEL = 0.95
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -82,7 +82,7 @@ def estimates(name: str, seed: int) -> dict[str, Estimate | None]:
     torch.set_num_threads(1)
     world = WORLDS[name]
     rows, better = world.sample(ROWS + TESTED, seed, ROWS / (ROWS + TESTED)), reference_of(world)
-    found = diagnose(rows, reference=better.sample(ROWS + TESTED, seed), bootstrap=400, seed=seed, confidence=LEVEL)
+    found = diagnose(rows, reference=better.sample(ROWS + TESTED, seed), bootstrap=300, seed=seed, confidence=LEVEL)
     assert found.decision_gap is not None
     assert found.representation_gap is not None
     return {
