@@ -75,7 +75,7 @@ def _emotions(predictions: Predictions) -> dict[str, str]:
                 f"The raters are compared by CREMA-D's clip names (1001_DFA_ANG_XX), but class '{c}' holds '{name}'.",
                 "Write the clip names into 'ids', or leave --human out.",
             )
-    return found
+    return {c: found[c] for c in predictions.classes if c in found}
 
 
 class _Raters:
