@@ -1,0 +1,155 @@
+"""ARM: reinforce the modalities that contribute little, by what they tell about the decision alone and given the others.
+
+After Gao, Cao, Zhu, Wang and Hu, "Asymmetric Reinforcing against Multi-modal Representation Bias", AAAI 2025,
+arXiv 2501.01240; the loss and the resampling are our instantiation.
+
+    c_m = p NMI(o_m; o) + p_m NCMI(o_m; o | o_rest)         marginal and joint contribution (mmbal/maths/information.py)
+    z_m <- k_m z_m,   k_m = (mean of the others' c / c_m)^alpha, within [1/limit, limit]      dynamic fusion
+    L = CE(o, y) + beta max_m CE(o_m, y)                                                      min-max loss
+    row i is drawn in proportion to 1 + gamma (1 - c_i / max c)                               dynamic resampling
+
+p and p_m are the mean probabilities of the true class, fused and by m alone; o_rest is the sum of the others' logits; c_i
+is the mean of c_m with row i's own probabilities in the place of the means.
+
+No label at test time: c needs the true class, so k_m is a buffer, made of running averages over the training batches
+like the statistics of batch normalisation, and frozen in evaluation. The public code takes the test labels there.
+
+Deviations: information is that of all class-wise logits, centred and binned: features of different widths have no
+joint histogram. Histograms are averaged over batches, entropies are true ones (the public conditional entropy lacks
+the weights p(z)), p_m is m's own (the public code crosses the two). The public code subtracts NCMI from NMI for the
+joint part (`joint = interaction`), which turns negative where modalities complement one another. For M = 2 k_m is its
+ratio; the bound `limit` is ours. Its resampling repeats rows by thresholds on c_i; ours keeps the epoch's length.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mmbal.config import Config
+from mmbal.data.loader import Batch
+from mmbal.maths.information import (
+    joint_histogram,
+    normalised_conditional_mutual_information,
+    normalised_mutual_information,
+)
+from mmbal.maths.sampling import systematic_draw
+from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.models.fusion import masked_cross_entropy, total
+from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.registry import methods
+
+
+def fusion_factors(contribution: Mapping[str, float], alpha: float, limit: float) -> dict[str, float]:
+    """``k_m``: above one for a modality that contributes less than the others do on average."""
+
+    def factor(m: str) -> float:
+        others = [c for n, c in contribution.items() if n != m]
+        own, mean = max(contribution[m], 1e-9), max(sum(others) / len(others), 1e-9)
+        return min(max((mean / own) ** alpha, 1 / limit), limit)
+
+    return {m: factor(m) for m in contribution}
+
+
+@methods.register(
+    family="fusion",
+    year=2025,
+    paper="2501.01240",
+    needs=set(),
+    status="our instantiation",
+    off={"alpha": 0.0, "beta": 0.0, "gamma": 0.0},
+)
+class ARM(Method):
+    """Scales features by contribution, minimises the worst modality's loss, and repeats samples that are ill understood."""
+
+    class Config(Config):
+        alpha: float = Field(1.0, ge=0, description="strength of the dynamic fusion; 1 in the public code, 0 for none")
+        beta: float = Field(1.0, ge=0, description="weight of the worst modality's own loss")
+        gamma: float = Field(1.0, ge=0, description="how much more often a row with no contribution is drawn")
+        limit: float = Field(2.0, ge=1, description="bound of the factors k_m and of 1 / k_m")
+        bins: int = Field(8, ge=2, le=32, description="bins of a logit (the public code: 30 for NMI, 2 for NCMI)")
+        momentum: float = Field(0.9, ge=0, lt=1, description="of the running averages")
+        joint: Literal["conditional", "interaction"] = Field(
+            "conditional", description="joint part: NCMI, or the public code's NMI - NCMI"
+        )
+
+    counts: Tensor  # (M, bins, bins, bins): o_m, o and o_rest, modalities by name
+    confidence: Tensor  # (1 + M,): p and p_m
+    factor: Tensor  # (M,): k_m
+    contribution: Tensor  # (rows of the store,): c_i
+
+    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
+        super().__init__(model, config)
+        require_modalities(self)
+        self.names = sorted(model.modalities)
+        self.register_buffer("counts", torch.zeros(len(self.names), *[self.config.bins] * 3, dtype=torch.float64))
+        self.register_buffer("confidence", torch.zeros(1 + len(self.names)))
+        self.register_buffer("factor", torch.ones(len(self.names)))
+
+    def setup(self, run: Run) -> None:
+        self.register_buffer("contribution", torch.zeros(len(run.train.store)))
+
+    def sampler(self, run: Run) -> np.ndarray | None:
+        if self.config.gamma == 0:
+            return None
+        rows = run.train.split_rows
+        known = self.contribution[rows].cpu()
+        weights = 1 + self.config.gamma * (1 - known / known.max().clamp(min=1e-9))
+        drawn: np.ndarray = rows[systematic_draw(weights, float(torch.rand(()))).numpy()]
+        return drawn
+
+    def on_features(self, features: dict[str, Tensor], batch: Batch, run: Run) -> dict[str, Tensor]:
+        return self.scaled(features)
+
+    def predict(self, output: Output) -> Output:
+        return self.model.decide(self.scaled(output.inputs), output.present)
+
+    def scaled(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``k_m z_m``, with the factors of the batches before this one."""
+        factors = dict(zip(self.names, self.factor.tolist(), strict=True))
+        return {m: factors[m] * z for m, z in features.items()}
+
+    def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
+        found = super().losses(output, batch, phase, run)
+        self.observe(output, batch, run)
+        own = {m: masked_cross_entropy(o, batch.labels, output.present[m]) for m, o in output.logits.items()}
+        rows = {m: output.present[m].sum() for m in own}
+        parts = run.sum(torch.stack([torch.stack([own[m] * rows[m], rows[m].float()]) for m in self.names]))
+        worst = self.names[int((parts[:, 0] / parts[:, 1].clamp(min=1)).argmax())]
+        return found | ({"worst": self.config.beta * own[worst]} if self.config.beta > 0 else {})
+
+    @torch.no_grad()
+    def observe(self, output: Output, batch: Batch, run: Run) -> None:
+        """Bring the running averages, the factors and the rows' contributions up to date with a batch."""
+        decisions = torch.stack([output.fused, *(output.logits[m] for m in self.names)])
+        there = torch.stack([torch.ones_like(batch.labels, dtype=torch.bool), *(output.present[m] for m in self.names)])
+        true = decisions.float().softmax(dim=-1)[:, torch.arange(len(batch)), batch.labels] * there
+        sums, rows = run.sum(torch.stack([true.sum(dim=1), there.sum(dim=1)]))
+        keep = self.config.momentum if self.counts.any() else 0.0
+        averaged = self.confidence.lerp(sums / rows.clamp(min=1), 1 - keep)
+        self.confidence.copy_(torch.where(rows > 0, averaged, self.confidence))
+        marginal, joint = {}, {}
+        for m, counts in zip(self.names, self.counts, strict=True):
+            rest = total({n: o for n, o in output.logits.items() if n != m})
+            variables = [x[output.present[m]] for x in (output.logits[m], output.fused, rest)]
+            counts.lerp_(joint_histogram(variables, self.config.bins, run.sum), 1 - keep)
+            marginal[m] = normalised_mutual_information(counts.sum(2))
+            joint[m] = normalised_conditional_mutual_information(counts)
+            if self.config.joint == "interaction":
+                joint[m] = marginal[m] - joint[m]
+        p, *own = self.confidence.tolist()
+        contribution = {m: p * marginal[m] + q * joint[m] for m, q in zip(self.names, own, strict=True)}
+        factors = fusion_factors(contribution, self.config.alpha, self.config.limit)
+        self.factor.copy_(torch.tensor([factors[m] for m in self.names]))
+        for m in self.names:
+            run.log(f"contribution/{m}", contribution[m])
+            run.log(f"factor/{m}", factors[m])
+        each = torch.stack([true[0] * marginal[m] + p * joint[m] for m, p in zip(self.names, true[1:], strict=True)])
+        # Summed over processes, each of which has other rows; a row drawn twice counts by its mean.
+        seen = torch.zeros(2, len(self.contribution), device=batch.labels.device)
+        seen.index_add_(1, batch.index, torch.stack([each.mean(dim=0), torch.ones_like(true[0])]))
+        value, times = run.sum(seen)
+        self.contribution.copy_(torch.where(times > 0, value / times.clamp(min=1), self.contribution))
