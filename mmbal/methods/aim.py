@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -34,18 +33,22 @@ from mmbal.models.draws import uniform_by_row
 from mmbal.models.encoders import Encoder
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.models.prototypes import ScoredPrototypes
-from mmbal.models.stages import by_sample, watch
+from mmbal.models.stages import by_sample, watch, widths
 from mmbal.registry import methods
 
 
-def strengths(accuracy: Mapping[str, Sequence[float]], alpha: float) -> dict[str, list[float]]:
-    """``s_m^d`` of each stage from the stages' accuracies ``A_m^d``; encoders may have different numbers of stages."""
+def strengths(accuracy: Mapping[str, Sequence[float | None]], alpha: float) -> dict[str, list[float]]:
+    """``s_m^d`` of each stage from the stages' accuracies ``A_m^d``, None where not known.
 
-    def weakest(depth: float) -> float:
-        return min(stages[math.ceil(depth * len(stages) - 1e-9) - 1] for stages in accuracy.values())
+    Encoders may have different numbers of stages. What is not known is neither the weakest nor changed.
+    """
+
+    def gap(a: float | None, depth: float) -> float:
+        same_depth = [stages[math.ceil(depth * len(stages) - 1e-9) - 1] for stages in accuracy.values()]
+        return 0.0 if a is None else a - min(x for x in same_depth if x is not None)
 
     return {
-        m: [math.tanh(alpha * max(0.0, a - weakest((d + 1) / len(stages)))) for d, a in enumerate(stages)]
+        m: [math.tanh(alpha * max(0.0, gap(a, (d + 1) / len(stages)))) for d, a in enumerate(stages)]
         for m, stages in accuracy.items()
     }
 
@@ -62,9 +65,7 @@ class AIM(Method):
     """Measures each stage of each encoder with prototypes, and quietens what the strong one has learned best."""
 
     class Config(Config):
-        alpha: float = Field(
-            2.0, ge=0, description="alpha: how fast the strength grows with the gap; 0: joint training"
-        )
+        alpha: float = Field(2.0, ge=0, description="alpha: how fast the strength grows with the gap; 0: no change")
         block: float = Field(0.5, ge=0, le=1, description="rho: share of a stage's units in the auxiliary block")
         share: float = Field(0.5, ge=0, lt=1, description="p: share of samples that the strong modality enters by it")
         momentum: float = Field(0.9, ge=0, lt=1, description="what prototypes and accuracies keep at each step")
@@ -72,27 +73,21 @@ class AIM(Method):
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
         require_modalities(self)
-        self.strength = {m: [0.0] * len(cast(Encoder, encoder).stages) for m, encoder in model.encoders.items()}
+        self.encoders = cast(Mapping[str, Encoder], dict(model.encoders))
+        self.probes = nn.ModuleDict()
+        self.strength = {m: [0.0] * len(encoder.stages) for m, encoder in self.encoders.items()}
         self.drawn: dict[str, Tensor] = {}  # rows that enter by the auxiliary block; empty outside of a training step
         self.given: dict[str, dict[int, Tensor]] = {m: {} for m in model.modalities}  # by stage and sample
 
     def setup(self, run: Run) -> None:
         if not self.config.alpha:
             return
-        for m, encoder in self.model.encoders.items():
-            watch(cast(Encoder, encoder), partial(self.visit, m))
-        # A stage's width is known once something has gone through it.
-        self.drawn = {m: torch.zeros(2, dtype=torch.bool, device=run.device) for m in self.model.modalities}
-        with torch.no_grad():
-            self.model.eval().encode(run.train.gather(run.train.split_rows[:2]).to(run.device))
-        self.drawn = {}
+        sample = run.train.gather(run.train.split_rows[:2]).to(run.device)
         classes, momentum = self.model.fusion.classes, self.config.momentum
-        self.probes = nn.ModuleDict(
-            {
-                m: nn.ModuleList(ScoredPrototypes(classes, stages[d].shape[1], momentum) for d in sorted(stages))
-                for m, stages in self.given.items()
-            }
-        )
+        for m, encoder in self.encoders.items():
+            found = [ScoredPrototypes(classes, w, momentum) for w in widths(encoder, sample.inputs[m])]
+            self.probes[m] = nn.ModuleList(found)
+            watch(encoder, partial(self.visit, m))
 
     def visit(self, m: str, depth: int, units: Tensor) -> Tensor | None:
         """Note what a stage gives ``(N, ..., W)``; quieten what it has learned best, in the rows drawn."""
@@ -110,9 +105,9 @@ class AIM(Method):
         """What is known of a stage."""
         return cast(ScoredPrototypes, cast(nn.ModuleList, self.probes[m])[depth])
 
-    def accuracy(self) -> dict[str, list[float]]:
+    def accuracy(self) -> dict[str, list[float | None]]:
         """``A_m^d`` of every stage."""
-        return {m: [float(self.probe(m, d).accuracy) for d in range(len(s))] for m, s in self.strength.items()}
+        return {m: [self.probe(m, d).accuracy for d in range(len(s))] for m, s in self.strength.items()}
 
     def on_batch(self, batch: Batch, run: Run) -> Batch:
         if self.config.alpha:
@@ -130,7 +125,8 @@ class AIM(Method):
 
     def on_epoch_end(self, run: Run) -> None:
         if self.config.alpha:
-            for m, accuracies in self.accuracy().items():
-                for depth, accuracy in enumerate(accuracies):
-                    run.log(f"prototypes.{depth + 1}/{m}", accuracy)
+            for m, stages in self.accuracy().items():
+                for depth, accuracy in enumerate(stages):
                     run.log(f"strength.{depth + 1}/{m}", self.strength[m][depth])
+                    if accuracy is not None:
+                        run.log(f"prototypes.{depth + 1}/{m}", accuracy)

@@ -33,31 +33,39 @@ class RunningPrototypes(nn.Module):
 
 
 class ScoredPrototypes(RunningPrototypes):
-    """Prototypes that also know the variance within classes ``spread (D,)`` and how often they were right, ``accuracy``."""
+    """Prototypes that also keep a running tally of the rows they were tried on, of those they got right, and of squares."""
 
-    spread: Tensor
-    accuracy: Tensor
+    tally: Tensor
 
     def __init__(self, classes: int, width: int, momentum: float) -> None:
         super().__init__(classes, width, momentum)
-        self.register_buffer("spread", torch.ones(width))
-        self.register_buffer("accuracy", torch.zeros(()))
+        self.register_buffer("tally", torch.zeros(2 + width))
+
+    @property
+    def accuracy(self) -> float | None:
+        """How often the nearest prototype is that of the truth; None before anything was tried."""
+        rows, right = self.tally[:2].tolist()
+        return right / rows if rows else None
+
+    @property
+    def spread(self) -> Tensor:
+        """Variance ``(D,)`` within classes; one before anything was tried."""
+        return self.tally[2:] / self.tally[0] if self.tally[0] > 0 else torch.ones_like(self.tally[2:])
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, rows: Tensor, total: Total) -> None:
-        """Score the prototypes on the rows of known classes, then move them."""
+        """Try the prototypes on the rows of known classes, then move them."""
         known = rows & self.seen[labels]
         right = known & (nearest_class(features, self.mean, self.seen, self.spread) == labels)
         squares = ((features - self.mean[labels]) ** 2 * known[:, None]).sum(dim=0)
-        count, hits, *_ = found = total(torch.cat([torch.stack([known.sum(), right.sum()]).to(squares), squares]))
-        if count > 0:
-            self.accuracy.lerp_(hits / count, 1 - self.momentum)
-            self.spread.lerp_(found[2:] / count, 1 - self.momentum)
+        found = total(torch.cat([torch.stack([known.sum(), right.sum()]).to(squares), squares]))
+        if found[0] > 0:
+            self.tally.mul_(self.momentum).add_(found)
         super().update(features, labels, rows, total)
 
     def best_units(self, share: float) -> Tensor:
         """The ``share`` of units, as a mask ``(D,)``, that tell the classes apart best one by one."""
         ratio = fisher_ratio(self.mean, self.seen, self.spread)
-        best = torch.zeros_like(self.spread, dtype=torch.bool)
+        best = torch.zeros_like(ratio, dtype=torch.bool)
         best[ratio.argsort(descending=True, stable=True)[: round(share * len(ratio))]] = True
         return best

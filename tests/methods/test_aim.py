@@ -15,7 +15,7 @@ from mmbal.maths.prototypes import fisher_ratio, nearest_class
 from mmbal.methods.aim import strengths
 from mmbal.models.encoders import build_encoder
 from mmbal.models.prototypes import ScoredPrototypes
-from mmbal.models.stages import by_sample, watch
+from mmbal.models.stages import by_sample, watch, widths
 
 Toy = Callable[..., Store]
 DIMS = {"audio": 6, "video": 4}
@@ -33,6 +33,9 @@ def test_strength_follows_the_gap_to_the_weakest_at_the_same_depth():
     found = strengths({"a": [0.5, 0.6, 0.7, 0.8], "b": [0.3, 0.9]}, alpha=1.0)
     assert found["a"] == pytest.approx([math.tanh(0.2), math.tanh(0.3), 0.0, 0.0])
     assert found["b"] == pytest.approx([0.0, math.tanh(0.1)])
+    found = strengths({"a": [0.5], "b": [0.3], "c": [None]}, alpha=1.0)  # what is not known is not weak
+    assert found["a"] == pytest.approx([math.tanh(0.2)])
+    assert found["c"] == [0.0]
     assert strengths({"audio": [0.5], "video": [0.5]}, alpha=9.0) == {"audio": [0.0], "video": [0.0]}
 
 
@@ -53,16 +56,16 @@ def test_prototypes_are_scored_before_they_move():
         return value
 
     probe.update(torch.tensor([[0.0, 0.0], [4.0, 0.0], [99.0, 99.0]]), labels, rows, total)
-    assert float(probe.accuracy) == 0.0  # no class was known
+    assert probe.accuracy is None  # no class was known
+    assert probe.spread.tolist() == [1.0, 1.0]
     assert probe.mean.tolist() == [[0.0, 0.0], [4.0, 0.0]]
     probe.update(torch.tensor([[1.0, 2.0], [1.0, 0.0], [99.0, 99.0]]), labels, rows, total)
-    # the first is nearer to 0, the second too and so wrong: half, and half of that kept
-    assert float(probe.accuracy) == pytest.approx(0.25)
-    # squares (1 + 9) / 2 and (4 + 0) / 2, halfway from 1
-    assert probe.spread.tolist() == pytest.approx([3.0, 1.5])
+    assert probe.accuracy == 0.5  # both are nearer to class 0, the second wrongly
+    assert probe.spread.tolist() == [5.0, 2.0]  # (1 + 9) / 2 and (4 + 0) / 2
     assert probe.mean.tolist() == [[0.5, 1.0], [2.5, 0.0]]
-    # between (1, 0.25), over the spread (1/3, 1/6)
-    assert probe.best_units(0.5).tolist() == [True, False]
+    assert probe.best_units(0.5).tolist() == [True, False]  # variance between 1 and 0.25: ratios 1/5 and 1/8
+    probe.update(torch.tensor([[0.5, 1.0], [99.0, 99.0], [99.0, 99.0]]), labels, labels == 0, total)
+    assert probe.accuracy == pytest.approx((0.5 * 1 + 1) / (0.5 * 2 + 1))
 
 
 def test_only_learned_units_of_drawn_rows_are_quietened(toy: Toy):
@@ -107,14 +110,18 @@ def test_stages_are_seen_with_channels_last(kind: str):
     encoder = build_encoder(spec, "text" if kind == "text" else "cnn", {}).eval()
     inputs = torch.randint(1, 9, (2, 5)) if kind == "text" else torch.randn(2, *shape)
     feature = encoder(inputs)
-    widths, silent = {}, []
+    assert widths(encoder, inputs) == ([64, 64] if kind == "text" else [16, 32, 64])
+    shapes, silent = {}, []
 
     def visit(depth: int, units: torch.Tensor) -> torch.Tensor | None:
-        widths[depth] = by_sample(units, 2).shape
+        shapes[depth] = by_sample(units, 2).shape
         return units * 0 if depth in silent else None
 
-    watch(encoder, visit)
+    handles = watch(encoder, visit)
     assert torch.equal(encoder(inputs), feature)
-    assert widths == {d: (2, w) for d, w in enumerate([64, 64] if kind == "text" else [16, 32, 64])}
-    silent.append(max(widths))
+    assert [tuple(shapes[d]) for d in sorted(shapes)] == [(2, w) for w in widths(encoder, inputs)]
+    silent.append(max(shapes))
     assert float(encoder(inputs).detach().abs().sum()) == 0.0
+    for handle in handles:
+        handle.remove()
+    assert torch.equal(encoder(inputs), feature)
