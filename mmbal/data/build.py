@@ -22,6 +22,7 @@ import numpy as np
 from mmbal.data.doctor import leaks, row_findings, whole
 from mmbal.data.findings import Finding
 from mmbal.data.manifest import Manifest
+from mmbal.data.moments import chunks, train_moments
 from mmbal.data.options import Options
 from mmbal.data.pool import encode_rows
 from mmbal.data.splits import complete, split_hash
@@ -30,8 +31,6 @@ from mmbal.data.worker import Encoder
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, write_json
 
-CHUNK = 256  # rows read at once when a whole array is gone through
-PICTURES_FOR_STATISTICS = 4096  # train rows, evenly taken, whose pixels give mean and standard deviation
 STORED_FINDINGS = 1000
 
 Progress = Callable[[int, int], None]
@@ -356,16 +355,18 @@ def _drop(
         return rows, []
     gone = len(rows.labels) - len(keep)
     for m in specs if len(keep) else ():
-        whole_array = np.load(folder / f"{m}.npy", mmap_mode="r")
-        if len(whole_array) == len(keep):
+        path, temporary = folder / f"{m}.npy", folder / f".{m}.tmp"
+        array = np.load(path, mmap_mode="r")
+        shape, descr = array.shape, np.lib.format.dtype_to_descr(array.dtype)
+        del array
+        if len(keep) == shape[0]:
             continue  # done before an interruption
-        temporary = folder / f".{m}.tmp"
         with temporary.open("wb") as stream:
-            header = {"descr": np.lib.format.dtype_to_descr(whole_array.dtype), "fortran_order": False}
-            np.lib.format.write_array_header_1_0(stream, {**header, "shape": (len(keep), *whole_array.shape[1:])})
-            for start in range(0, len(keep), CHUNK):
-                stream.write(np.ascontiguousarray(whole_array[keep[start : start + CHUNK]]).tobytes())
-        os.replace(temporary, folder / f"{m}.npy")
+            header = {"descr": descr, "fortran_order": False, "shape": (len(keep), *shape[1:])}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for part in chunks(path, keep):
+                stream.write(part.tobytes())
+        os.replace(temporary, path)
     lacking = "lack a modality" if complete_only else "have no usable modality"
     return rows.take(keep), [Finding("note", "left out", "rows", f"{gone} rows {lacking}")]
 
@@ -382,35 +383,6 @@ def _normalised(folder: Path, m: str, spec: ModalitySpec, train: np.ndarray) -> 
         raise DataError(f"No training sample has modality '{m}'.", "Check its files, or leave it out with --modality.")
     if spec.kind == "text":
         return spec
-    array = np.load(folder / f"{m}.npy", mmap_mode="r")
-    mean, std = statistics(array, np.flatnonzero(train), spec.kind)
+    mean, std = train_moments(folder / f"{m}.npy", np.flatnonzero(train), spec.kind)
     preprocessing = {**spec.preprocessing, "mean": mean.tolist(), "std": std.tolist()}
     return ModalitySpec(kind=spec.kind, shape=spec.shape, preprocessing=preprocessing)
-
-
-def statistics(array: np.ndarray, rows: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation: per channel of pictures, per dimension of features, one for a spectrogram.
-
-    Computed in double precision, chunk by chunk (Chan, Golub & LeVeque 1983); where nothing varies the deviation is 1.
-    """
-    if kind in ("image", "frames") and len(rows) > PICTURES_FOR_STATISTICS:
-        rows = rows[np.linspace(0, len(rows) - 1, PICTURES_FOR_STATISTICS).astype(int)]
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for start in range(0, len(rows), CHUNK):
-        values = _by_channel(array[rows[start : start + CHUNK]].astype(np.float64), kind)
-        n, m = len(values), values.mean(axis=0)
-        delta = m - mean
-        squares = squares + ((values - m) ** 2).sum(axis=0) + delta**2 * (count * n / (count + n))
-        mean = mean + delta * (n / (count + n))
-        count += n
-    std = np.sqrt(squares / count)
-    return mean, np.where(std > 1e-8, std, 1.0)
-
-
-def _by_channel(values: np.ndarray, kind: Kind) -> np.ndarray:
-    """Observations in rows, one column per value of the statistics."""
-    if kind == "spectrogram":
-        return values.reshape(-1, 1)
-    if kind in ("image", "frames"):
-        return np.moveaxis(values, -3, -1).reshape(-1, values.shape[-3])
-    return values.reshape(-1, values.shape[-1])

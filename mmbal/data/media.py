@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from PIL import Image, UnidentifiedImageError
 
 av.logging.set_level(av.logging.PANIC)  # what the decoder has to say becomes a finding, not a line on stderr
@@ -191,13 +192,15 @@ def read_audio(path: Path, start: float | None = None, end: float | None = None)
             last = time + frame.samples / frame.sample_rate
             if last > begin:
                 first = first if pieces else time
-                pieces.append(_mono(frame))
+                pieces.append(_samples(frame).copy())
     if not pieces:
         if length is not None and begin >= length:
             raise Unusable("too short", f"lasts {length:.2f} s, the time range begins at {begin:.2f} s")
         raise Unusable("corrupt", "no sound can be decoded")
     offset = max(0, round((begin - first) * rate))
-    wave = np.concatenate(pieces)[offset:]
+    if any(len(piece) != len(pieces[0]) for piece in pieces):
+        pieces = [piece.mean(axis=0, keepdims=True, dtype=piece.dtype) for piece in pieces]  # channels change midway
+    wave = _mono(np.concatenate(pieces, axis=1))[offset:]
     if end is not None:
         wave = wave[: round((end - max(begin, first)) * rate)]
     available = length if end is None else min(end, length or end)
@@ -213,16 +216,23 @@ def _ends_early(what: str, last: float, available: float | None, end: float | No
     return []
 
 
-def _mono(frame: Any) -> np.ndarray:
-    """The frame's samples, float32 in [-1, 1], averaged over channels."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
+SAMPLES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
+
+
+def _samples(frame: Any) -> np.ndarray:
+    """A frame's samples as they are, ``(channels, n)``; read from its planes, which costs a third of to_ndarray."""
+    dtype, channels = SAMPLES[frame.format.name.rstrip("p")], frame.layout.nb_channels
+    if frame.format.is_planar:
+        return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes])
+    return np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels).T
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """Samples ``(channels, n)`` as float32 in [-1, 1], averaged over channels."""
+    wave = samples[0].astype(np.float32) if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32)
     if samples.dtype.kind == "u":
-        samples = samples.astype(np.float32) / 128 - 1
-    elif samples.dtype.kind == "i":
-        samples = samples / np.float32(2 ** (8 * samples.dtype.itemsize - 1))
-    return samples.astype(np.float32).mean(axis=0)
+        return wave / 128 - 1
+    return wave / np.float32(2 ** (8 * samples.dtype.itemsize - 1)) if samples.dtype.kind == "i" else wave
 
 
 def due_times(begin: float, finish: float, n: int, fps: float | None) -> list[float]:
@@ -254,7 +264,8 @@ def read_frames(
             raise Unusable("too short", f"lasts {finish:.2f} s, the time range begins at {begin:.2f} s")
         reader = _Reader(stream)
         times = due_times(begin, finish, n, fps)
-        pictures = [_resize(reader.at(time), size) for time in times]
+        scaler = VideoReformatter()  # one for all frames: setting it up costs more than using it
+        pictures = [_resize(scaler, reader.at(time), size) for time in times]
     remarks = _ends_early("video", reader.clock, times[-1], end) if reader.ended else []
     pictures += pictures[-1:] * (n - len(pictures))
     return Decoded(np.stack(pictures), finish - begin, remarks)
@@ -294,10 +305,10 @@ class _Reader:
         raise Unusable("corrupt", "no frame can be decoded")
 
 
-def _resize(frame: Any, size: int) -> np.ndarray:
+def _resize(scaler: VideoReformatter, frame: Any, size: int) -> np.ndarray:
     """A video frame as ``(3, size, size)`` uint8, stretched to the square as this field does."""
     try:
-        picture = frame.reformat(width=size, height=size, format="rgb24", interpolation="AREA").to_ndarray()
+        picture = scaler.reformat(frame, size, size, "rgb24", interpolation="AREA").to_ndarray()
     except (av.FFmpegError, ValueError) as error:
         raise Unusable("corrupt", _reason(error)) from None
     return np.moveaxis(picture, -1, 0)

@@ -17,6 +17,8 @@ import numpy as np
 from mmbal.data.media import Unusable
 from mmbal.data.recipes import Recipe, Source, recipe_from
 
+DIGEST = 16  # hexadecimal digits by which contents are compared
+
 
 class Encoder:
     """Encodes rows and writes their arrays in place: one write per array, so memory does not grow with the rows."""
@@ -44,7 +46,7 @@ class Encoder:
             self._files[m].write(data)
             answer["modalities"][m] = {
                 "seconds": decoded.seconds,
-                "digest": hashlib.blake2b(data, digest_size=8).hexdigest(),
+                "digest": hashlib.sha256(data).hexdigest()[:DIGEST],
                 "remarks": decoded.remarks,
             }
         return answer

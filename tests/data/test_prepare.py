@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbal.data.build import statistics
+from mmbal.data.moments import chunks, moments
 from mmbal.data.prepare import embedded_store, prepare
 from mmbal.data.store import Store, latest_store
 from mmbal.errors import DataError, UsageError
@@ -84,10 +84,19 @@ def test_statistics_are_of_the_train_split_alone(manifest):
     assert (spec["mean"], spec["std"]) == (pytest.approx([values.mean()]), pytest.approx([values.std()]))
 
 
-def test_chunked_statistics_are_those_of_the_whole():
+def test_chunks_are_the_rows_asked_for(tmp_path, monkeypatch):
+    values = np.arange(70, dtype=np.float32).reshape(10, 7)
+    np.save(tmp_path / "a.npy", values)
+    monkeypatch.setattr("mmbal.data.moments.CHUNK_BYTES", 3 * 7 * 4)
+    parts = list(chunks(tmp_path / "a.npy", np.array([1, 4, 5, 9])))
+    assert [len(part) for part in parts] == [3, 1]
+    assert np.concatenate(parts).tolist() == values[[1, 4, 5, 9]].tolist()
+
+
+def test_chunked_statistics_are_those_of_the_whole(tmp_path):
     values = np.random.default_rng(0).normal(3, 2, size=(700, 5)).astype(np.float32)
     values[:, 4] = 7.0  # never varies
-    mean, std = statistics(values, np.arange(700), "features")
+    mean, std = moments([values[:1], values[1:256], values[256:]], "features")
     assert mean == pytest.approx(values.mean(axis=0), rel=1e-5)
     assert std[:4] == pytest.approx(values[:, :4].std(axis=0), rel=1e-5)
     assert std[4] == 1
