@@ -80,13 +80,16 @@ class Adaptive(Rule):
         counts = config.prior_rows * shares / shares.sum()
         complete, incomplete, hits = judge(predictions, members, config)
         counts = counts * max(1.0, len(hits) / len(predictions))  # rows held out several times count once
+        if not len(complete):  # where no row has every modality, there is one kind of row
+            complete = incomplete
         weights = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
-        evidence = [
-            {"rule": name, **options, "weight": w, "nll": nll, "accuracy": hit}
-            for (name, options, _), w, nll, hit in zip(
-                LADDER, weights[0].tolist(), (-complete.mean(axis=0)).tolist(), hits.mean(axis=0).tolist(), strict=True
-            )
-        ]
+        evidence = []
+        if len(complete):
+            figures = zip(LADDER, weights[0], -complete.mean(axis=0), hits.mean(axis=0), strict=True)
+            evidence = [
+                {"rule": name, **options, "weight": float(weight), "nll": float(nll), "accuracy": float(accuracy)}
+                for (name, options, _), weight, nll, accuracy in figures
+            ]
         kept = np.flatnonzero(weights.max(axis=0) >= NEGLIGIBLE)
         weights = weights[:, kept] / weights[:, kept].sum(axis=1, keepdims=True)
         return cls(
@@ -94,7 +97,7 @@ class Adaptive(Rule):
             predictions.modalities,
             {"weights": weights},
             [members[k] for k in kept],
-            evidence if len(predictions) > 1 else [],
+            evidence,
         )
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
@@ -160,7 +163,7 @@ def judge(predictions: Predictions, members: list[Rule], config: Any) -> tuple[n
     with one modality after the other hidden.
     """
     n, k = len(predictions), len(members)
-    whole = predictions.present_mask().all(axis=1)
+    whole = np.all(predictions.present_mask(), axis=1)
     complete, incomplete, hits = [], [], []
     held = 0
     for repeat in range(config.repeats if n > 1 else 0):

@@ -86,9 +86,11 @@ class Rule(ABC):
                     "Fit the rule again on predictions with these classes.",
                 )
             present = predictions.present if present is None else present
-            predictions = getattr(predictions, self.source)
-        inputs = [self._input(predictions, m) for m in self.modalities]
-        tensors = all(isinstance(x, Tensor) for x in (predictions[m] for m in self.modalities))
+            given: Mapping[str, Any] = getattr(predictions, self.source)
+        else:
+            given = predictions
+        inputs = [self._input(given, m) for m in self.modalities]
+        tensors = all(isinstance(given[m], Tensor) for m in self.modalities)
         mask = torch.ones(len(inputs[0]), len(inputs), dtype=inputs[0].dtype, device=inputs[0].device)
         for column, m in enumerate(self.modalities):
             if present is not None and m in present:

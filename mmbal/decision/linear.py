@@ -53,8 +53,8 @@ class LogLinear(Rule):
         logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
         n, m, c = logits.shape
         present = torch.from_numpy(predictions.present_mask().astype(np.float64))
-        blocks = cls.design(logits, present, torch.from_numpy(beta))
-        design = Design(*(x.numpy() for x in blocks), bias="bias" in cls.blocks)
+        experts, columns, features = (x.numpy() for x in cls.design(logits, present, torch.from_numpy(beta)))
+        design = Design(experts, columns, features, "bias" in cls.blocks)
         mean, precision = cls.prior(design, m, config.strength)
         target = np.full((n, c), 1 / (n * c))
         target[np.arange(n), predictions.labels] += 1

@@ -31,6 +31,10 @@ class Design:
     features: Array
     bias: bool
 
+    def astype(self, kind: type[np.floating]) -> Design:
+        """The same design in another precision."""
+        return Design(self.experts.astype(kind), self.columns.astype(kind), self.features.astype(kind), self.bias)
+
     @property
     def sizes(self) -> list[int]:
         """Numbers of parameters of the four blocks: weights, class-wise weights, matrix, bias."""
@@ -106,7 +110,7 @@ def maximum_a_posteriori(
         return float(loss + 0.5 * (precision * (at - mean) ** 2).sum()), p
 
     value, p = evaluate(theta)
-    single = Design(*(x.astype(np.float32) for x in (design.experts, design.columns, design.features)), design.bias)
+    single = design.astype(np.float32)
     for _ in range(max_steps):
         gradient = design.adjoint(mass * p - target) + precision * (theta - mean)
         step = newton_step(single, p.astype(np.float32), precision, -gradient, design.curvature(p) + precision)

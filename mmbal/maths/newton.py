@@ -20,7 +20,8 @@ def newton(
 
     ``objective(x)`` gives the value, the gradient ``(D,)`` and the Hessian ``(D, D)``. Every step is a Newton step in
     the variables that the bounds leave free, shortened until the value falls (Armijo), so that the method converges
-    from any start. Stops where the Newton decrement promises a gain below ``tolerance``.
+    from any start. Stops after a step whose Newton
+    decrement promised a gain below ``tolerance``.
     Source: Bertsekas, "Projected Newton methods for optimization problems with simple constraints", SICON 1982.
     """
     x = np.maximum(np.asarray(start, dtype=np.float64), lower)
@@ -31,8 +32,7 @@ def newton(
         block = hessian[np.ix_(free, free)]
         jitter = 1e-12 * max(np.trace(block), 1e-300) / max(len(block), 1)
         step[free] = -np.linalg.solve(block + jitter * np.eye(len(block)), gradient[free])
-        if -gradient @ step < 2 * tolerance:
-            break
+        decrement = -gradient @ step
         length = 1.0
         while length > 1e-10:
             trial = np.maximum(x + length * step, lower)
@@ -43,4 +43,6 @@ def newton(
         else:
             break
         x, (value, gradient, hessian) = trial, attempt
+        if decrement < 2 * tolerance:
+            break
     return x
