@@ -20,8 +20,7 @@ def newton(
 
     ``objective(x)`` gives the value, the gradient ``(D,)`` and the Hessian ``(D, D)``. Every step is a Newton step in
     the variables that the bounds leave free, shortened until the value falls (Armijo), so that the method converges
-    from any start. Stops after a step whose Newton
-    decrement promised a gain below ``tolerance``.
+    from any start. Stops after a step whose Newton decrement promised a gain below ``tolerance``.
     Source: Bertsekas, "Projected Newton methods for optimization problems with simple constraints", SICON 1982.
     """
     x = np.maximum(np.asarray(start, dtype=np.float64), lower)
