@@ -32,8 +32,17 @@ class _Worker:
         command = [sys.executable, "-m", "mmbal.data.worker"]
         pipe = subprocess.PIPE
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the worker
+        # In a session of its own, Ctrl-C does not reach it: else its death would pass for a crash over a file. It ends
+        # when its input does, however this process ends.
         self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=self._messages, env=environment, text=True
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=self._messages,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
         )
         if not self.ask(setup):
             self.close()

@@ -19,7 +19,7 @@ from mmbal.data.manifest import Manifest, read_manifest
 from mmbal.data.options import Options
 from mmbal.data.pool import cores
 from mmbal.data.store import FORMAT, Store, remember
-from mmbal.errors import DataError, UsageError, did_you_mean
+from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
 from mmbal.registry import datasets
 
 MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -112,7 +112,12 @@ def prepare(
         workers = max(1, min(cores(), n // ROWS_A_WORKER))
     elif workers < 0:
         raise UsageError(f"{workers} workers can't work.", "Give --workers 1 or more.")
-    built: Built = build(samples, target, chosen, workers=workers, force=force, progress=progress)
+    try:
+        built: Built = build(samples, target, chosen, workers=workers, force=force, progress=progress)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted; what is encoded is kept.", "The same command goes on where it stopped."
+        ) from None
     remember(target)
     result = Preparation(built.store, built.findings, time.perf_counter() - began, built.resumed, built.existed)
     if strict:

@@ -67,6 +67,12 @@ def test_cremad_from_its_repository(flash):
     assert store.splits()["test"] == 6
     assert {m: s.shape for m, s in store.modalities.items()} == {"audio": (1, 257, 68), "video": (2, 3, 16, 16)}
     assert store.group[0] == store.ids[0][:4]
+    assert store.meta["source"]["groups"]["1001"] == {
+        "Age": "51",
+        "Sex": "Male",
+        "Race": "Caucasian",
+        "Ethnicity": "Not Hispanic",
+    }
     assert "VideoFlash" in notes(result)
     assert "shipped" in notes(result)
     missing = [f for f in result.findings if f.kind == "missing"]

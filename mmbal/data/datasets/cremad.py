@@ -74,7 +74,7 @@ class CREMAD(Dataset):
             known_leak="the list is random over actors; --split actor keeps them apart"
             if split_name == "ogm_ge"
             else "",
-            meta={"split": split_name},
+            meta={"split": split_name, "groups": _actors()},
         )
 
     def check(self, root: Path, progress: Progress | None = None) -> list[Finding]:
@@ -105,6 +105,12 @@ class CREMAD(Dataset):
 
     def download(self, root: Path, *, url: str | None = None, progress: Progress | None = None) -> list[Finding]:
         return download(_table(), root, url or URL, progress=progress)
+
+
+def _actors() -> dict[str, dict[str, str]]:
+    """Actor -> age, sex, race and ethnicity, so that a store can be looked at by them."""
+    header, *rows = read_list(embedded.path("cremad_demographics.csv"))
+    return {actor: dict(zip(header[1:], cells, strict=True)) for actor, *cells in rows}
 
 
 def _table() -> list[Item]:

@@ -1,0 +1,133 @@
+"""`mmbal prepare` at the terminal: tables, JSON alone on stdout, exit codes, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from mmbal.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+runner = CliRunner()
+
+
+def mmbal(*arguments: Any) -> Result:
+    return runner.invoke(app, [str(a) for a in arguments])
+
+
+def refused(code: int, *arguments: Any) -> str:
+    """The error of a command that ends with ``code``: one sentence, no traceback."""
+    result = mmbal(*arguments)
+    assert result.exit_code == code, (result.exit_code, result.output)
+    assert "Traceback" not in result.output
+    assert "Internal error" not in result.output
+    return result.stderr
+
+
+@pytest.fixture
+def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of class folders: 16 pictures with a text each, one picture broken, one text missing."""
+    monkeypatch.chdir(tmp_path)
+    for k in range(16):
+        folder = tmp_path / "pets" / ("cat", "dog")[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((12, 12, 3), 30 + 12 * k, np.uint8)).save(folder / f"{k}.png")
+        (folder / f"{k}.txt").write_text(f"this is number {k}")
+    (tmp_path / "pets" / "cat" / "4.png").write_bytes(b"broken")
+    (tmp_path / "pets" / "dog" / "5.txt").unlink()
+    return tmp_path / "pets"
+
+
+def test_from_a_folder_to_a_store(pets):
+    said = mmbal("prepare", "init", pets)
+    assert said.exit_code == 0, said.output
+    assert "16 samples" in said.stdout
+    result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--length", 8, "--out", "s", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 files or rows lost"):
+        assert text in result.stdout
+    checked = mmbal("prepare", "--check", "s")
+    assert checked.exit_code == 0
+    assert "as they were written" in checked.stdout
+
+
+def test_json_is_one_document_alone(pets):
+    assert json.loads(mmbal("prepare", "init", pets, "--json").stdout)["rows"] == 16
+    result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--workers", 1, "--json")
+    document = json.loads(result.stdout)
+    assert document["rows"] == 16
+    assert document["classes"] == ["cat", "dog"]
+    assert [f["kind"] for f in document["findings"] if f["level"] == "error"] == ["corrupt"]
+    assert json.loads(mmbal("prepare", "--check", document["store"], "--json").stdout)["problems"] == []
+    assert set(json.loads(mmbal("prepare", "--list", "--json").stdout)) >= {"avmnist", "cremad", "kinetics_sounds"}
+
+
+def test_strict_is_exit_code_4_after_the_store_is_there(pets):
+    mmbal("prepare", "init", pets)
+    manifest = pets / "manifest.csv"
+    assert "1 findings" in refused(4, "prepare", manifest, "--size", 16, "--strict", "--out", "s", "--workers", 1)
+    assert (Path("s") / "meta.json").is_file()
+    manifest.write_text(manifest.read_text() + "nowhere.png,,bird,\n")
+    assert "bird: empty class" in refused(4, "prepare", manifest, "--size", 16, "--out", "t", "--workers", 1)
+
+
+def test_what_is_wrong_is_said_in_a_sentence(pets):
+    assert "What shall be prepared?" in refused(2, "prepare")
+    assert "avmnist" in refused(2, "prepare", "avmnst")
+    assert "mmbal prepare init" in refused(2, "prepare", pets)
+    assert "no file" in refused(2, "prepare", "nowhere.csv")
+    assert "Where is CREMA-D?" in refused(2, "prepare", "cremad")
+    assert "not a store" in refused(2, "prepare", "--check", pets)
+    assert "Which folder?" in refused(2, "prepare", "init")
+    assert "MODALITY=KIND" in refused(2, "prepare", "avmnist", "--kind", "image")
+    Path("m.csv").write_text("path,label\n,x\n")
+    assert "no usable row" in refused(4, "prepare", "m.csv")
+    Path("mosi.pkl").write_bytes(b"\x80\x04.")
+    assert "never reads one" in refused(4, "prepare", "mosi.pkl")
+    assert "audio_features" in refused(5, "prepare", "avmnist", "--audio-features", "cepstrum")
+
+
+def test_a_changed_store_is_exit_code_4(pets):
+    mmbal("prepare", "avmnist", "--out", "s")
+    with Path("s/image.npy").open("r+b") as stream:
+        stream.seek(500)
+        stream.write(b"\x99\x98\x97")
+    assert "image.npy has changed" in refused(4, "prepare", "--check", "s")
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(pets):
+    rows = [f"{k}.npy,{'ab'[k % 2]}" for k in range(4000)]
+    for k in range(4000):
+        np.save(pets / f"{k}.npy", np.full(3, k, np.float32))
+    (pets / "many.csv").write_text("\n".join(["gait,label", *rows]))
+    command = [sys.executable, "-m", "mmbal", "prepare", str(pets / "many.csv"), "--out", "s", "--workers", "1"]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    journal = Path(".s.partial/journal.jsonl")
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size > 1000):
+        pass
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "goes on where it stopped" in said
+    assert "Traceback" not in said
+    done = mmbal("prepare", pets / "many.csv", "--out", "s", "--workers", 1, "--json")
+    assert json.loads(done.stdout)["resumed_rows"] > 0
+    assert json.loads(done.stdout)["rows"] == 4000
+    assert not [f for f in json.loads(done.stdout)["findings"] if f["kind"] == "crash"]
