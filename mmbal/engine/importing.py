@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmbal.config import write_yaml
 from mmbal.data.store import Store
 from mmbal.engine.checkpoint import CHECKPOINT, pack
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.evaluate import summarise
-from mmbal.engine.tracking import ENVIRONMENT, SUMMARY, environment, new_folder
+from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_folder
 from mmbal.engine.train import Result, Session
 from mmbal.errors import ConfigError
 from mmbal.files import write_json, write_tensors
@@ -36,7 +37,7 @@ def import_run(
 ) -> ImportedRun:
     """Load a two-ResNet-18 checkpoint (see :mod:`mmbal.models.adapters`) and run it on the store ``data``.
 
-    The folder holds a checkpoint and predictions, but no config.yaml, since how the model was trained is not known.
+    The folder is a run's, but its config.yaml tells only what the model is, since how it was trained is not known.
     Raises ConfigError where the checkpoint can't be read, or has not the store's classes or modalities.
     """
     path, store = Path(path), Store.open(data)
@@ -59,6 +60,7 @@ def import_run(
     folder = new_folder(None if out is None else Path(out), f"{store.name}-{path.stem}", force)
     content = pack(session.model, session.method, session.config, session.store, epoch=0)
     write_tensors(folder / CHECKPOINT, content)
+    write_yaml(folder / CONFIG, session.config)
     write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
     figures: dict[str, dict[str, float]] = {}
     for split in ("val", "test"):

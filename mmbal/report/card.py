@@ -21,7 +21,7 @@ PAGE = "report.html"
 def write_pages(source: Source) -> list[Path]:
     """Write CARD.md and report.html into the folder of a finished run; raises UsageError where it is none."""
     folder = run_folder(source.path)
-    if folder is None or not source.summary or not (folder / "config.yaml").is_file():
+    if folder is None or "best_epoch" not in source.summary:
         raise UsageError(f"{source.path} is not a finished run of mmbal.", "Give the folder that `mmbal train` made.")
     write_text(folder / CARD, card(folder, source.diagnosis))
     write_text(folder / PAGE, diagnosis_html(source.diagnosis, folder.name))

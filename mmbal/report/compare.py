@@ -182,7 +182,7 @@ def read_source(
             confidence=confidence,
             source=str(path),
         )
-    config = _flat(read_yaml(folder / "config.yaml")) if folder and (folder / "config.yaml").is_file() else {}
+    config = {} if folder is None else _flat(read_yaml(folder / "config.yaml"))
     config = {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
     summary = read_json(folder / "summary.json") if folder and (folder / "summary.json").is_file() else {}
     return Source(path, diagnosis, predictions, config, summary)

@@ -30,7 +30,7 @@ class Mine(nn.Module):
         return a, v, a + v
 
 
-def data(n: int = 240) -> dict[str, np.ndarray]:
+def data(n: int = 120) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     label = random.integers(0, 2, n)
     side = 2.0 * label[:, None] - 1
