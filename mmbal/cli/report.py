@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmbal.cli import console
+from mmbal.cli.options import Force, Json
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,26 +31,26 @@ def report(
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     optimistic: Annotated[
         bool, typer.Option("--optimistic", help="Also the best epoch on TEST data, where a run recorded it.")
     ] = False,
     card: Annotated[bool, typer.Option("--card", help="Write CARD.md and report.html into each run's folder.")] = False,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Compare runs: accuracy, likelihood, calibration, imbalance and decision gap, with intervals and paired tests.
 
-    Runs that differ only in their seed become one row.
+    Runs that differ only in their seed become one row. Examples: [bold]mmbal report runs/*[/bold];
+    [bold]mmbal report joint.npz mine.npz --out table.tex[/bold].
     """
-    from mmbal.cli import console
     from mmbal.files import write_json, write_text
     from mmbal.report import render
     from mmbal.report.card import write_pages
     from mmbal.report.compare import compare_sources, read_source
     from mmbal.report.html import comparison_html, diagnosis_html
 
-    if markdown + latex + json > 1:
+    if markdown + latex + as_json > 1:
         raise UsageError("--markdown, --latex and --json exclude each other.")
     if out is not None and out.suffix not in FORMATS:
         raise UsageError(f"{out} has no known ending.", f"Known: {', '.join(FORMATS)}.")
@@ -63,28 +65,25 @@ def report(
         kind = FORMATS[out.suffix]
         if kind == "json":
             write_json(out, comparison.model_dump(mode="json"))
+        elif kind == "html" and len(sources) == 1:
+            write_text(out, diagnosis_html(sources[0].diagnosis, str(paths[0])))
         elif kind == "html":
-            one = len(sources) == 1
-            page = (
-                diagnosis_html(sources[0].diagnosis, str(paths[0])) if one else comparison_html(comparison, optimistic)
-            )
-            write_text(out, page)
+            write_text(out, comparison_html(comparison, optimistic))
         else:
             write_text(out, getattr(render, kind)(comparison, optimistic))
         console.note(f"Wrote {out}")
-    if json:
+    if as_json:
         console.print_json(comparison.model_dump(mode="json"))
     elif markdown or latex:
         typer.echo((render.markdown if markdown else render.latex)(comparison, optimistic), nl=False)
     else:
         show(comparison, optimistic)
         if optimistic and not any(row.optimistic for row in comparison.rows):
-            console.note("No run recorded its best test epoch; train with `--set optimistic=true` to have it.")
+            console.note("No run recorded its best test epoch; train with --optimistic to have it.")
 
 
 def show(comparison: Comparison, optimistic: bool = False, title: str = "") -> None:
     """Print a comparison as a table that fits the terminal, with its legend."""
-    from mmbal.cli import console
     from mmbal.report import render
 
     every = render.columns(comparison, optimistic)
