@@ -17,6 +17,7 @@ from mmbal.cli.doctor import doctor
 from mmbal.cli.importer import import_model
 from mmbal.cli.methods import methods
 from mmbal.cli.missing import missing
+from mmbal.cli.predict import predict
 from mmbal.cli.prepare import prepare
 from mmbal.cli.pretrain import pretrain
 from mmbal.cli.quickstart import quickstart
@@ -89,7 +90,7 @@ def options(
 
 for panel, commands in {
     "The way of the data": (prepare, pretrain, train, calibrate, diagnose, report),
-    "More": (quickstart, sweep, missing, methods, doctor),
+    "More": (quickstart, predict, sweep, missing, methods, doctor),
 }.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command))
