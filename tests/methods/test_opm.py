@@ -85,6 +85,11 @@ def test_samples_that_lose_everything_are_left_out(toy: Toy):
     theta = fusion.dims[ahead] / sum(fusion.dims.values())
     votes = output.features[behind] / (1 - theta) @ fusion.weight(behind).T + fusion.bias(behind) + fusion.bias(ahead)
     assert torch.allclose(found, cross_entropy(votes[5:], batch.labels[5:]), atol=1e-5)
+    # Beside a process that keeps all of its 8 rows: 11 of 16 are left, and 3 of the 8 here, which weigh 8/16 later.
+    run.run.reduce = lambda value: value if value.is_floating_point() else value + 8
+    share = run.method.losses(output, batch, run.method.phases(run.run)[0], run.run)["fused"]
+    assert torch.allclose(8 / 16 * share, 3 / 11 * found, atol=1e-5)
+    run.run.reduce = lambda value: value
     batch.present[behind][:], batch.inputs[behind][:] = False, 0
     nothing = run.method.losses(run.model(batch), batch, run.method.phases(run.run)[0], run.run)["fused"]
     nothing.backward()
