@@ -31,9 +31,10 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
 from mmbal.data.loader import Batch
+from mmbal.errors import ConfigError
 from mmbal.maths.curriculum import difficulty, indicators, lag
 from mmbal.methods.base import Method, Phase, Run, require_modalities
-from mmbal.models.fusion import total
+from mmbal.models.fusion import LinearFusion, total
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
@@ -70,6 +71,10 @@ class DynCIM(Method):
         require_modalities(self)
         self.names = sorted(model.modalities)
         if self.config.gate:
+            if not isinstance(model.fusion, LinearFusion):
+                raise ConfigError(
+                    "DynCIM gates the votes of an additive fusion.", "Use --fusion concat, or method.gate=false."
+                )
             self.gate = nn.ParameterDict({m: nn.Parameter(torch.zeros(model.fusion.dims[m])) for m in self.names})
             self.gate_bias = nn.Parameter(torch.zeros(len(self.names)))
         self.register_buffer("losses_before", torch.full((len(self.names),), math.nan))
@@ -94,19 +99,16 @@ class DynCIM(Method):
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         if self.config.kappa == 0 and self.config.unimodal == 0:
             return super().losses(output, batch, phase, run)
-        fused = cross_entropy(output.fused, batch.labels, reduction="none")
-        own = {
-            m: cross_entropy(output.logits[m], batch.labels, reduction="none") * output.present[m] for m in self.names
-        }
-        every = torch.ones_like(fused)
-        counted = torch.stack([*(every * output.present[m] for m in self.names), every])
-        self.sums += torch.stack([torch.stack([*own.values(), fused]), counted]).detach().sum(dim=2)
-        self.seen.index_add_(1, batch.index, torch.stack([fused, every]).detach())
-        weight = self.sample_weights(output, batch, run)
-        losses = {"fused": (weight * fused).mean()}
-        for m, emphasis in zip(self.names, self.emphasis, strict=True):
+        logits = [*(output.logits[m] for m in self.names), output.fused]
+        have = torch.stack([*(output.present[m] for m in self.names), torch.ones_like(batch.labels, dtype=torch.bool)])
+        each = torch.stack([cross_entropy(o, batch.labels, reduction="none") for o in logits]) * have
+        self.sums += torch.stack([each.detach(), have.to(each.dtype)]).sum(dim=2)
+        self.seen.index_add_(1, batch.index, torch.stack([each[-1].detach(), torch.ones_like(each[-1])]))
+        *own, fused = (self.sample_weights(output, batch, run) * each).mean(dim=1)
+        losses = {"fused": fused}
+        for m, emphasis, loss in zip(self.names, self.emphasis, own, strict=True):
             run.log(f"emphasis/{m}", emphasis)
-            losses[f"own/{m}"] = self.config.unimodal * emphasis * (weight * own[m]).mean()
+            losses[f"own/{m}"] = self.config.unimodal * emphasis * loss
         return losses
 
     @torch.no_grad()

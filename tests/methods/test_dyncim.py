@@ -9,6 +9,7 @@ import torch
 from mmbal.data.loader import Batch
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session, train
+from mmbal.errors import ConfigError
 from mmbal.methods.dyncim import gates
 from mmbal.models.multimodal import Output
 
@@ -81,3 +82,11 @@ def test_the_gate_starts_as_the_plain_sum_and_learns(toy, tmp_path):
     assert content["method"]["gate.audio"].abs().sum() > 0
     *_, last = (json.loads(line)["train"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert {"deviation", "consistency", "stability", "emphasis/audio", "emphasis/video"} <= last.keys()
+
+
+def test_a_gate_needs_votes_to_gate(toy):
+    store = toy({"audio": 6, "video": 4})
+    config = TrainConfig(data=str(store.path), method=Choice(name="dyncim"), fusion=Choice(name="film"), device="cpu")
+    with pytest.raises(ConfigError, match="additive"):
+        Session(config)
+    Session(config.model_copy(update={"method": Choice(name="dyncim", gate=False)}))
