@@ -248,7 +248,7 @@ def _classes(d: Diagnosis) -> None:
             found += [
                 (f"say of {focus}", [_share(c.contribution.get(focus), 6) for c in known.values()]),
                 ("worth", [_percent(c.capability.get(focus), intervals) for c in known.values()]),
-                ("", [f"◀ {mark}" if mark else None for mark in marks]),
+                ("", [f"◀ {mark}" if mark else "" for mark in marks] if any(marks) else [None] * len(marks)),
             ]
         return found
 

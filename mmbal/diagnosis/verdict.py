@@ -29,7 +29,7 @@ def advice_of(d: Diagnosis, source: str) -> list[Advice]:
         found.append(
             Advice(command="mmbal methods list", purpose="shows the methods that balance the encoders in training")
         )
-    elif encoders is None and len(d.data.modalities) > 1:
+    elif encoders is None and len(d.data.modalities) > 1 and d.data.meta.get("method") != "unimodal":
         found.append(Advice(command="mmbal pretrain", purpose="trains each encoder alone: a --reference"))
     return found
 
