@@ -16,9 +16,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     target = tmp_path / "x.json"
     write_json(target, {"a": 1})
     before = target.read_bytes()
-    with pytest.raises(ValueError, match="disk full"), atomic(target) as temporary:
-        temporary.write_text("half")
-        raise ValueError("disk full")
+
+    def fail() -> None:
+        with atomic(target) as temporary:
+            temporary.write_text("half")
+            raise ValueError("disk full")
+
+    with pytest.raises(ValueError, match="disk full"):
+        fail()
     assert target.read_bytes() == before
     assert os.listdir(tmp_path) == ["x.json"]
 

@@ -88,10 +88,11 @@ def options(
         os.environ[DEBUG] = "1"
 
 
-for panel, commands in {
+PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "The way of the data": (prepare, pretrain, train, calibrate, diagnose, report),
     "More": (quickstart, predict, sweep, missing, methods, doctor),
-}.items():
+}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command))
 app.command("import", rich_help_panel="More")(guarded(import_model))

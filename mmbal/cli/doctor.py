@@ -58,8 +58,8 @@ def _media() -> str:
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
     stream.seek(0)
-    with av.open(stream) as container:
-        frames = sum(1 for _ in container.decode(video=0))
+    with av.open(stream, "r") as container:
+        frames = len(list(container.decode(video=0)))
     if frames != 5:
         raise RuntimeError(f"5 frames were written, {frames} read")
     return f"PyAV {av.__version__}: 5 of 5 frames"

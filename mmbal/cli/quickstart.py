@@ -71,9 +71,9 @@ def _people_with_both() -> None:
 
 def _digits() -> None:
     _heading("2. A network: spoken and written digits, from data to a mended model")
-    fast = "--epochs 8 --batch-size 64"
+    fast = "--epochs 6 --batch-size 64"
     _run("mmbal prepare avmnist --out stores/avmnist")
-    _run("mmbal pretrain --epochs 12 --batch-size 64 --patience 4 --out runs/pretrained")
+    _run("mmbal pretrain --epochs 8 --batch-size 64 --out runs/pretrained")
     _run(f"mmbal train {fast} --out runs/joint")
     _run(f"mmbal train --method ogm_ge {fast} --out runs/ogm_ge")
     _run(f"mmbal train --fusion adaptive {fast} --out runs/adaptive")

@@ -95,10 +95,11 @@ def train(
     if dry_run:
         _show_rehearsal(rehearse(settings), as_json)
         return
+    outs: list[Path | None] = [out]
     if seeds > 1 and out is not None:
         outs = [out.with_name(f"{out.name}-s{settings.seed + k}") for k in range(seeds)]
-    else:
-        outs = [out] * seeds
+    elif seeds > 1:
+        outs = [None] * seeds
     results = []
     with console.progress("train", settings.epochs * seeds) as report:
         for k, folder in enumerate(outs):

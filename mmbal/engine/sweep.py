@@ -89,9 +89,9 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changes.items():
         inner = result.get(key)
-        both = isinstance(inner, dict) and isinstance(value, dict)
-        renamed = both and "name" in value and value["name"] != inner.get("name")
-        result[key] = merge(inner, value) if both and not renamed else value
+        if isinstance(inner, dict) and isinstance(value, dict) and value.get("name") in (None, inner.get("name")):
+            value = merge(inner, value)
+        result[key] = value
     return result
 
 

@@ -96,7 +96,7 @@ class Session:
     def loader(self, split: str, training: bool = False) -> Loader:
         """Batches of a split; in training shuffled, augmented and shared among the processes."""
         config = self.config
-        shared = {"rank": self.processes.rank, "world": self.processes.world} if training else {}
+        mine = self.processes if training else Processes()
         return Loader(
             self.store,
             split,
@@ -105,7 +105,8 @@ class Session:
             augment=training and config.augment,
             seed=config.seed,
             modalities=config.modalities,
-            **shared,
+            rank=mine.rank,
+            world=mine.world,
         )
 
     def predictions(self, split: str, brief: bool = False) -> Predictions:

@@ -41,7 +41,18 @@ def state(folder: Path, file: str = "last.pt") -> dict[str, Any]:
 
 def test_a_killed_run_resumes_to_the_same_bits(toy, tmp_path: Path):
     store = toy(DIMS)
-    options = ["--data", str(store.path), "--epochs", "40", "--batch-size", "16", "--device", "cpu", "--method", "ogm_ge"]
+    options = [
+        "--data",
+        str(store.path),
+        "--epochs",
+        "40",
+        "--batch-size",
+        "16",
+        "--device",
+        "cpu",
+        "--method",
+        "ogm_ge",
+    ]
     command = [sys.executable, "-m", "mmbal", "train", *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     killed = subprocess.Popen([*command, "--out", str(tmp_path / "killed")], env=environment, stderr=subprocess.DEVNULL)
@@ -126,9 +137,7 @@ def test_pretraining_gives_a_run_whose_encoders_and_figures_are_the_single_ones(
         right = float((alone.fused.argmax(axis=1) == alone.labels).mean())
         assert done.summary["modalities"][m]["test"]["accuracy"] == pytest.approx(right)
     assert np.allclose(whole.fused, sum(whole.logits.values()), atol=1e-5)
-    frozen = train(
-        config(store, encoders_from=str(done.folder), freeze_encoders=True), out=tmp_path / "frozen"
-    )
+    frozen = train(config(store, encoders_from=str(done.folder), freeze_encoders=True), out=tmp_path / "frozen")
     a, b = state(done.folder, "checkpoint.pt")["model"], state(frozen.folder)["model"]
     kept = [k for k in a if k.startswith("encoders.")]
     assert kept
@@ -165,7 +174,7 @@ def test_a_stored_rule_decides(toy, tmp_path: Path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_remedy(toy, tmp_path: Path):
-    with pytest.raises(MmbalError, match="became (nan|inf)") as caught:
+    with pytest.raises(MmbalError, match=r"became (nan|inf)") as caught:
         train(config(toy(DIMS), optimiser=OptimiserConfig(lr=1e30)), out=tmp_path / "run")
     assert "optimiser.lr" in caught.value.hint
 
