@@ -18,9 +18,9 @@ import numpy as np
 from mmbal.data.predictions import Array, Predictions
 from mmbal.decision import cross_fit, fit_rule
 from mmbal.diagnosis.coalitions import correct, log_likelihood
-from mmbal.diagnosis.figures import Figures
+from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.probes import groups_of, probe
-from mmbal.diagnosis.schema import Gap, RepresentationGap
+from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
 
 FOLDS = 5
@@ -152,6 +152,16 @@ def representation_gap(figures: Figures, readout: Readout) -> tuple[Representati
         None if whole is None else RepresentationGap(**whole.model_dump(), modalities=known, by=readout.by),
         {c: g for c, g in classes.items() if g is not None},
     )
+
+
+def reference_accuracy(figures: Figures, readout: Readout) -> Estimates:
+    """Accuracy of each of the reference's encoders, read out, over the samples that have the modality."""
+    found = {}
+    for m, log_p in readout.reference.items():
+        rows = readout.rows[readout.here[m]]
+        right = correct(log_p[readout.here[m]], figures.labels[rows])
+        found[m] = figures.add(f"accuracy.reference.{m}", figures.boot.means(right, rows), len(rows))
+    return present(found)
 
 
 def shortfall(figures: Figures) -> Gap | None:

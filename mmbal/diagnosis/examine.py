@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,10 +15,10 @@ from mmbal.diagnosis.absence import absence_of
 from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
 from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import MAX_MODALITIES, Decision, correct, decision_of, log_likelihood
-from mmbal.diagnosis.figures import Figures
+from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.human import human_of
 from mmbal.diagnosis.norms import geometry_of, norms_of
-from mmbal.diagnosis.preference import preference_of, present, samples_of
+from mmbal.diagnosis.preference import preference_of, samples_of
 from mmbal.diagnosis.probes import groups_of, probe
 from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
 from mmbal.diagnosis.significance import Bootstrap, Estimate
@@ -68,7 +69,10 @@ def choose(
 
 @dataclass
 class Examination:
-    """One split under examination: its decision, its bootstrap table, and what could not be computed so far."""
+    """One split under examination: its decision, its bootstrap table, and what was and was not found so far.
+
+    Every section's method returns the figures over all classes, and files those by class in ``per_class``.
+    """
 
     predictions: Predictions
     calibration: Predictions | None
@@ -77,6 +81,7 @@ class Examination:
     rule: str
     seed: int
     not_computed: list[NotComputed] = field(default_factory=list)
+    per_class: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -101,72 +106,42 @@ class Examination:
     def lacks(self, what: str, reason: str, needs: str = "") -> None:
         self.not_computed.append(NotComputed(what=what, reason=reason, needs=needs))
 
+    def file(self, section: str, found: Mapping[str, Any], modality: str | None = None) -> None:
+        """Keep figures by class, of one modality where it is given."""
+        for c, value in found.items():
+            own = self.per_class.setdefault(c, {})
+            if modality is None:
+                own[section] = value
+            else:
+                own.setdefault(section, {})[modality] = value
+
     def report(self, split: str, reference: Predictions | None, human: bool, source: str) -> Diagnosis:
         """Measure every section and put the verdict into words."""
         p, figures = self.predictions, self.figures
-        counts = np.bincount(p.labels, minlength=len(p.classes))
         probes = self.probes()
         readout = self.read_out(reference, probes)
-        best = self.best_decision()
-        per_class: dict[str, dict[str, Any]] = {c: {} for c in p.classes}
-
-        def spread(section: str, by_class: dict[str, Estimates]) -> None:
-            """File tables modality -> class -> estimate under each class."""
-            for m, table in by_class.items():
-                for c, estimate in table.items():
-                    per_class[c].setdefault(section, {})[m] = estimate
-
-        accuracy, alone_by_class, fused_by_class = self.accuracy(probes, readout)
-        spread("alone", alone_by_class)
-        spread("probe", {m: self.probe_by_class(m, logits) for m, logits in probes.items()})
-        for c, estimate in fused_by_class.items():
-            per_class[c]["fused"] = estimate
-        index, contribution, capability, balance, balance_by_class = self.balance()
-        for c, sections in balance_by_class.items():
-            per_class[c].update(sections)
-        shapley, shapley_by_class = self.shapley()
-        spread("shapley", shapley_by_class)
-        preference, follows_by_class = preference_of(figures, p, self.decision)
-        spread("follows", follows_by_class)
-        if preference is None and len(self.names) > 1:
-            self.lacks("preference", "no sample has two modalities")
-        norms, norms_by_class = norms_of(figures, p, self.decision)
-        for m, found in norms_by_class.items():
-            for c, norm in found.items():
-                per_class[c].setdefault("norms", {})[m] = norm
-        gap = encoders = None
-        if best is not None:
-            gap, gap_by_class = decomposition.decision_gap(figures, self.decision.fused, best)
-            for c, one in gap_by_class.items():
-                per_class[c]["decision_gap"] = one
-        if readout is not None:
-            encoders, encoders_by_class = decomposition.representation_gap(figures, readout)
-            for c, one in encoders_by_class.items():
-                per_class[c]["representation_gap"] = one
+        sections: dict[str, Any] = {
+            **self.balance(),
+            "accuracy": self.accuracy(probes, readout),
+            "decision_gap": self.decision_gap(),
+            "representation_gap": self.representation_gap(readout),
+            "shapley": self.shapley(),
+            "calibration": self.calibrations(),
+            "preference": self.preference(),
+            "samples": samples_of(figures, p, self.decision),
+            "norms": self.norms(),
+            "geometry": self.geometry(),
+            "missing": self.missing(),
+        }
+        counts = dict(zip(p.classes, np.bincount(p.labels, minlength=len(p.classes)).tolist(), strict=True))
         draft = Diagnosis(
             mmbal=mmbal.__version__,
             verdict=[],
             advice=[],
-            index=index,
-            contribution=contribution,
-            capability=capability,
-            balance=balance,
-            decision_gap=gap,
-            representation_gap=encoders,
+            **sections,
             shortfall=decomposition.shortfall(figures),
-            accuracy=accuracy,
-            shapley=shapley,
-            calibration=self.calibrations(),
-            preference=preference,
-            samples=samples_of(figures, p, self.decision),
-            norms=norms,
-            geometry=self.geometry(),
-            missing=self.missing(),
-            classes={
-                c: schema.ClassDiagnosis.model_validate({"samples": int(n), **per_class[c]})
-                for c, n in zip(p.classes, counts, strict=True)
-            },
-            human=human_of(p, figures, preference, alone_by_class, follows_by_class) if human else None,
+            classes={c: schema.ClassDiagnosis(samples=n, **self.per_class.get(c, {})) for c, n in counts.items()},
+            human=human_of(p, figures, sections["preference"], self.per_class) if human else None,
             not_computed=self.not_computed,
             data=self.described(split, counts, readout),
             settings=schema.Settings(
@@ -180,14 +155,14 @@ class Examination:
         )
         return draft.model_copy(update={"verdict": verdict_of(draft), "advice": advice_of(draft, source)})
 
-    def described(self, split: str, counts: Array, readout: decomposition.Readout | None) -> schema.Data:
+    def described(self, split: str, counts: dict[str, int], readout: decomposition.Readout | None) -> schema.Data:
         p = self.predictions
         mask = p.present_mask()
         return schema.Data(
             split=split,
             samples=len(p),
             modalities=list(self.names),
-            classes={c: int(n) for c, n in zip(p.classes, counts, strict=True)},
+            classes=counts,
             absent={m: int((~mask[:, k]).sum()) for k, m in enumerate(self.names)},
             groups=None if p.group is None else len(np.unique(p.group)),
             decision=self.decision.source,
@@ -213,10 +188,6 @@ class Examination:
                 found[m][rows] = probe(p.features[m][rows], p.labels[rows], len(p.classes), group, self.seed)
         return found
 
-    def probe_by_class(self, m: str, logits: Array) -> Estimates:
-        right = correct(logits, self.predictions.labels)
-        return self.figures.by_class(f"classes.{{}}.probe.{m}", right, self.here(m))
-
     def here(self, m: str) -> Array:
         """Which samples have the modality ``(N,)``."""
         value: Array = self.predictions.present_mask()[:, self.names.index(m)]
@@ -229,50 +200,63 @@ class Examination:
             return None
         return decomposition.read_out(self.predictions, reference, probes, self.seed)
 
-    def best_decision(self) -> Array | None:
-        if len(np.unique(self.predictions.labels)) < 2 or len(self.predictions) < 2:
+    def decision_gap(self) -> schema.Gap | None:
+        p = self.predictions
+        if len(np.unique(p.labels)) < 2:
             self.lacks("decision_gap", "a rule can't be fitted to fewer than two classes")
             return None
-        return decomposition.best_decision(self.predictions, self.calibration, self.rule, self.seed)
+        best = decomposition.best_decision(p, self.calibration, self.rule, self.seed)
+        gap, by_class = decomposition.decision_gap(self.figures, self.decision.fused, best)
+        self.file("decision_gap", by_class)
+        return gap
 
-    def accuracy(
-        self, probes: dict[str, Array], readout: decomposition.Readout | None
-    ) -> tuple[schema.Accuracy, dict[str, Estimates], Estimates]:
-        """Accuracies; alone by modality and class; fused by class."""
+    def representation_gap(self, readout: decomposition.Readout | None) -> schema.RepresentationGap | None:
+        if readout is None:
+            return None
+        gap, by_class = decomposition.representation_gap(self.figures, readout)
+        self.file("representation_gap", by_class)
+        return gap
+
+    def preference(self) -> schema.Preference | None:
+        found, by_class = preference_of(self.figures, self.predictions, self.decision)
+        for m, table in by_class.items():
+            self.file("follows", table, m)
+        if found is None and len(self.names) > 1:
+            self.lacks("preference", "no sample has two modalities")
+        return found
+
+    def norms(self) -> dict[str, schema.Norms]:
+        found, by_class = norms_of(self.figures, self.predictions, self.decision)
+        for m, table in by_class.items():
+            self.file("norms", table, m)
+        return found
+
+    def accuracy(self, probes: dict[str, Array], readout: decomposition.Readout | None) -> schema.Accuracy:
         p, figures = self.predictions, self.figures
         fused = correct(self.decision.fused, p.labels)
-        alone, by_class, right = {}, {}, {}
-        for m in self.names:
-            right[m] = correct(p.logits[m], p.labels)
-            alone[m] = figures.mean(f"accuracy.alone.{m}", right[m], np.flatnonzero(self.here(m)))
-            by_class[m] = figures.by_class(f"classes.{{}}.alone.{m}", right[m], self.here(m))
-            if alone[m] is None:
-                self.lacks(f"accuracy.alone.{m}", "every sample lacks the modality")
-        known = present(alone)
-        best = max(known, key=lambda m: known[m].value)
-        rows = np.flatnonzero(self.here(best))
-        reference: dict[str, Estimate | None] = {}
+        self.file("fused", figures.by_class("classes.{}.fused", fused))
+        right = {m: correct(p.logits[m], p.labels) for m in self.names}
+        found: dict[str, Estimates] = {"alone": {}, "probe": {}, "reference": {}}
+        for kind, table in (("alone", right), ("probe", {m: correct(x, p.labels) for m, x in probes.items()})):
+            for m, values in table.items():
+                estimate = figures.mean(f"accuracy.{kind}.{m}", values, np.flatnonzero(self.here(m)))
+                if estimate is None:
+                    self.lacks(f"accuracy.{kind}.{m}", "every sample lacks the modality")
+                    continue
+                found[kind][m] = estimate
+                self.file(kind, figures.by_class(f"classes.{{}}.{kind}.{m}", values, self.here(m)), m)
         if readout is not None:
-            for m, log_p in readout.reference.items():
-                kept = readout.rows[readout.here[m]]
-                values = correct(log_p[readout.here[m]], p.labels[kept])
-                reference[m] = figures.add(f"accuracy.reference.{m}", figures.boot.means(values, kept))
-        probed = {
-            m: figures.mean(f"accuracy.probe.{m}", correct(logits, p.labels), np.flatnonzero(self.here(m)))
-            for m, logits in probes.items()
-        }
-        found = schema.Accuracy.model_validate(
+            found["reference"] = decomposition.reference_accuracy(figures, readout)
+        best = max(found["alone"], key=lambda m: found["alone"][m].value)
+        return schema.Accuracy.model_validate(
             {
+                **found,
                 "fused": figures.mean("accuracy.fused", fused),
-                "alone": known,
-                "probe": present(probed),
-                "reference": present(reference),
                 "best": best,
-                "fusion_gain": self.fusion_gain(fused, right[best], rows),
+                "fusion_gain": self.fusion_gain(fused, right[best], np.flatnonzero(self.here(best))),
                 "chance": float(np.bincount(p.labels).max() / len(p)),
             }
         )
-        return found, by_class, figures.by_class("classes.{}.fused", fused)
 
     def fusion_gain(self, fused: Array, alone: Array, rows: Array) -> Estimate | None:
         """Accuracy of the fused decision less that of the best modality; its interval allows for picking the best."""
@@ -282,41 +266,36 @@ class Examination:
         doubt = (1 - figures.boot.confidence) / len(self.names)  # Bonferroni
         return replace(figures.boot, confidence=1 - doubt).estimate(gain)
 
-    def balance(
-        self,
-    ) -> tuple[Estimate | None, Estimates, Estimates, dict[str, schema.Balance], dict[str, dict[str, Any]]]:
-        """Index, contribution, capability and balance, overall and by class."""
-        nothing: dict[str, dict[str, Any]] = {}
+    def balance(self) -> dict[str, Any]:
+        """The sections ``index``, ``contribution``, ``capability`` and ``balance``."""
+        empty: dict[str, Any] = {"index": None, "contribution": {}, "capability": {}, "balance": {}}
         if len(self.names) == 1:
             self.lacks("index", "there is one modality only")
-            return None, {}, {}, {}, nothing
+            return empty
         if not self.decision.contribution:
             self.lacks("index", "the modalities' parts of the fused decision are not known", ADDITIVE)
-            return None, {}, {}, {}, nothing
+            return empty
         shares = shares_of(self.decision, self.predictions, self.figures.boot)
         overall_p, class_p = adjusted_p_values(shares)
-        n = len(self.predictions)
-        said, worth = shares.contribution, shares.capability
-        contribution, capability, balance = self._shares("", said, worth, shares, overall_p, n)
-        by_class: dict[str, dict[str, Any]] = {}
+        found = self._shares("", shares.contribution, shares.capability, shares, overall_p, len(self.predictions))
+        flags = [b.flag for b in found["balance"].values()]
         for k, c in enumerate(self.predictions.classes):
             said, worth = shares.class_contribution[:, k], shares.class_capability[:, k]
             n = int(shares.class_samples[0, k])
-            tables = self._shares(f"classes.{c}.", said, worth, shares, class_p[k], n)
-            by_class[c] = dict(zip(("contribution", "capability", "balance"), tables, strict=True))
+            own = self._shares(f"classes.{c}.", said, worth, shares, class_p[k], n)
+            flags += [b.flag for b in own["balance"].values()]
+            for section, table in own.items():
+                self.file(section, {c: table})
         index = self.figures.add("index", shares.index)
-        if index is None or not capability:
+        if index is None or not found["capability"]:
             self.lacks("index", "no modality's votes carry any evidence, so none has a worth")
-            return None, contribution, capability, balance, by_class
-        flagged = any(b.flag for b in balance.values()) or any(
-            b.flag for one in by_class.values() for b in one["balance"].values()
-        )
+            return {**found, "index": None}
         # An average of distances is never negative; where no difference stands the test, zero is not excluded.
-        return index if flagged else index.model_copy(update={"low": 0.0}), contribution, capability, balance, by_class
+        return {**found, "index": index if any(flags) or index.low is None else index.model_copy(update={"low": 0.0})}
 
     def _shares(
         self, path: str, said: Array, worth: Array, shares: Shares, p_values: list[float | None], support: int
-    ) -> tuple[Estimates, Estimates, dict[str, schema.Balance]]:
+    ) -> dict[str, Any]:
         contribution, capability, balance = {}, {}, {}
         level = 1 - self.figures.boot.confidence
         for k, m in enumerate(self.names):
@@ -329,29 +308,29 @@ class Examination:
                 shown = p is not None and p < level
                 flag = ("too little" if difference.value < 0 else "too much") if shown else None
                 balance[m] = schema.Balance(difference=difference, weight=weight, p=p, flag=flag)
-        return present(contribution), present(capability), balance
+        return {"contribution": present(contribution), "capability": present(capability), "balance": balance}
 
-    def shapley(self) -> tuple[schema.Shapley | None, dict[str, Estimates]]:
-        """Shapley values overall; those of accuracy by modality and class."""
+    def shapley(self) -> schema.Shapley | None:
         if len(self.names) > MAX_MODALITIES:
             self.lacks("shapley", f"exact values are computed for at most {MAX_MODALITIES} modalities")
-            return None, {}
+            return None
         labels, right, likely = self.predictions.labels, {}, {}
         for names in subsets_of(self.names):
             logits = self.decision.coalition(names)
             if logits is None:
                 self.lacks("shapley", "the decision without some modalities is not known", ADDITIVE)
-                return None, {}
+                return None
             right[names], likely[names] = correct(logits, labels), log_likelihood(logits, labels)
         gains, nats = shapley_values(right, self.names), shapley_values(likely, self.names)
         figures = self.figures
-        found = schema.Shapley(
+        for m, values in gains.items():
+            self.file("shapley", figures.by_class(f"classes.{{}}.shapley.{m}", values), m)
+        return schema.Shapley(
             accuracy=present({m: figures.mean(f"shapley.accuracy.{m}", v) for m, v in gains.items()}),
             log_likelihood=present({m: figures.mean(f"shapley.log_likelihood.{m}", v) for m, v in nats.items()}),
             none={"accuracy": float(right[()].mean()), "log_likelihood": float(likely[()].mean())},
             helps=present({m: figures.mean(f"shapley.helps.{m}", v > 0) for m, v in nats.items()}),
         )
-        return found, {m: figures.by_class(f"classes.{{}}.shapley.{m}", v) for m, v in gains.items()}
 
     def calibrations(self) -> dict[str, schema.Calibration]:
         p = self.predictions

@@ -45,3 +45,8 @@ class Figures:
             if estimate is not None:
                 found[name] = estimate
         return found
+
+
+def present(estimates: dict[str, Estimate | None]) -> dict[str, Estimate]:
+    """Only the figures that exist."""
+    return {name: value for name, value in estimates.items() if value is not None}

@@ -7,13 +7,15 @@ model are compared class by class, each on its own clips, since the raters' clip
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from mmbal.data.humans import read_votes
 from mmbal.data.predictions import Array, Predictions
-from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.preference import present
-from mmbal.diagnosis.schema import Estimates, Human, HumanClass, Preference
+from mmbal.diagnosis.figures import Figures, present
+from mmbal.diagnosis.schema import Human, HumanClass, Preference
 from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.errors import DataError
 
@@ -25,10 +27,11 @@ def human_of(
     predictions: Predictions,
     figures: Figures,
     preference: Preference | None,
-    alone: dict[str, Estimates],
-    follows: dict[str, Estimates],
+    per_class: Mapping[str, Mapping[str, Any]],
 ) -> Human:
     """The model's accuracy alone and preference by emotion beside the raters'.
+
+    ``per_class``: class -> "alone" and "follows" -> modality -> estimate.
 
     Raises DataError where the ids are not CREMA-D clips (``1001_DFA_ANG_XX``) or no voice and face can be told.
     """
@@ -37,10 +40,11 @@ def human_of(
     raters = _Raters.load(figures.boot)
     classes = {}
     for c, name in emotion.items():
+        alone, follows = (per_class.get(c, {}).get(section, {}) for section in ("alone", "follows"))
         classes[name] = HumanClass(
-            model=present({s: alone[m].get(c) for s, m in sense_of.items()}),
+            model=present({s: alone.get(m) for s, m in sense_of.items()}),
             raters=present({s: raters.accuracy(s, name) for s in sense_of}),
-            model_follows_voice=follows.get(sense_of["voice"], {}).get(c),
+            model_follows_voice=follows.get(sense_of["voice"]),
             raters_follow_voice=raters.follow("voice", name),
         )
     own = preference.follows if preference is not None else {}

@@ -8,14 +8,8 @@ import numpy as np
 
 from mmbal.data.predictions import Array, Predictions, log_softmax
 from mmbal.diagnosis.coalitions import Decision, correct
-from mmbal.diagnosis.figures import Figures
+from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
-from mmbal.diagnosis.significance import Estimate
-
-
-def present(estimates: dict[str, Estimate | None]) -> Estimates:
-    """Only the figures that exist."""
-    return {name: value for name, value in estimates.items() if value is not None}
 
 
 def own_decisions(predictions: Predictions) -> tuple[Array, Array]:
