@@ -27,7 +27,7 @@ from mmbal.registry import methods
     off={"alpha": 0.0, "noise": 0.0},
 )
 class OGMGE(OGM):
-    """Adds Gaussian noise to the gradients that OGM scales."""
+    """OGM, with Gaussian noise added to the gradients that it scales."""
 
     class Config(OGM.Config):
         noise: float = Field(1.0, ge=0, description="GE: scale of the noise's spread; 1 in the paper, 0 is OGM")
