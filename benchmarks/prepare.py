@@ -3,12 +3,13 @@
     python benchmarks/prepare.py speed CLIPS [--clips 100] [--ffmpeg PATH]
     python benchmarks/prepare.py memory CLIPS [--rows 300]
     python benchmarks/prepare.py loader [--device cuda]
+    python benchmarks/prepare.py sets CLIPS [--clips 20]
 
 CLIPS is a folder of video clips with sound. ``speed`` makes 3 frames a second of 224 pixels and a 3 s spectrogram of each:
 by two ffmpeg processes a clip into JPEG and WAV files and librosa (as the public preparation scripts do), by PyAV into
 the same files and librosa, and by ``mmbal prepare``. Figures are of one process each: clips per second of CPU time, which
 other work on the machine hardly changes, and of the clock; the start of a process counts, spread over five times as many
-rows as there are clips.
+rows as there are clips. ``sets`` measures each known data set's own recipe on CLIPS encoded again as that set's files are.
 """
 
 from __future__ import annotations
@@ -221,9 +222,71 @@ def loader(device: str) -> None:
     print(f"{device}: a batch {1000 * load:.0f} ms, a ResNet-18 step on it {1000 * train:.0f} ms ({load / train:.1%})")
 
 
+# Container, codecs, pixels and seconds of each set's files.
+MEDIA = {
+    "cremad": (".flv", "flv", "libmp3lame", (480, 360), 2.5),
+    "kinetics_sounds": (".mp4", "libx264", "aac", (340, 256), 10.0),
+    "ravdess": (".mp4", "libx264", "aac", (1280, 720), 3.7),
+    "ave": (".mp4", "libx264", "aac", (640, 360), 10.0),
+    "vggsound": (".mp4", "libx264", "aac", (640, 360), 10.0),
+    "ucf101": (".avi", "mpeg4", "libmp3lame", (320, 240), 7.2),
+}
+
+
+def encode_again(clip: Path, out: Path, codecs: tuple[str, str], pixels: tuple[int, int], seconds: float) -> None:
+    """The clip's pictures and sound, over again until it is ``seconds`` long."""
+    import av
+
+    from mmbal.data.media import read_audio
+
+    sound, _ = read_audio(clip)
+    with av.open(str(clip)) as source:
+        pictures = [frame.reformat(*pixels, "yuv420p").to_ndarray() for frame in source.decode(video=0)]
+    with av.open(str(out), "w") as sink:
+        video = sink.add_stream(codecs[0], rate=25)
+        video.width, video.height = pixels
+        video.pix_fmt = "yuv420p"
+        audio = sink.add_stream(codecs[1], rate=44100, layout="mono")
+        for k in range(round(seconds * 25)):
+            sink.mux(video.encode(av.VideoFrame.from_ndarray(pictures[k % len(pictures)], format="yuv420p")))
+        frame = av.AudioFrame.from_ndarray(
+            np.resize(sound.array, (1, round(seconds * 44100))), format="flt", layout="mono"
+        )
+        frame.sample_rate = 44100
+        for piece in av.AudioResampler("fltp", "mono", 44100, frame_size=1152).resample(frame):
+            sink.mux(audio.encode(piece))
+        sink.mux(video.encode())
+        sink.mux(audio.encode())
+
+
+def sets(folder: Path, n: int) -> None:
+    from mmbal.data.options import Options
+    from mmbal.data.recipes import Source
+    from mmbal.registry import datasets
+
+    clips = find_clips(folder, n)
+    with tempfile.TemporaryDirectory() as place:
+        for name, (suffix, video, audio, pixels, seconds) in MEDIA.items():
+            made = [Path(place) / f"{name}-{clip.stem}{suffix}" for clip in clips]
+            for clip, path in zip(clips, made, strict=True):
+                encode_again(clip, path, (video, audio), pixels, seconds)
+            options = Options(**datasets.get(name).defaults)
+            recipes = [options.audio(), options.video()]
+            recipes[0].encode(Source(str(made[0])))  # what is imported at first use is no part of a clip's time
+            before = cpu()
+            stored = sum(
+                recipe.encode(Source(str(path))).array.astype(recipe.dtype).nbytes
+                for path in made
+                for recipe in recipes
+            )
+            spent = 1000 * (cpu() - before) / len(made)
+            shape = f"{pixels[0]} x {pixels[1]}, {seconds:g} s {suffix}"
+            print(f"{name} ({shape}): {spent:.0f} CPU s and {stored / len(made) / 1e6:.2f} GB per 1,000 clips")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "memory", "loader"))
+    parser.add_argument("what", choices=("speed", "memory", "loader", "sets"))
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--rows", type=int, default=300)
@@ -235,6 +298,8 @@ def main() -> None:
         loader(given.device)
     elif given.folder is None:
         parser.error("a folder of clips is needed")
+    elif given.what == "sets":
+        sets(given.folder, given.clips)
     elif given.what == "speed":
         speed(given.folder, given.clips, given.ffmpeg)
     else:

@@ -308,10 +308,12 @@ class _Reader:
 def _resize(scaler: VideoReformatter, frame: Any, size: int) -> np.ndarray:
     """A video frame as ``(3, size, size)`` uint8, stretched to the square as this field does."""
     try:
-        picture = scaler.reformat(frame, size, size, "rgb24", interpolation="AREA").to_ndarray()
+        # Planes of green, blue and red: half the work of packed pixels that are then taken apart.
+        planes = scaler.reformat(frame, size, size, "gbrp", interpolation="AREA").planes
     except (av.FFmpegError, ValueError) as error:
         raise Unusable("corrupt", _reason(error)) from None
-    return np.moveaxis(picture, -1, 0)
+    green, blue, red = (np.frombuffer(plane, np.uint8).reshape(size, plane.line_size)[:, :size] for plane in planes)
+    return np.stack([red, green, blue])
 
 
 def read_picture(path: Path, size: int) -> Decoded:

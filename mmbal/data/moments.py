@@ -9,9 +9,9 @@ import numpy as np
 
 from mmbal.data.store import Kind
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 1 << 20
 PICTURES = 4096  # train rows, evenly taken, whose pixels are looked at
-PIXELS = 64  # a side; of larger pictures as many are looked at, in even steps
+PIXELS = 32  # a side; of larger pictures as many are looked at, in even steps
 
 
 def chunks(path: Path, rows: np.ndarray) -> Iterator[np.ndarray]:

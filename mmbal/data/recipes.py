@@ -242,7 +242,7 @@ class FramesRecipe(Recipe):
     def encode(self, source: Source) -> Decoded:
         decoded = read_frames(Path(source.path), self.keep, self.size, start=source.start, end=source.end, fps=self.fps)
         pictures = decoded.array
-        if pictures[:, :, ::4, ::4].mean(axis=(1, 2, 3)).max() < BLACK:
+        if pictures[:, :, ::8, ::8].mean(axis=(1, 2, 3)).max() < BLACK:
             decoded.remarks.append(("black", "no frame is brighter than black"))
         elif len(pictures) > 1 and (pictures == pictures[0]).all():
             decoded.remarks.append(("frozen", "all frames are the same picture"))
