@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from mmbal.data.predictions import Array, Predictions
@@ -30,55 +32,55 @@ def norms_of(
     of the fused logits. Standardised: the feature dimensions have unit spread, and W is rescaled so that W z keeps its
     meaning (less a constant offset). W does not depend on the samples, so it has no interval.
     """
-    names, here = predictions.modalities, predictions.present_mask()
-    raw: dict[str, dict[str, Array]] = {"features": {}, "weights": {}, "votes": {}}
-    scaled: dict[str, dict[str, Array]] = {"features": {}, "weights": {}, "votes": {}}
-    for k, m in enumerate(names):
-        rows = here[:, k]
-        if not rows.any():
-            continue
-        if m in predictions.features:
-            z = predictions.features[m][rows]
-            raw["features"][m] = np.linalg.norm(z, axis=1)
-            scaled["features"][m] = np.linalg.norm(standardise(z)[0], axis=1)
-        if m in predictions.weight:
-            w = predictions.weight[m] - predictions.weight[m].mean(axis=0)
-            raw["weights"][m] = np.linalg.norm(w, axis=1)
-            if m in predictions.features:
-                scaled["weights"][m] = np.linalg.norm(w * z.std(axis=0), axis=1)
-        if m in decision.contribution:
-            part = centred(decision.contribution[m][rows])
-            raw["votes"][m] = np.linalg.norm(part, axis=1)
-            scaled["votes"][m] = np.linalg.norm(part - part.mean(axis=0), axis=1)
-    overall: dict[str, dict[str, Norm]] = {m: {} for m in names}
-    by_class: dict[str, dict[str, dict[str, float]]] = {m: {c: {} for c in predictions.classes} for m in names}
-    for what, table in raw.items():
-        for m, values in table.items():
-            rows = np.flatnonzero(here[:, names.index(m)])
-
-            def estimate(values: Array, path: str, what: str = what, rows: Array = rows) -> Estimate | None:
-                if what == "weights":
-                    return Estimate(value=float(values.mean()))
-                return figures.add(path, figures.boot.means(values, rows))
-
-            path = f"norms.{m}.{what}"
-            own = estimate(values, f"{path}.raw")
-            if own is None:
-                continue
-            other = scaled[what].get(m)
-            overall[m][what] = Norm(
-                raw=own,
-                standardised=None if other is None else estimate(other, f"{path}.standardised"),
-                effect=_effect(values, [v for n, v in table.items() if n != m]),
+    here = predictions.present_mask()
+    rows = {m: np.flatnonzero(here[:, k]) for k, m in enumerate(predictions.modalities) if here[:, k].any()}
+    tables = {m: _lengths(predictions, decision, m, own) for m, own in rows.items()}
+    overall, by_class = {}, {}
+    for m, table in tables.items():
+        found = {}
+        for part, (raw, standardised) in table.items():
+            own = None if part == "weights" else rows[m]
+            others = [other[part][0] for name, other in tables.items() if name != m and part in other]
+            found[part] = Norm(
+                raw=_mean(figures, f"norms.{m}.{part}.raw", raw, own),
+                standardised=None
+                if standardised is None
+                else _mean(figures, f"norms.{m}.{part}.standardised", standardised, own),
+                effect=_effect(raw, others),
             )
-            for k, c in enumerate(predictions.classes):
-                inside = values[[k]] if what == "weights" else values[predictions.labels[rows] == k]
-                if len(inside):
-                    by_class[m][c][what] = float(inside.mean())
-    return (
-        {m: Norms(**found) for m, found in overall.items() if found},
-        {m: {c: ClassNorms(**found) for c, found in table.items() if found} for m, table in by_class.items()},
-    )
+        if found:
+            overall[m] = Norms(**found)
+        by_class[m] = {c: _class_norms(table, k, figures.labels[rows[m]]) for k, c in enumerate(predictions.classes)}
+    return overall, by_class
+
+
+def _lengths(
+    predictions: Predictions, decision: Decision, m: str, rows: Array
+) -> dict[str, tuple[Array, Array | None]]:
+    """Raw and standardised lengths: of ``features`` and ``votes`` per sample of ``rows``, of ``weights`` per class."""
+    found: dict[str, tuple[Array, Array | None]] = {}
+    length = partial(np.linalg.norm, axis=1)
+    z = predictions.features[m][rows] if m in predictions.features else None
+    if z is not None:
+        found["features"] = (length(z), length(standardise(z)[0]))
+    if m in predictions.weight:
+        w = predictions.weight[m] - predictions.weight[m].mean(axis=0)
+        found["weights"] = (length(w), None if z is None else length(w * z.std(axis=0)))
+    if m in decision.contribution:
+        votes = centred(decision.contribution[m][rows])
+        found["votes"] = (length(votes), length(votes - votes.mean(axis=0)))
+    return found
+
+
+def _mean(figures: Figures, path: str, values: Array, rows: Array | None) -> Estimate:
+    estimate = None if rows is None else figures.add(path, figures.boot.means(values, rows), len(rows))
+    return Estimate(value=float(values.mean())) if estimate is None else estimate
+
+
+def _class_norms(table: dict[str, tuple[Array, Array | None]], k: int, labels: Array) -> ClassNorms:
+    """Mean raw lengths over the samples of class ``k``, and the length of its row of the weights."""
+    inside = {part: raw[[k]] if part == "weights" else raw[labels == k] for part, (raw, _) in table.items()}
+    return ClassNorms(**{part: float(values.mean()) for part, values in inside.items() if len(values)})
 
 
 def _effect(values: Array, others: list[Array]) -> float | None:
