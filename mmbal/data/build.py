@@ -191,7 +191,7 @@ def _ordered(labels: set[str]) -> tuple[str, ...]:
 
 
 def _fingerprint(source: Manifest | Arrays, options: Options) -> str:
-    """Hash of all that decides what the store will be: recipes, rows, sizes of the files behind them, options."""
+    """Hash of all that decides what the store will be: recipes, rows, size and date of the files behind them, options."""
     digest = hashlib.sha256(f"{FORMAT} {source.name} {options.model_dump_json()}".encode())
     if isinstance(source, Arrays):
         for key in sorted(source.arrays):
@@ -203,16 +203,17 @@ def _fingerprint(source: Manifest | Arrays, options: Options) -> str:
         json.dumps([source.classes, {m: r.model_dump(mode="json") for m, r in source.recipes.items()}]).encode()
     )
     for row in source.rows:
-        files = [(m, *asdict(s).values(), _size(s.path)) for m, s in row.sources.items()]
+        files = [(m, *asdict(s).values(), *_stat(s.path)) for m, s in row.sources.items()]
         digest.update(json.dumps([row.id, row.label, row.split, row.group, files]).encode())
     return digest.hexdigest()
 
 
-def _size(path: str) -> int:
+def _stat(path: str) -> tuple[int, int]:
     try:
-        return os.stat(path).st_size if path else 0
+        found = os.stat(path)
     except OSError:
-        return -1
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def _continues(partial: Path, fingerprint: str) -> bool:

@@ -6,6 +6,7 @@ kept) or as a remark (something can), never as an exception of the decoder.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -179,15 +180,20 @@ def duration(path: Path) -> float:
     raise Unusable("no duration", "the container does not say how long it lasts")
 
 
-def read_audio(path: Path, start: float | None = None, end: float | None = None) -> tuple[Decoded, int]:
-    """Mono sound between two times: ``array (n,)`` float32 in [-1, 1], and its sample rate in Hz. Raises Unusable."""
+def read_audio(
+    path: Path, start: float | None = None, end: float | None = None, most: float = math.inf
+) -> tuple[Decoded, int]:
+    """Mono sound between two times, ``most`` seconds of it at most: ``array (n,)`` float32 in [-1, 1], and its sample
+    rate in Hz. What lies beyond is not decoded. Raises Unusable.
+    """
     begin = start or 0.0
+    stop = min(begin + most, math.inf if end is None else end)
     with Stream(path, "audio") as stream:
         rate, length = stream.rate, stream.length
         pieces: list[np.ndarray] = []
         first = last = begin
         for time, frame in stream.frames(begin):
-            if end is not None and time >= end:
+            if time >= stop:
                 break
             last = time + frame.samples / frame.sample_rate
             if last > begin:
@@ -197,14 +203,14 @@ def read_audio(path: Path, start: float | None = None, end: float | None = None)
         if length is not None and begin >= length:
             raise Unusable("too short", f"lasts {length:.2f} s, the time range begins at {begin:.2f} s")
         raise Unusable("corrupt", "no sound can be decoded")
-    offset = max(0, round((begin - first) * rate))
     if any(len(piece) != len(pieces[0]) for piece in pieces):
         pieces = [piece.mean(axis=0, keepdims=True, dtype=piece.dtype) for piece in pieces]  # channels change midway
-    wave = _mono(np.concatenate(pieces, axis=1))[offset:]
-    if end is not None:
-        wave = wave[: round((end - max(begin, first)) * rate)]
-    available = length if end is None else min(end, length or end)
-    return Decoded(wave, len(wave) / rate, _ends_early("sound", last, available, end)), rate
+    wave = _mono(np.concatenate(pieces, axis=1))[max(0, round((begin - first) * rate)) :]
+    if stop < math.inf:
+        wave = wave[: round((stop - max(begin, first)) * rate)]
+    remarks = _ends_early("sound", last, None if length is None else min(length, stop), None if end is None else stop)
+    whole = min(length, math.inf if end is None else end) - begin if length is not None and last >= stop else None
+    return Decoded(wave, whole or len(wave) / rate, remarks), rate
 
 
 def _ends_early(what: str, last: float, available: float | None, end: float | None) -> list[tuple[str, str]]:
@@ -309,7 +315,7 @@ def _resize(scaler: VideoReformatter, frame: Any, size: int) -> np.ndarray:
     """A video frame as ``(3, size, size)`` uint8, stretched to the square as this field does."""
     try:
         # Planes of green, blue and red: half the work of packed pixels that are then taken apart.
-        planes = scaler.reformat(frame, size, size, "gbrp", interpolation="AREA").planes
+        planes: Any = scaler.reformat(frame, size, size, "gbrp", interpolation="AREA").planes
     except (av.FFmpegError, ValueError) as error:
         raise Unusable("corrupt", _reason(error)) from None
     green, blue, red = (np.frombuffer(plane, np.uint8).reshape(size, plane.line_size)[:, :size] for plane in planes)

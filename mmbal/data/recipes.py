@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from abc import abstractmethod
@@ -125,12 +124,8 @@ class AudioRecipe(Recipe):
         return "float16"
 
     def encode(self, source: Source) -> Decoded:
-        begin = source.start or 0.0
-        limit = begin + self.duration
-        # Only the range's own end can be missed; the recipe's duration is merely an upper bound.
-        end = min(source.end, limit) if source.end is not None else None
-        decoded, rate = read_audio(Path(source.path), source.start, end)
-        wave = decoded.array[: math.ceil(self.duration * rate)]
+        decoded, rate = read_audio(Path(source.path), source.start, source.end, self.duration)
+        wave = decoded.array
         remarks = decoded.remarks
         peak = float(np.abs(wave).max()) if len(wave) else 0.0
         if not np.isfinite(peak):

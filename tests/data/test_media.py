@@ -116,3 +116,12 @@ def test_a_stream_that_claims_no_length_is_measured(tmp_path, clip):
     with av.open(str(live)) as container:
         assert container.duration is None
     assert read_frames(live, 4, 32).array.mean(axis=(1, 2, 3)) == pytest.approx([54, 102, 154, 202], abs=9)
+
+
+def test_of_a_long_sound_only_what_is_kept_is_decoded(tmp_path, clip):
+    path = clip(tmp_path / "a.wav", seconds=30.0, rate=8000)
+    sound, _ = read_audio(path, 2.0, None, 1.5)
+    assert len(sound.array) == 12000
+    assert sound.seconds == pytest.approx(28.0)  # what the file has from there, not what was kept
+    assert sound.remarks == []
+    assert read_audio(path, 2.0, 3.0, 1.5)[0].array.shape == (8000,)
