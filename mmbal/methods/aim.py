@@ -10,8 +10,8 @@ After Shen, Chen and Zhang, "AIM: Adaptive Intra-Network Modulation for Balanced
 
 U is the auxiliary block. Where the strong modality speaks by it alone, the others must decide and get the gradient, and
 so do the units of U, which the best units otherwise leave without one. The other samples train the whole network, which
-is the one that is tested, so neither side is held back for good. The deeper the stage and the larger its gap, the more
-it is changed; a weak modality never is.
+is the one that is tested, so neither side is held back for good. The larger a stage's gap, the more it is changed; the
+weakest modality never is.
 
 Deviations: from the abstract we take auxiliary blocks of under-optimised parameters, strength by depth and prototypes as
 the probe; the block as output units, the Fisher ratio, the strength and the share of samples are ours. Comparing stages
