@@ -1,16 +1,18 @@
 """The family of log-linear decision layers, from one weight per modality to a matrix, and how they are shrunk.
 
 Let ``v_m = log softmax(beta_m log p_m)`` be the votes of modality m, calibrated alone (``beta_m`` its inverse
-temperature), ``v_0 = log mean_m exp v_m`` their linear pool, and ``u_m`` the votes less their mean over the classes:
+temperature), ``v_0 = log mean_m exp v_m`` their linear pool, ``u_m`` the votes less their mean over the classes, and
+``l_m`` the level of the raw logits, beta_m times their mean over the classes less that of the calibration rows:
 
-    o = sum_m w_m v_m + w_0 v_0 + b + sum_m d_m * u_m + sum_m (F_m u_m + G_m (p_m - 1 / C)),      p = softmax(o)
+    o = sum_m w_m v_m + w_0 v_0 + b + sum_m (d_m * u_m + e_m l_m) + sum_m (F_m u_m + G_m (p_m - 1 / C)),   p = softmax(o)
 
 Every rule of the family is a MAP estimate in some of these terms, with Gaussian priors that shrink towards the plain
 consensus ``w_m = 1 / M``, all else 0. A prior's scale is stated in nats: ``strength`` is the standard deviation a priori
 of what the block adds to a logit, the size of the votes divided out, so that it means the same for 2 classes and for
 100, and for quiet and loud heads. The shrinkage of class-wise terms towards the shared weights is that of a
 hierarchical model (partial pooling; Gelman and Hill 2007, ch. 12). The linear pool v_0 is there for modalities that
-are confidently wrong now and then: a log-linear pool lets them veto, the linear pool does not.
+are confidently wrong now and then: a log-linear pool lets them veto, the linear pool does not. The level is what a softmax
+forgets; without it a weight per class could not act on a logit, since d_c logit_c = d_c (u_c + l).
 As for a temperature, one pseudo-row's worth of uniform labels joins the data, so that separable data have a solution.
 """
 
@@ -33,6 +35,7 @@ from mmbal.maths.loglinear import Design, maximum_a_posteriori
 WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mean is 1 / M
 MIXTURE_SCALE = 1.0  # of the linear pool's weight, whose mean is 0
 BIAS_SCALE = 0.5  # of a class's bias, in nats
+SIDE_SHARE = 0.5  # of the strength, for levels and for probabilities: side terms to those in log-probabilities
 FAINT = 1e-6  # mean square of votes below which a block has nothing to say, and no scale of its own
 
 
@@ -53,59 +56,59 @@ class LogLinear(Rule):
         logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
         n, m, c = logits.shape
         present = torch.from_numpy(predictions.present_mask().astype(np.float64))
-        experts, columns, features = (x.numpy() for x in cls.design(logits, present, torch.from_numpy(beta)))
-        design = Design(experts, columns, features, "bias" in cls.blocks)
-        mean, precision = cls.prior(design, m, config.strength)
+        level = (logits.mean(dim=-1) * present).sum(dim=0) / present.sum(dim=0).clamp_min(1)
+        experts, columns, groups = cls.design(logits, present, torch.from_numpy(beta), level)
+        features = torch.cat([columns[:, :0, 0], *groups], dim=1)
+        design = Design(experts.numpy(), columns.numpy(), features.numpy(), "bias" in cls.blocks)
+        mean, precision = cls.prior(design, m, [x.shape[1] for x in groups], config.strength)
         target = np.full((n, c), 1 / (n * c))
         target[np.arange(n), predictions.labels] += 1
         warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in _BLOCKS])
         found = design.split(maximum_a_posteriori(design, target, mean, precision, warm))
-        return {"beta": beta, **dict(zip(_BLOCKS, found, strict=True))}
+        return {"beta": beta, "level": level.numpy(), **dict(zip(_BLOCKS, found, strict=True))}
 
     @classmethod
-    def design(cls, logits: Tensor, present: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The experts ``(N, K, C)``, columns ``(N, M or 0, C)`` and features ``(N, D)`` that the scores are linear in."""
+    def design(
+        cls, logits: Tensor, present: Tensor, beta: Tensor, level: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """What the scores are linear in: experts ``(N, K, C)``, columns ``(N, M or 0, C)``, groups of features."""
         v = torch.log_softmax(beta[:, None] * torch.log_softmax(logits, dim=-1), dim=-1)
         masked = v * present[..., None]
         experts = masked
         if "mixture" in cls.blocks:
             experts = torch.cat([masked, torch.log_softmax(mean_log_probabilities(v, present), dim=-1)[:, None]], dim=1)
         centred = masked - masked.mean(dim=-1, keepdim=True)
-        columns = centred if "classwise" in cls.blocks else centred[:, :0]
-        features = centred.flatten(1)[:, :0]
+        groups = []
+        if "classwise" in cls.blocks:
+            groups.append(beta * (logits.mean(dim=-1) - level) * present)
         if "matrix" in cls.blocks:
-            probabilities = (v.exp() - 1 / v.shape[-1]) * present[..., None]
-            features = torch.cat([centred.flatten(1), probabilities.flatten(1)], dim=1)
-        return experts, columns, features
+            groups.append(centred.flatten(1))
+            groups.append(((v.exp() - 1 / v.shape[-1]) * present[..., None]).flatten(1))
+        return experts, centred if "classwise" in cls.blocks else centred[:, :0], groups
 
     @classmethod
-    def prior(cls, design: Design, modalities: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and precision of every parameter."""
-        k, *_ = sizes = design.sizes
+    def prior(
+        cls, design: Design, modalities: int, groups: list[int], strength: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and precision of every parameter, for groups of features of these sizes."""
+        c, sizes = design.experts.shape[2], design.sizes
         mean = np.zeros(sum(sizes))
         mean[:modalities] = 1 / modalities
-        scale = np.full(k, WEIGHT_SCALE)
-        scale[modalities:] = MIXTURE_SCALE
-        c = design.experts.shape[2]
-        loudness = max((design.columns**2).sum(axis=1).mean(), FAINT) if sizes[1] else 1.0
-        halves = np.split(design.features, 2, axis=1)
-        energy = [max((half**2).sum(axis=1).mean(), FAINT) if sizes[2] else 1.0 for half in halves]
-        return mean, np.concatenate(
-            [
-                1 / scale**2,
-                np.full(sizes[1], loudness / strength**2),
-                *(np.full(half.shape[1] * c, e / strength**2) for half, e in zip(halves, energy, strict=True)),
-                np.full(sizes[3], 1 / BIAS_SCALE**2),
-            ]
-        )
+        weights = [WEIGHT_SCALE] * modalities + [MIXTURE_SCALE] * (sizes[0] - modalities)
+        blocks = [1 / np.array(weights) ** 2, np.full(sizes[1], _energy(design.columns) / strength**2)]
+        for k, part in enumerate(np.split(design.features, np.cumsum(groups)[:-1], axis=1) if groups else []):
+            scale = strength * (1.0 if k == 1 else SIDE_SHARE)
+            blocks.append(np.full(part.shape[1] * c, _energy(part) / scale**2))
+        return mean, np.concatenate([*blocks, np.full(sizes[3], 1 / BIAS_SCALE**2)])
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        experts, columns, features = self.design(inputs, present, self.tensor("beta", inputs))
+        beta, level = self.tensor("beta", inputs), self.tensor("level", inputs)
+        experts, columns, groups = self.design(inputs, present, beta, level)
         scores = (self.tensor("weight", inputs)[:, None] * experts).sum(dim=1)
         if columns.shape[1]:
             scores = scores + (self.tensor("classwise", inputs) * columns).sum(dim=1)
-        if features.shape[1]:
-            scores = scores + features @ self.tensor("matrix", inputs)
+        if groups:
+            scores = scores + torch.cat(groups, dim=1) @ self.tensor("matrix", inputs)
         return scores + self.tensor("bias", inputs) if "bias" in self.blocks else scores
 
     @classmethod
@@ -136,6 +139,11 @@ class LogLinear(Rule):
                 f"({self.modalities[row]} on {self.classes[column]})"
             )
         return text + "."
+
+
+def _energy(block: np.ndarray) -> float:
+    """Mean over rows (and classes) of the squared length of what a logit sees of the block."""
+    return max(float((block**2).sum(axis=1).mean()), FAINT) if block.size else 1.0
 
 
 _BLOCKS = ("weight", "classwise", "matrix", "bias")

@@ -1,6 +1,6 @@
 """A matrix per modality, shrunk to the class-wise pool: also uses which classes a modality confuses.
 
-    log p = sum_m (w_m v_m + d_m * u_m + F_m u_m + G_m (p_m - 1 / C)) + w_0 log mean_m p_m + b + const
+    log p = sum_m (w_m v_m + d_m * u_m + e_m l_m + F_m u_m + G_m (p_m - 1 / C)) + w_0 log mean_m p_m + b + const
 
 F acts on log-probabilities (Dirichlet calibration), G on probabilities, which stay bounded where a head is sure of
 itself and wrong. Reference: Kull, Perello-Nieto, Kaengsepp, Silva Filho, Song and Flach, "Beyond temperature scaling:

@@ -89,7 +89,7 @@ def maximum_a_posteriori(
     mean: Array,
     precision: Array,
     start: Array | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
     max_steps: int = 50,
 ) -> Array:
     """The MAP parameters, flat, for soft targets ``(N, C)`` with prior ``N(mean, 1 / precision)`` per parameter.
