@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from mmbal.data.predictions import Array, Predictions
@@ -59,17 +57,21 @@ def _lengths(
 ) -> dict[str, tuple[Array, Array | None]]:
     """Raw and standardised lengths: of ``features`` and ``votes`` per sample of ``rows``, of ``weights`` per class."""
     found: dict[str, tuple[Array, Array | None]] = {}
-    length = partial(np.linalg.norm, axis=1)
     z = predictions.features[m][rows] if m in predictions.features else None
     if z is not None:
-        found["features"] = (length(z), length(standardise(z)[0]))
+        found["features"] = (_length(z), _length(standardise(z)[0]))
     if m in predictions.weight:
         w = predictions.weight[m] - predictions.weight[m].mean(axis=0)
-        found["weights"] = (length(w), None if z is None else length(w * z.std(axis=0)))
+        found["weights"] = (_length(w), None if z is None else _length(w * z.std(axis=0)))
     if m in decision.contribution:
         votes = centred(decision.contribution[m][rows])
-        found["votes"] = (length(votes), length(votes - votes.mean(axis=0)))
+        found["votes"] = (_length(votes), _length(votes - votes.mean(axis=0)))
     return found
+
+
+def _length(rows: Array) -> Array:
+    value: Array = np.linalg.norm(rows, axis=1)
+    return value
 
 
 def _mean(figures: Figures, path: str, values: Array, rows: Array | None) -> Estimate:
