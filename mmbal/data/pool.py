@@ -100,7 +100,10 @@ def encode_rows(
                 sources = {m: asdict(source) for m, source in row.sources.items() if m in recipes}
                 answer = worker.ask(json.dumps({"row": number, "sources": sources}))
                 if answer:
-                    answers.put(json.loads(answer))
+                    document = json.loads(answer)
+                    if "failed" in document:
+                        raise OSError(document["failed"])
+                    answers.put(document)
                     continue
                 code = worker.close()
                 lost = ["crash", f"the decoder died over it (exit status {code})"]

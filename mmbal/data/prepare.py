@@ -114,6 +114,11 @@ def prepare(
         raise UsageError(f"{workers} workers can't work.", "Give --workers 1 or more.")
     try:
         built: Built = build(samples, target, chosen, workers=workers, force=force, progress=progress)
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be written ({error.strerror or error}).",
+            "What is encoded is kept; the same command goes on.",
+        ) from None
     except KeyboardInterrupt:
         raise Interrupted(
             "Interrupted; what is encoded is kept.", "The same command goes on where it stopped."

@@ -21,7 +21,10 @@ DIGEST = 16  # hexadecimal digits by which contents are compared
 
 
 class Encoder:
-    """Encodes rows and writes their arrays in place: one write per array, so memory does not grow with the rows."""
+    """Encodes rows and writes their arrays in place: one write per array, so memory does not grow with the rows.
+
+    ``encode`` raises OSError where an array can't be written (a full disk).
+    """
 
     def __init__(self, folder: Path, recipes: Mapping[str, Recipe]) -> None:
         self.recipes = dict(recipes)
@@ -35,13 +38,18 @@ class Encoder:
     def encode(self, row: int, sources: Mapping[str, Source]) -> dict[str, Any]:
         """Write the row's modalities; the answer says per modality its seconds, digest and remarks, or why it is lost."""
         answer: dict[str, Any] = {"row": row, "modalities": {}}
-        for m, source in sources.items():
+        for m, recipe in self.recipes.items():
+            if m not in sources:
+                continue
             try:
-                decoded = self.recipes[m].encode(source)
+                decoded = recipe.encode(sources[m])
             except Unusable as error:
                 answer["modalities"][m] = {"lost": [error.kind, error.reason]}
                 continue
-            data = np.ascontiguousarray(decoded.array, dtype=self.recipes[m].dtype).tobytes()
+            except Exception as error:  # whatever a library makes of a file that nobody foresaw
+                answer["modalities"][m] = {"lost": ["crash", f"{type(error).__name__}: {error}"[:200]]}
+                continue
+            data = np.ascontiguousarray(decoded.array, dtype=recipe.dtype).tobytes()
             self._files[m].seek(self._offset[m] + row * len(data))
             self._files[m].write(data)
             answer["modalities"][m] = {
@@ -59,7 +67,10 @@ def main() -> None:
     _answer({"ready": True})
     for line in sys.stdin:
         task = json.loads(line)
-        _answer(encoder.encode(task["row"], {m: Source(**source) for m, source in task["sources"].items()}))
+        try:
+            _answer(encoder.encode(task["row"], {m: Source(**source) for m, source in task["sources"].items()}))
+        except OSError as error:
+            _answer({"failed": f"{error.strerror or error}"})
 
 
 def _answer(document: dict[str, Any]) -> None:

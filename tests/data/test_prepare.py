@@ -380,3 +380,69 @@ def test_feature_columns_of_a_manifest(tmp_path):
         assert len(set(store.split[store.group == name])) == 1
     Path("m.csv").write_text("\n".join(["gait,label"] + [f"g{i}.npy,{'ab'[i % 2]}" for i in range(10)]))
     assert prepare("m.csv", out="sequences", **FAST).store.modalities["gait"].shape == (4, 3)
+
+
+def test_a_full_disk_is_no_fault_of_the_clips(manifest, monkeypatch):
+    import errno
+
+    from mmbal.data.worker import Encoder
+
+    class Full:
+        """A disk with room for three arrays."""
+
+        def __init__(self, file):
+            self.file = file
+            self.room = 3
+
+        def seek(self, position):
+            self.file.seek(position)
+
+        def write(self, data):
+            self.room -= 1
+            if self.room < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self.file.write(data)
+
+        def close(self):
+            self.file.close()
+
+    made = Encoder.__init__
+
+    def small(self, folder, recipes):
+        made(self, folder, recipes)
+        self._files = {m: Full(file) for m, file in self._files.items()}
+
+    path = manifest(n=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "__init__", small)
+        with pytest.raises(DataError, match="No space left on device"):
+            prepare(path, **FAST)
+    result = prepare(path, **FAST)  # room has been made
+    assert result.resumed == 3
+    assert kinds(result) == []
+
+
+def test_only_the_modalities_asked_for_are_made(manifest):
+    store = prepare(manifest(n=8), modality=("audio",), **FAST).store
+    assert list(store.modalities) == ["audio"]
+    assert not (store.path / "video.npy").exists()
+
+
+def test_real_recordings_of_spoken_digits(fsdd):
+    lines = ["audio,label,split"]
+    for path in sorted(fsdd.glob("*.wav")):
+        digit, _, take = path.stem.split("_")
+        lines.append(f"{path},{digit},{'test' if take == '2' else 'train'}")
+    Path("digits.csv").write_text("\n".join(lines))
+    result = prepare("digits.csv", val=0, workers=0, sample_rate=8000, n_fft=256, hop=80, mels=32)
+    store = result.store
+    assert kinds(result) == []
+    assert store.classes == tuple("0123456789")
+    # The longest of these recordings has 13,246 bytes of samples behind its header: 6,623 samples, 0.828 s, 83 steps.
+    assert store.modalities["audio"].shape == (1, 32, 83)
+    # Nearest centroid of the mean spectrum: far above the tenth that chance gives.
+    spectra = store.arrays["audio"][np.arange(30)].astype(float).mean(axis=2)
+    train, test = store.rows("train"), store.rows("test")
+    centroids = np.stack([spectra[train][store.labels[train] == c].mean(axis=0) for c in range(10)])
+    nearest = ((spectra[test][:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
+    assert (nearest == store.labels[test]).mean() >= 0.5
