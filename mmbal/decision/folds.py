@@ -36,6 +36,6 @@ def folds_of(labels: np.ndarray, folds: int = 5, seed: int = 0, group: np.ndarra
     for g in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
         # scaled by class size, so that a rare class weighs as much as a frequent one
         uneven = (((load + counts[g]) ** 2 - load**2) / counts.sum(axis=0).clip(1)).sum(axis=1)
-        where[g] = uneven.argmin()
+        where[g] = np.lexsort((load.sum(axis=1), uneven))[0]  # of equally even folds the emptiest, so that none is all
         load[where[g]] += counts[g]
     return where[members]
