@@ -132,7 +132,7 @@ def scored(name: str, rows: int, seed: int) -> dict[str, float]:
     adaptive = fit_rule(fitted, "adaptive")
     seconds = time.perf_counter() - begun
     log_p = {
-        "bayes": world.vote_log_probabilities(test),
+        "bayes": world.bayes_log_probabilities(test),
         "sum": log_softmax(sum(test.logits.values(), np.zeros((len(test), len(test.classes))))),
         "adaptive": adaptive.apply(test),
     }

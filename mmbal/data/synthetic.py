@@ -18,8 +18,8 @@ The Bayes-optimal layer. Modalities are independent given the class, so the post
     log p(y = c | x)  =  log prior[c] + sum_m logits[m, c] / T[m, c] - (row constant):
 
 weights ``1 / T``, class-wise where T is, and the log prior as bias; a missing modality adds nothing. A plain sum is
-biased towards whatever modality is over-confident or dominant. Softmax keeps logits only up to a constant per sample;
-where T differs by class that constant matters, and :meth:`GaussianWorld.vote_log_probabilities` is the best without it.
+biased towards whatever modality is over-confident or dominant. Where T differs by class, so does the Bayes layer's use of
+a constant added to all logits of a sample, which softmax forgets: it then needs the logits as they are.
 
 Any layer ``w[m, c]``, ``b[c]`` on these logits scores class c by a Gaussian that is independent of the other classes',
 
@@ -149,25 +149,6 @@ class GaussianWorld:
         scores = np.broadcast_to(self.bayes_bias, (len(predictions), len(self.classes))).copy()
         for j, m in enumerate(self.modalities):
             scores += present[:, [j]] * predictions.logits[m] * self.bayes_weights[j]
-        return log_softmax(scores)
-
-    def vote_log_probabilities(self, predictions: Predictions) -> Array:
-        """``(N, C)`` log posterior given each modality's softmax alone, which keeps logits up to a constant per row.
-
-        The centred logits are Gaussian with means ``mu_mc`` and one singular covariance ``S_m`` for all classes, so
-        ``log p(c) = log prior[c] + sum_m mu_mc S_m^+ (v_m - mu_mc / 2)``: a matrix a modality. The same as the Bayes
-        layer on the logits themselves, unless over-confidence differs by class: then this is what a rule can reach.
-        """
-        present = predictions.present_mask()
-        c = len(self.classes)
-        centre = np.eye(c) - 1 / c
-        scores = np.broadcast_to(self.bayes_bias, (len(predictions), c)).copy()
-        for j, m in enumerate(self.modalities):
-            slope = self.temperature[j] * self.strength[j]
-            means = (np.eye(c) - 0.5) * (slope * self.strength[j]) @ centre  # row y: mu of class y
-            precision = np.linalg.pinv(centre @ np.diag(slope**2) @ centre, hermitian=True)
-            votes = predictions.logits[m] @ centre
-            scores += present[:, [j]] * (votes @ precision @ means.T - 0.5 * ((means @ precision) * means).sum(axis=1))
         return log_softmax(scores)
 
     def bayes_nll(self, predictions: Predictions) -> float:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
 
 from mmbal.data.synthetic import GaussianWorld
 from mmbal.errors import ConfigError
@@ -45,27 +44,6 @@ def test_class_wise_overconfidence_is_undone_class_by_class():
     assert np.allclose(other.logits["audio"], one.logits["audio"] * [3.0, 0.5, 1.0])
     assert np.allclose(loud.bayes_log_probabilities(other), plain.bayes_log_probabilities(one))
     assert loud.bayes_weights[1].tolist() == [1.0, 0.5, 0.25]
-
-
-def test_votes_are_enough_unless_overconfidence_differs_by_class():
-    predictions = WORLD.sample(30, seed=2)
-    assert np.allclose(WORLD.vote_log_probabilities(predictions), WORLD.bayes_log_probabilities(predictions))
-
-
-def test_the_best_use_of_votes_is_the_posterior_given_differences_of_logits():
-    strength, factors, prior = np.array([[1.5, 1.0, 0.7]]), np.array([[3.0, 0.5, 1.0]]), [0.5, 0.3, 0.2]
-    world = GaussianWorld(["a", "b", "c"], ["m"], strength, factors, prior=prior)
-    predictions = world.sample(20, seed=4)
-    to_first = np.array([[-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]])  # of the logits to the first one: a constant falls out
-    slope = np.diag((factors * strength)[0])
-    differences = predictions.logits["m"] @ to_first.T
-    joint = []
-    for y in range(3):
-        mean = to_first @ slope @ (strength[0] * (np.arange(3) == y) - strength[0] / 2)
-        density = multivariate_normal(mean, to_first @ slope @ slope @ to_first.T)
-        joint.append(math.log(prior[y]) + density.logpdf(differences))
-    expected = np.array(joint).T - np.log(np.exp(np.array(joint).T).sum(axis=1, keepdims=True))
-    assert np.allclose(world.vote_log_probabilities(predictions), expected)
 
 
 def test_two_classes_have_the_textbook_accuracy():
