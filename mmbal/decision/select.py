@@ -197,7 +197,7 @@ def rule_from_json(stored: Mapping[str, Any], classes: tuple[str, ...] | None = 
         )
     try:
         rule = cls.from_state(tuple(stored["classes"]), tuple(stored["modalities"]), stored["state"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"The stored rule '{stored['name']}' is damaged ({type(error).__name__}: {error}).") from None
     if classes is not None and tuple(classes) != rule.classes:
         raise ConfigError(

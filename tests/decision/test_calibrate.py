@@ -1,0 +1,88 @@
+"""Comparing, choosing and storing rules, as `mmbal calibrate` does."""
+
+import json
+
+import numpy as np
+import pytest
+from test_rules import gaussian
+
+from mmbal.cli.calibrate import calibrate as command
+from mmbal.data.predictions import Predictions
+from mmbal.decision import calibrate, fit_rule, rule_from_json, rule_to_json
+from mmbal.errors import ConfigError, UsageError
+
+FAST = ("sum", "best", "pool")
+
+
+def hand_written(path, split=None):
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=150)
+    more = {} if split is None else {"split": np.where(np.arange(150) < 90, split, "test")}
+    np.savez(path, labels=y, logits_a=2 * np.eye(3)[y] + rng.normal(size=(150, 3)), logits_b=np.zeros((150, 3)), **more)
+    return path
+
+
+def test_the_command_stores_a_rule_that_can_be_used(tmp_path, capsys):
+    path = hand_written(tmp_path / "mine.npz", "calibration")
+    command(path, rule="pool", test=True, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["stored"] == str(tmp_path / "mine.rule.json")
+    assert (told["rows"], told["test_rows"], told["best_modality"]) == (90, 60, "a")
+    rule = rule_from_json(json.loads((tmp_path / "mine.rule.json").read_text()))
+    test = Predictions.load(path).select("test")
+    expected = fit_rule(Predictions.load(path).select("calibration"), "pool").apply(test)
+    np.testing.assert_array_equal(rule.apply(test), expected)
+    row = next(r for r in told["test"] if r["rule"] == "pool")
+    assert row["accuracy"]["value"] == pytest.approx(np.mean(expected.argmax(axis=1) == test.labels))
+    with pytest.raises(UsageError, match="exists"):
+        command(path, rule="pool")
+
+
+def test_without_a_calibration_split_it_says_what_to_do(tmp_path):
+    predictions = Predictions.load(hand_written(tmp_path / "mine.npz"))
+    with pytest.raises(UsageError) as error:
+        calibrate(predictions, "pool", names=FAST)
+    assert "--split test" in error.value.hint
+    assert calibrate(predictions, "pool", split="test", names=FAST).n == 150
+    with pytest.raises(UsageError):
+        calibrate(predictions, "pool", split="test", test=True, names=FAST)
+
+
+def test_the_sentence_names_sum_best_and_fitted(tmp_path):
+    predictions = Predictions.load(hand_written(tmp_path / "mine.npz", "val"))
+    sentence = calibrate(predictions, "pool", names=FAST).sentence()
+    for part in ("plain sum", "(a)", "(pool)", "90 rows of 'val'"):
+        assert part in sentence
+
+
+def test_stored_rules_are_checked():
+    data = gaussian(n=30)
+    stored = rule_to_json(fit_rule(data, "pool"))
+    with pytest.raises(ConfigError, match="version"):
+        rule_from_json({**stored, "version": 99})
+    with pytest.raises(ConfigError, match="classes"):
+        rule_from_json(stored, classes=("x", "y"))
+    with pytest.raises(ConfigError, match="damaged"):
+        rule_from_json({**stored, "state": None})
+    with pytest.raises(ConfigError, match="not a stored"):
+        rule_from_json({"weights": [1, 2]})
+    with pytest.raises(ConfigError, match="no hyper-parameter"):
+        fit_rule(data, "matrix", strenght=1.0)
+    with pytest.raises(UsageError):
+        fit_rule(data, "adaptve")
+
+
+def test_a_rule_refuses_other_classes_and_lacking_modalities():
+    data = gaussian(n=30)
+    rule = fit_rule(data, "sum")
+    with pytest.raises(ConfigError, match="m2"):
+        rule.apply({m: data.logits[m] for m in ("m0", "m1")})
+    with pytest.raises(ConfigError, match="classes"):
+        rule.apply(gaussian(n=30, c=5))
+
+
+def test_adaptive_says_what_it_chose():
+    data = gaussian(n=80)
+    rule = fit_rule(data, "adaptive")
+    assert sum(row["weight"] for row in rule.summary()) == pytest.approx(1)
+    assert "the plain sum has" in rule.explain()
