@@ -9,7 +9,7 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Json
-from mmbal.errors import DataError
+from mmbal.errors import DataError, UsageError
 
 SHOWN_REASONS = 20
 
@@ -17,6 +17,8 @@ SHOWN_REASONS = 20
 def predict(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.pt, or a run folder.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Clips, or folders of them.")],
+    start: Annotated[float | None, typer.Option(min=0, help="Second of the clip where it begins.")] = None,
+    end: Annotated[float | None, typer.Option(min=0, help="Second of the clip where it ends.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
     as_json: Json = False,
 ) -> None:
@@ -26,9 +28,11 @@ def predict(
     of the other classes, in nats; negative where it speaks against it. A file that can't be read makes the exit code 4,
     after all the others are done.
     """
+    if end is not None and end <= (start or 0.0):
+        raise UsageError(f"--end {end:g} is not after --start {start or 0:g}.")
     from mmbal.engine.predict import predict as run
 
-    result = run(checkpoint, files, device=device)
+    result = run(checkpoint, files, start=start, end=end, device=device)
     if as_json:
         console.print_json(result.to_dict())
     else:

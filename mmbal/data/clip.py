@@ -15,9 +15,12 @@ from mmbal.data.store import ModalitySpec
 from mmbal.errors import DataError, UsageError
 
 
-def encode_clip(path: str | Path, specs: Mapping[str, ModalitySpec]) -> dict[str, Tensor]:
+def encode_clip(
+    path: str | Path, specs: Mapping[str, ModalitySpec], start: float | None = None, end: float | None = None
+) -> dict[str, Tensor]:
     """One file as the encoders' inputs: modality -> tensor of the spec's shape, float32 normalised, or int64 tokens.
 
+    ``start`` and ``end`` are seconds of the clip, as in a manifest.
     A modality that the file cannot give is left out. Raises UsageError where there is no such file, or a modality was
     prepared from arrays, which no file can give; DataError where the file gives none of them, with the reasons.
     """
@@ -34,7 +37,7 @@ def encode_clip(path: str | Path, specs: Mapping[str, ModalitySpec]) -> dict[str
             )
         recipe = recipe_from(spec.preprocessing["recipe"])
         try:
-            stored = recipe.encode(Source(str(path))).array.astype(recipe.dtype)
+            stored = recipe.encode(Source(str(path), start=start, end=end)).array.astype(recipe.dtype)
         except Unusable as error:
             reasons.append(f"{m}: {error.reason}")
             continue

@@ -91,11 +91,18 @@ class _Clips:
     split = "new"
     group = None
 
-    def __init__(self, files: Sequence[Path], specs: dict[str, ModalitySpec], classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        specs: dict[str, ModalitySpec],
+        classes: tuple[str, ...],
+        time: tuple[float | None, float | None],
+    ) -> None:
         self.classes = classes
         self.store = self
         self._files = files
         self._specs = specs
+        self._time = time
         self._read: list[str] = []
         self.failed: list[tuple[str, str]] = []
 
@@ -109,7 +116,7 @@ class _Clips:
             clips = []
             for file in self._files[start : start + BATCH]:
                 try:
-                    clips.append(encode_clip(file, self._specs))
+                    clips.append(encode_clip(file, self._specs, *self._time))
                 except DataError as error:
                     self.failed.append((str(file), error.message))
                     continue
@@ -120,8 +127,16 @@ class _Clips:
             raise DataError(f"Not one of {len(self._files)} files can be read; the first: {self.failed[0][1]}")
 
 
-def predict(checkpoint: str | Path, paths: Sequence[str | Path], *, device: str = "auto") -> Classified:
-    """Classify clips by a checkpoint or run folder; ``paths`` are files, or folders of them.
+def predict(
+    checkpoint: str | Path,
+    paths: Sequence[str | Path],
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    device: str = "auto",
+) -> Classified:
+    """Classify clips by a checkpoint or run folder; ``paths`` are files, or folders of them, of which the seconds from
+    ``start`` to ``end`` are taken.
 
     A file gives the modalities that it has; the others count as missing. Raises UsageError (no such file; a model whose
     modalities were given as arrays), ConfigError (no usable checkpoint) and DataError (not one file can be read).
@@ -131,7 +146,7 @@ def predict(checkpoint: str | Path, paths: Sequence[str | Path], *, device: str 
     target = pick_device(device)
     loaded = move(loaded, target)
     specs = {m: loaded.modalities[m] for m in loaded.model.modalities}
-    clips = _Clips(files, specs, loaded.classes)
+    clips = _Clips(files, specs, loaded.classes, (start, end))
     found = collect(loaded.model, loaded.method, clips, target)  # type: ignore[arg-type]
     rule = None if loaded.rule is None else rules.name_of(type(loaded.rule))
     if loaded.rule is not None and rule is not None:

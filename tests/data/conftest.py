@@ -72,7 +72,7 @@ def write_clip(
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clip() -> Callable[..., Path]:
     """:func:`write_clip`."""
     return write_clip

@@ -18,15 +18,13 @@ from mmbal.errors import DataError, UsageError
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, request):
+def made(tmp_path_factory, clip):
     """Clips of two classes, their store, and a run on it."""
-    from conftest import write_clip
-
     folder = tmp_path_factory.mktemp("clips")
     lines = ["path,label,split"]
     for k in range(24):
         high = k % 2
-        write_clip(
+        clip(
             folder / f"c{k}.mp4",
             seconds=0.6,
             rate=16000,
@@ -120,3 +118,14 @@ def test_the_command_prints_a_table_or_json(made):
     table = CliRunner().invoke(app, [str(run), str(folder / "c0.mp4"), "--device", "cpu"])
     assert "pull of audio" in table.stdout
     assert "as it is" in table.stdout
+
+
+def test_a_part_of_a_clip_is_that_part(made, tmp_path, clip):
+    """Half a second of the tone of one class, then of the other: each part is heard as what it is."""
+    _, store, _ = made
+    t = np.arange(9600) / 16000
+    wave = 0.5 * np.concatenate([np.sin(2 * np.pi * 350 * t), np.sin(2 * np.pi * 1850 * t)])
+    path = clip(tmp_path / "both.wav", rate=16000, wave=wave)
+    early, late = (encode_clip(path, store.modalities, *time)["audio"][0] for time in ((0.0, 0.6), (0.6, 1.2)))
+    # 350 Hz lies in a lower mel band than 1,850 Hz.
+    assert early.mean(dim=1).argmax() < late.mean(dim=1).argmax()
