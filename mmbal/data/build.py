@@ -102,7 +102,8 @@ def build(
     Raises UsageError where ``out`` holds something else (and ``force`` is false), DataError where nothing is usable.
     """
     partial = out.with_name(f".{out.name}.partial")
-    fingerprint = _fingerprint(source, options)
+    plan = _fingerprint(source)
+    fingerprint = hashlib.sha256((plan + options.model_dump_json()).encode()).hexdigest()
     if out.exists() and not force:
         if (out / "meta.json").is_file() and read_json(out / "meta.json").get("fingerprint") == fingerprint:
             store = Store.open(out)
@@ -110,11 +111,11 @@ def build(
         raise UsageError(
             f"{out} exists already and was made from something else.", "Choose another --out, or give --force."
         )
-    if not _continues(partial, fingerprint):
+    if not _continues(partial, plan):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     if isinstance(source, Manifest):
-        specs, rows, findings, resumed = _encode(source, partial, fingerprint, workers, progress)
+        specs, rows, findings, resumed = _encode(source, partial, plan, workers, progress)
         classes = source.classes or _ordered({row.label for row in source.rows})
     else:
         specs, rows, findings, resumed = _write_arrays(source, partial, options)
@@ -136,7 +137,6 @@ def build(
         rows.labels, rows.split, rows.group, val=options.val, test=options.test, seed=options.seed
     )
     if not (rows.split == "train").any():
-        shutil.rmtree(partial)
         have = ", ".join(f"{s} {n}" for s, n in Counter(rows.split.tolist()).items())
         raise DataError(f"{source.name} has no training rows ({have}).", "--resplit carves new splits from all rows.")
     findings += whole(rows.labels, rows.split, rows.group, classes, source.known_leak) + leaks(
@@ -190,9 +190,9 @@ def _ordered(labels: set[str]) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def _fingerprint(source: Manifest | Arrays, options: Options) -> str:
-    """Hash of all that decides what the store will be: recipes, rows, size and date of the files behind them, options."""
-    digest = hashlib.sha256(f"{FORMAT} {source.name} {options.model_dump_json()}".encode())
+def _fingerprint(source: Manifest | Arrays) -> str:
+    """Hash of all that decides what is encoded: recipes, rows, size and date of the files behind them."""
+    digest = hashlib.sha256(f"{FORMAT} {source.name}".encode())
     if isinstance(source, Arrays):
         for key in sorted(source.arrays):
             digest.update(f"{key} {source.kinds[key]}".encode() + np.ascontiguousarray(source.arrays[key]).tobytes())
@@ -216,21 +216,21 @@ def _stat(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _continues(partial: Path, fingerprint: str) -> bool:
+def _continues(partial: Path, plan: str) -> bool:
     try:
-        return bool(json.loads((partial / "plan.json").read_text())["fingerprint"] == fingerprint)
+        return bool(json.loads((partial / "plan.json").read_text())["fingerprint"] == plan)
     except (OSError, ValueError, KeyError):
         return False
 
 
 def _encode(
-    manifest: Manifest, folder: Path, fingerprint: str, workers: int, progress: Progress | None
+    manifest: Manifest, folder: Path, plan: str, workers: int, progress: Progress | None
 ) -> tuple[dict[str, ModalitySpec], _Rows, list[Finding], int]:
     n, recipes = len(manifest.rows), manifest.recipes
     if not (folder / "plan.json").exists():
         for m, recipe in recipes.items():
             np.lib.format.open_memmap(folder / f"{m}.npy", "w+", np.dtype(recipe.dtype), (n, *recipe.stored_shape))
-        write_json(folder / "plan.json", {"fingerprint": fingerprint})
+        write_json(folder / "plan.json", {"fingerprint": plan})
     group = np.array([row.group for row in manifest.rows])
     known = manifest.classes or _ordered({row.label for row in manifest.rows})
     number = {name: index for index, name in enumerate(known)}

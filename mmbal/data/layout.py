@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mmbal.data.media import PICTURE_SUFFIXES, Unusable, check_file
-from mmbal.data.scan import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, Unusable, check_file
 from mmbal.errors import DataError
 
 DEPTH = 3  # levels below --root that are looked at

@@ -1,9 +1,9 @@
 """A manifest: one row a sample, with a class and where each of its modalities lies; from CSV, TSV or JSON lines.
 
-Columns: ``label``; ``path`` (a clip with sound: modalities ``audio`` and ``video``), or ``audio``, ``video`` (a clip or
-a folder of pictures), ``image``, ``text``; any other column whose cells end in ``.npy`` or ``.npz#key`` is a modality of
-features under the column's name. Optional: ``split``, ``start`` and ``end`` (seconds), ``group``, ``id``.
-An empty cell means that the sample lacks the modality. Paths are relative to the manifest's folder.
+Columns: ``label``; ``path`` (a clip with sound: modalities ``audio`` and ``video``; a sound or a picture gives itself), or
+``audio``, ``video`` (a clip or a folder of pictures), ``image``, ``text``; any other column whose cells end in ``.npy`` or
+``.npz#key`` is a modality of features under the column's name. Optional: ``split``, ``start`` and ``end`` (seconds),
+``group``, ``id``. An empty cell means that the sample lacks the modality. Paths are relative to the manifest's folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.data.findings import Finding
-from mmbal.data.media import Unusable, duration
+from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, Unusable, duration
 from mmbal.data.options import Options
 from mmbal.data.recipes import FeatureRecipe, Recipe, Source, read_array
 from mmbal.data.splits import ALIASES
@@ -187,12 +187,18 @@ def _row(record: dict[str, str], columns: Sequence[str], label_column: str, fold
             continue
         file, _, key = cell.partition("#") if _is_features(cell) else (cell, "", "")
         source = Source(path=_join(folder, file), key=key, start=start, end=end)
-        for m in ("audio", "video") if column == "path" else (column,):
+        for m in _in_clip(file) if column == "path" else (column,):
             sources.setdefault(m, source)
     if not sources:
         raise ValueError("no media: every modality's cell is empty")
     name = record.get("id") or Path(first).stem if len(first) < 200 else f"{label}"
     return Row(name, label, sources, ALIASES.get(split, ""), record.get("group", ""))
+
+
+def _in_clip(file: str) -> tuple[str, ...]:
+    """What a file of the column ``path`` gives: sound and pictures, or one of them where its suffix says so."""
+    suffix = Path(file).suffix.lower()
+    return ("audio",) if suffix in AUDIO_SUFFIXES else ("image",) if suffix in PICTURE_SUFFIXES else ("audio", "video")
 
 
 def _join(folder: Path, cell: str) -> str:

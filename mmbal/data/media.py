@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image, UnidentifiedImageError
 
+T = TypeVar("T")
+
 av.logging.set_level(av.logging.PANIC)  # what the decoder has to say becomes a finding, not a line on stderr
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 SEEK_BACK = (0.0, 1.0, 4.0)  # streams without an index are entered late: the jump is then tried from further back
@@ -38,11 +42,14 @@ class Unusable(Exception):
 
 @dataclass
 class Decoded:
-    """What was read: the array, the seconds of media behind it, and remarks (kind, reason) about its quality."""
+    """What was read: the array, the seconds of media behind it, remarks (kind, reason) about its quality, and of how many
+    different pictures it is made.
+    """
 
     array: np.ndarray
     seconds: float | None = None
     remarks: list[tuple[str, str]] = field(default_factory=list)
+    distinct: int = 1
 
 
 def check_file(path: Path) -> None:
@@ -241,22 +248,26 @@ def _mono(samples: np.ndarray) -> np.ndarray:
     return wave / np.float32(2 ** (8 * samples.dtype.itemsize - 1)) if samples.dtype.kind == "i" else wave
 
 
+def spread(items: Sequence[T], n: int) -> list[T]:
+    """``n`` of ``items`` in order: of more the middles of n equal parts, of fewer each as often as the others."""
+    return [items[int((k + 0.5) * len(items) / n)] for k in range(n)]
+
+
 def due_times(begin: float, finish: float, n: int, fps: float | None) -> list[float]:
-    """At most ``n`` times in order: without ``fps`` the middles of n equal parts of the clip; with it the middles of
-    parts of ``1 / fps`` seconds, of which n are taken evenly where there are more.
+    """``n`` times in order: without ``fps`` the middles of n equal parts of the clip; with it, spread over the middles of
+    parts of ``1 / fps`` seconds.
     """
     if fps is None:
         return [begin + (k + 0.5) * (finish - begin) / n for k in range(n)]
     due = max(1, int((finish - begin) * fps + 1e-6))
-    taken = range(due) if due <= n else [int((k + 0.5) * due / n) for k in range(n)]
-    return [min(begin + (k + 0.5) / fps, finish) for k in taken]
+    return spread([min(begin + (k + 0.5) / fps, finish) for k in range(due)], n)
 
 
 def read_frames(
     path: Path, n: int, size: int, *, start: float | None = None, end: float | None = None, fps: float | None = None
 ) -> Decoded:
-    """``n`` frames ``(n, 3, size, size)`` uint8 of a clip, at :func:`due_times`, the last repeated where there are
-    fewer; of a folder of pictures, n taken evenly in the order of their names. Raises Unusable.
+    """``n`` frames ``(n, 3, size, size)`` uint8 of a clip, at :func:`due_times`, or of a folder of pictures. Raises
+    Unusable.
     """
     if path.is_dir():
         return read_pictures(path, n, size)
@@ -273,8 +284,7 @@ def read_frames(
         scaler = VideoReformatter()  # one for all frames: setting it up costs more than using it
         pictures = [_resize(scaler, reader.at(time), size) for time in times]
     remarks = _ends_early("video", reader.clock, times[-1], end) if reader.ended else []
-    pictures += pictures[-1:] * (n - len(pictures))
-    return Decoded(np.stack(pictures), finish - begin, remarks)
+    return Decoded(np.stack(pictures), finish - begin, remarks, distinct=len(set(times)))
 
 
 class _Reader:
@@ -345,7 +355,7 @@ def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:
     files = sorted(file for file in path.glob(pattern) if file.suffix.lower() in PICTURE_SUFFIXES)
     if not files:
         raise Unusable("empty", "a folder without pictures")
-    taken = files if len(files) <= n else [files[int((k + 0.5) * len(files) / n)] for k in range(n)]
+    taken = spread(files, n)
     pictures, remarks = [], []
     for file in taken:
         try:
@@ -354,5 +364,4 @@ def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:
             remarks.append((error.kind, f"{file.name}: {error.reason}"))
     if not pictures:
         raise Unusable("corrupt", f"no picture of the folder can be read ({remarks[0][1]})")
-    pictures += pictures[-1:] * (n - len(pictures))
-    return Decoded(np.stack(pictures), None, remarks)
+    return Decoded(np.stack(spread(pictures, n)), None, remarks, distinct=len(set(taken)))

@@ -239,7 +239,7 @@ class FramesRecipe(Recipe):
         pictures = decoded.array
         if pictures[:, :, ::8, ::8].mean(axis=(1, 2, 3)).max() < BLACK:
             decoded.remarks.append(("black", "no frame is brighter than black"))
-        elif len(pictures) > 1 and (pictures == pictures[0]).all():
+        elif decoded.distinct > 1 and (pictures == pictures[0]).all():
             decoded.remarks.append(("frozen", "all frames are the same picture"))
         return decoded
 

@@ -7,13 +7,11 @@ import io
 from collections import defaultdict
 from pathlib import Path
 
-from mmbal.data.media import PICTURE_SUFFIXES
+from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.data.splits import ALIASES
 from mmbal.errors import DataError, UsageError
 from mmbal.files import write_text
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp")
 COLUMN = (
     dict.fromkeys(VIDEO_SUFFIXES, "path")
     | dict.fromkeys(AUDIO_SUFFIXES, "audio")

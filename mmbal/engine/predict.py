@@ -11,9 +11,8 @@ import numpy as np
 
 from mmbal.data.clip import collate, encode_clip
 from mmbal.data.loader import Batch
-from mmbal.data.media import PICTURE_SUFFIXES
+from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.data.predictions import log_softmax
-from mmbal.data.scan import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.data.store import ModalitySpec
 from mmbal.engine.checkpoint import load_model, move
 from mmbal.engine.evaluate import collect, with_rule

@@ -30,6 +30,11 @@ def test_the_columns_say_the_modalities(tmp_path):
     }
 
 
+def test_a_path_gives_what_its_suffix_says(tmp_path):
+    manifest = read(tmp_path, "path,label\na.wav,x\nb.JPG,x\nc.mkv,x\n")
+    assert [list(row.sources) for row in manifest.rows] == [["audio"], ["image"], ["audio", "video"]]
+
+
 def test_split_names_of_all_schools(tmp_path):
     manifest = read(tmp_path, "audio,label,split\na,x,Training\nb,x,valid\nc,x,dev\nd,x,TEST\ne,x,\n")
     assert [row.split for row in manifest.rows] == ["train", "val", "val", "test", ""]

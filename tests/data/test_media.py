@@ -56,7 +56,7 @@ def test_of_several_streams_the_best_are_taken(shared_data):
 
 def test_due_times_by_rate_and_without():
     assert due_times(0, 3, 3, None) == pytest.approx([0.5, 1.5, 2.5])
-    assert due_times(1, 4, 5, 1.0) == pytest.approx([1.5, 2.5, 3.5])  # three are due, five wanted
+    assert due_times(1, 4, 5, 1.0) == pytest.approx([1.5, 1.5, 2.5, 3.5, 3.5])  # three are due, five wanted
     assert due_times(0, 10, 2, 1.0) == pytest.approx([2.5, 7.5])  # of ten, the middles of two halves
 
 

@@ -206,6 +206,17 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(manifest, workers):
     assert not Path(".killed.partial").exists()
 
 
+def test_other_splits_need_no_second_decoding(manifest):
+    path = manifest(n=8)
+    text = path.read_text()
+    path.write_text(text.replace(",train", ",test"))
+    with pytest.raises(DataError, match="no training rows"):
+        prepare(path, **FAST)
+    result = prepare(path, resplit=True, **FAST)
+    assert result.resumed == 8
+    assert set(result.store.splits()) == {"train", "val", "test"}
+
+
 def test_a_changed_source_is_not_mixed_with_an_old_run(manifest, tmp_path, clip):
     path = manifest()
     partial = Path("stores/.own.partial")

@@ -77,6 +77,13 @@ def test_black_and_frozen_pictures_are_remarked(tmp_path, clip):
     assert kinds(None) == []
 
 
+def test_a_single_picture_is_not_frozen(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.full((20, 20, 3), 90, np.uint8)).save(tmp_path / "1.png")
+    assert FramesRecipe(frames=2, keep=4, size=8).encode(Source(str(tmp_path))).remarks == []
+
+
 def test_frames_of_a_folder_in_the_order_of_their_names(tmp_path):
     from PIL import Image
 

@@ -22,9 +22,9 @@ from mmbal.data.download import Item, download
 from mmbal.data.findings import Finding
 from mmbal.data.layout import by_stem, find_file, find_folders, media_files, pointers, read_list
 from mmbal.data.manifest import Manifest, Row
+from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.data.options import Options
 from mmbal.data.recipes import Source
-from mmbal.data.scan import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, sha256
 from mmbal.registry import datasets

@@ -20,10 +20,9 @@ from mmbal.data import embedded
 from mmbal.data.dataset import Dataset, require_root
 from mmbal.data.layout import by_stem, has_pictures, media_files, read_list
 from mmbal.data.manifest import Manifest, Row
-from mmbal.data.media import Unusable, duration
+from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Unusable, duration
 from mmbal.data.options import Options
 from mmbal.data.recipes import Recipe, Source
-from mmbal.data.scan import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.errors import UsageError
 from mmbal.registry import datasets
 

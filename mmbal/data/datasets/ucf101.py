@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from mmbal.data.dataset import Dataset, require_root
 from mmbal.data.layout import by_stem, find_file, media_files, read_list
 from mmbal.data.manifest import Manifest, Row
+from mmbal.data.media import VIDEO_SUFFIXES
 from mmbal.data.options import Options
 from mmbal.data.recipes import Recipe, Source
-from mmbal.data.scan import VIDEO_SUFFIXES
 from mmbal.errors import UsageError
 from mmbal.registry import datasets
 

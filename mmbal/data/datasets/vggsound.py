@@ -15,9 +15,9 @@ from mmbal.data.datasets.kinetics_sounds import SECONDS, clip_name, sources_of
 from mmbal.data.findings import Finding
 from mmbal.data.layout import by_stem, find_file, media_files, read_list
 from mmbal.data.manifest import Manifest, Row
+from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.data.options import Options
 from mmbal.data.recipes import Recipe, Source
-from mmbal.data.scan import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.errors import UsageError
 from mmbal.registry import datasets
 
