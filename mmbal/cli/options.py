@@ -60,14 +60,17 @@ def training_config(
     from mmbal.config import override, read_yaml, validate
     from mmbal.data.store import Store
     from mmbal.engine.config import TrainConfig
+    from mmbal.registry import methods
 
     values: dict[str, Any] = {"method": {"name": "joint"}, "fusion": {"name": "concat"}, "optimiser": {}}
     if file is not None:
         values |= read_yaml(file)
-    for key in ("method", "fusion"):
-        name = given.pop(key, None)
-        if name is not None:
-            values[key] = {"name": name}
+    method, fusion = given.pop("method", None), given.pop("fusion", None)
+    if method is not None:
+        values["method"] = {"name": method}
+        fusion = fusion or methods.entry(method).metadata.get("fusion")  # the one that the method needs, if it does
+    if fusion is not None:
+        values["fusion"] = {"name": fusion}
     for key, value in given.items():
         if value is not None:
             *groups, last = key.split("__")

@@ -103,7 +103,7 @@ def build(
     """
     partial = out.with_name(f".{out.name}.partial")
     plan = _fingerprint(source)
-    fingerprint = hashlib.sha256((plan + options.model_dump_json()).encode()).hexdigest()
+    fingerprint = identity(source, options)
     if out.exists() and not force:
         if (out / "meta.json").is_file() and read_json(out / "meta.json").get("fingerprint") == fingerprint:
             store = Store.open(out)
@@ -188,6 +188,11 @@ def _ordered(labels: set[str]) -> tuple[str, ...]:
     if all(label.lstrip("-").isdigit() for label in labels):
         return tuple(sorted(labels, key=int))
     return tuple(sorted(labels))
+
+
+def identity(source: Manifest | Arrays, options: Options) -> str:
+    """Hash of all that decides what a store will hold: the source's content and the options."""
+    return hashlib.sha256((_fingerprint(source) + options.model_dump_json()).encode()).hexdigest()
 
 
 def _fingerprint(source: Manifest | Arrays) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.config import validate
-from mmbal.data.build import Arrays, Built, Progress, build
+from mmbal.data.build import Arrays, Built, Progress, build, identity
 from mmbal.data.dataset import Dataset
 from mmbal.data.doctor import verdict
 from mmbal.data.features import read_features
@@ -18,7 +18,7 @@ from mmbal.data.findings import Finding
 from mmbal.data.manifest import Manifest, read_manifest
 from mmbal.data.options import Options
 from mmbal.data.pool import cores
-from mmbal.data.store import FORMAT, Store, remember
+from mmbal.data.store import Store, remember
 from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
 from mmbal.registry import datasets
 
@@ -182,6 +182,6 @@ def read_source(
 def embedded_store() -> Path:
     """The shipped digits as a store in the user's cache, prepared on first use without network."""
     cache = os.environ.get("MMBAL_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    out = Path(cache) / "mmbal" / f"avmnist-{FORMAT}"
     samples, options = read_source("avmnist", None, {})
+    out = Path(cache) / "mmbal" / f"avmnist-{identity(samples, options)[:12]}"
     return build(samples, out, options, workers=0, force=False).store.path

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmbal.config import Config, validate
 from mmbal.data.store import Store
+from mmbal.errors import ConfigError
 from mmbal.models.encoders import default_encoder
-from mmbal.registry import Registry, encoders, fusions, methods, recorders
+from mmbal.registry import Entry, Registry, encoders, fusions, methods, recorders
 
 
 class Choice(BaseModel):
@@ -81,6 +82,7 @@ def resolve(config: TrainConfig, store: Store, trained: Mapping[str, Choice] | N
         store.require(m)
     for name in config.record:
         recorders.entry(name)
+    require_fusion(config.method.name, config.fusion.name)
     return config.model_copy(
         update={
             "modalities": modalities,
@@ -89,3 +91,19 @@ def resolve(config: TrainConfig, store: Store, trained: Mapping[str, Choice] | N
             "fusion": config.fusion.resolved(fusions),
         }
     )
+
+
+def require_fusion(method: str, fusion: str) -> None:
+    """Raise ConfigError where the method needs something of the fusion that this one does not give."""
+    needs = methods.entry(method).metadata["needs"]
+    lacking = sorted(needs - _gives(fusions.entry(fusion)))
+    if lacking:
+        fitting = [e.name for e in fusions if needs <= _gives(e)]
+        raise ConfigError(
+            f"The method '{method}' needs a fusion with '{lacking[0]}', which '{fusion}' has not.",
+            f"Fusions that have it: {', '.join(fitting)}.",
+        )
+
+
+def _gives(fusion: Entry) -> set[str]:
+    return set(fusion.metadata.get("gives", ())) | ({"additive"} if fusion.metadata["additive"] else set())

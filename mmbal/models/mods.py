@@ -107,7 +107,7 @@ class Selector(nn.Module):
         return pooled, dict(zip(names, weights.unbind(dim=1), strict=True))
 
 
-@fusions.register("mods", additive=False, paper="2511.06328")
+@fusions.register("mods", additive=False, gives={"selector"}, paper="2511.06328")
 class MODSFusion(Fusion):
     """Dynamic primary modality selection over the modalities' token sequences."""
 
@@ -178,7 +178,7 @@ class MODSFusion(Fusion):
         return Selection(**vars(output), reading=reading)
 
 
-@fusions.register("mods_light", additive=False, paper="2511.06328")
+@fusions.register("mods_light", additive=False, gives={"selector"}, paper="2511.06328")
 class MODSLightFusion(MODSFusion):
     """The same on pooled features: one node each, so selection and interaction are all there is."""
 
