@@ -121,7 +121,7 @@ def build(
         specs, rows, findings, resumed = _write_arrays(source, partial, options)
         classes = source.classes
     rows, lost = _drop(partial, rows, specs, complete_only=options.complete)
-    findings = [*source.findings, *findings, *lost]
+    findings = [*lost, *source.findings, *findings]
     if options.complete:
         rows.labels, classes = _without_empty(rows.labels, classes)
     if not len(rows.labels):
@@ -139,10 +139,13 @@ def build(
     if not (rows.split == "train").any():
         have = ", ".join(f"{s} {n}" for s, n in Counter(rows.split.tolist()).items())
         raise DataError(f"{source.name} has no training rows ({have}).", "--resplit carves new splits from all rows.")
-    findings += whole(rows.labels, rows.split, rows.group, classes, source.known_leak) + leaks(
-        rows.ids, rows.split, rows.digest
-    )
-    findings += [Finding("note", "split", source.name, text) for text in [*source.notes, *carved]]
+    # What concerns the whole comes first: of very many findings a store keeps only the first.
+    findings = [
+        *whole(rows.labels, rows.split, rows.group, classes, source.known_leak),
+        *(Finding("note", "split", source.name, text) for text in [*source.notes, *carved]),
+        *findings,
+        *leaks(rows.ids, rows.split, rows.digest),
+    ]
     specs = {m: _normalised(partial, m, spec, (rows.split == "train") & rows.present[m]) for m, spec in specs.items()}
     seal(
         partial,

@@ -75,6 +75,10 @@ def test_cremad_from_its_repository(flash):
     }
     assert "VideoFlash" in notes(result)
     assert "shipped" in notes(result)
+    again = prepare("cremad", root=flash.parent, **FAST)
+    assert again.existed
+    assert again.findings == result.findings[:1000]  # what a store keeps
+    assert notes(again) == notes(result)
     missing = [f for f in result.findings if f.kind == "missing"]
     assert len(missing) == 2 * (7442 - 18)  # both modalities of every clip that is not there
 
