@@ -5,8 +5,8 @@
 p_k is rung k fitted on all calibration rows, p_k^(-n) the same rung fitted without the fold of row n (cross-fitting:
 every row serves to fit and to judge, never both at once). Averaging beats choosing: with few rows the choice is noise,
 and rungs of different shrinkage average to a shrinkage in between. The pseudo-counts ``a`` (10 rows in all) keep the
-weights spread where rows are few; as-is rules (plain sum, best single modality) are given less a priori, but win where
-nothing that is fitted is better. The rungs' own shrinkage makes each the simpler the fewer rows there are.
+weights spread where rows are few; the ladder begins with the plain sum as it is and at one temperature, so that where
+the sum is right little is paid for more. The rungs' own shrinkage makes each the simpler the fewer rows there are.
 
 Rows that lack a modality get weights of their own, from the held-out rows with each modality hidden in turn (and from
 those that lack one in truth): what is best for two voices need not be for one.
@@ -40,10 +40,10 @@ from mmbal.errors import UsageError
 from mmbal.maths.mixture import mixture_weights
 from mmbal.registry import rules
 
-LADDER: tuple[tuple[str, dict[str, float], float], ...] = (  # rule, its hyper-parameters, its share a priori
-    ("sum", {}, 0.3),
-    ("best", {}, 0.1),
-    ("temperature", {}, 1.0),
+LADDER: tuple[tuple[str, dict[str, Any], float], ...] = (  # rule, its hyper-parameters, its share a priori
+    ("sum", {}, 1.0),
+    ("best", {}, 0.3),
+    ("temperature", {"shared": True}, 1.0),
     ("pool", {}, 1.0),
     ("bias", {}, 1.0),
     ("classwise", {}, 1.0),
@@ -201,4 +201,6 @@ def _likelihood(
 
 
 def _rung(evidence: Mapping[str, Any]) -> str:
+    if "shared" in evidence:
+        return "sum at one temperature"
     return evidence["rule"] + (f" (strength {evidence['strength']:g})" if "strength" in evidence else "")

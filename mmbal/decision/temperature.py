@@ -1,6 +1,7 @@
 """Temperature scaling of every modality alone, then the sum.
 
     log p(c) = sum_m beta_m log p_m(c) + const,    beta_m = 1 / T_m = argmin NLL(softmax(beta log p_m)) + prior
+    shared:    beta_m = beta = argmin NLL(softmax(beta sum_m log p_m)) + prior,    which changes no decision of the sum
 
 Reference: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, arXiv 1706.04599.
 
@@ -10,9 +11,13 @@ prior of the softmax; this bounds beta, keeps the problem convex and does not de
 Newton's method in beta.
 """
 
+from typing import Any
+
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 
+from mmbal.config import Config
 from mmbal.data.predictions import Predictions, log_softmax
 from mmbal.decision.base import Rule, votes
 from mmbal.maths.newton import newton
@@ -63,9 +68,17 @@ def temperature(beta: float) -> str:
 class Temperature(Rule):
     """Calibrates each modality alone, then sums."""
 
+    class Config(Config):
+        shared: bool = Field(False, description="one temperature, of the plain sum: its decisions, honest confidences")
+
     @classmethod
-    def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:
-        return {"beta": inverse_temperatures(predictions)}
+    def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
+        if not config.shared:
+            return {"beta": inverse_temperatures(predictions)}
+        present = predictions.present_mask()[..., None]
+        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        beta = inverse_temperature((log_p * present).sum(axis=1), predictions.labels)
+        return {"beta": np.full(len(predictions.modalities), beta)}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         return (self.tensor("beta", inputs)[:, None] * votes(inputs, present)).sum(dim=1)

@@ -105,6 +105,7 @@ class Session:
             augment=training and config.augment,
             seed=config.seed,
             modalities=config.modalities,
+            device=self.device,
             rank=mine.rank,
             world=mine.world,
         )
