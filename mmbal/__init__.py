@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mmbal.data.prepare import prepare
     from mmbal.data.predictions import Predictions
+    from mmbal.data.prepare import prepare
     from mmbal.data.store import Store
     from mmbal.decision import cross_fit, fit_rule
     from mmbal.decision.select import calibrate

@@ -21,6 +21,7 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=BaseModel)
+NAMED = ("method", "fusion", "encoder", "rule")  # what `mmbal methods show` knows
 
 
 def validate(kind: type[C], values: Any, where: str = "config") -> C:
@@ -34,9 +35,9 @@ def validate(kind: type[C], values: Any, where: str = "config") -> C:
             raise ConfigError(f"{where}: there is no key '{path}'.", did_you_mean(path, keys(kind))) from None
         message = first["msg"][0].lower() + first["msg"][1:]
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], Mapping) else ""
-        raise ConfigError(
-            f"{where}: '{path}': {message}{given}.", "`mmbal methods show` lists a method's keys."
-        ) from None
+        kind, _, name = where.partition(" ")
+        hint = f"Keys and their meanings: mmbal methods show {name}" if kind in NAMED else ""
+        raise ConfigError(f"{where}: '{path}': {message}{given}.", hint) from None
 
 
 def keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
