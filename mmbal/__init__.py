@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mmbal.engine.evaluate import find_predictions as load
     from mmbal.engine.pretrain import pretrain
     from mmbal.engine.train import train
+    from mmbal.models.collect import collect
     from mmbal.report.compare import compare
 
 # Imported at first use: `import mmbal` and `mmbal --help` stay fast, since torch comes with the first of these.
@@ -27,6 +28,7 @@ _PUBLIC = {
     "Store": ("mmbal.data.store", "Store"),
     "TrainConfig": ("mmbal.engine.config", "TrainConfig"),
     "calibrate": ("mmbal.decision.select", "calibrate"),
+    "collect": ("mmbal.models.collect", "collect"),
     "compare": ("mmbal.report.compare", "compare"),
     "cross_fit": ("mmbal.decision", "cross_fit"),
     "diagnose": ("mmbal.diagnosis", "diagnose"),
@@ -43,6 +45,7 @@ __all__ = [
     "Store",
     "TrainConfig",
     "calibrate",
+    "collect",
     "compare",
     "cross_fit",
     "diagnose",

@@ -253,6 +253,9 @@ def resume(
     if not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} is not a run folder: it has no {CONFIG}.", "`mmbal train` makes one.")
     config = validate(TrainConfig, read_yaml(folder / CONFIG), str(folder / CONFIG))
+    kind = read_json(folder / ENVIRONMENT)["kind"]
+    if kind != KIND:
+        raise UsageError(f"{folder} was made by `mmbal {kind}`; only a run of `mmbal train` can be resumed.")
     if data is not None:
         config = config.model_copy(update={"data": data})
     if epochs is not None:
