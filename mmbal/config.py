@@ -35,8 +35,8 @@ def validate(kind: type[C], values: Any, where: str = "config") -> C:
             raise ConfigError(f"{where}: there is no key '{path}'.", did_you_mean(path, keys(kind))) from None
         message = first["msg"][0].lower() + first["msg"][1:]
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], Mapping) else ""
-        kind, _, name = where.partition(" ")
-        hint = f"Keys and their meanings: mmbal methods show {name}" if kind in NAMED else ""
+        named, _, name = where.partition(" ")
+        hint = f"Keys and their meanings: mmbal methods show {name}" if named in NAMED else ""
         raise ConfigError(f"{where}: '{path}': {message}{given}.", hint) from None
 
 

@@ -66,7 +66,9 @@ class Adaptive(Rule):
     class Config(Config):
         folds: int = Field(5, ge=2, description="F: folds of the cross-fitting")
         repeats: int = Field(2, ge=1, description="how often the folds are drawn anew")
-        enough: int = Field(50_000, ge=1, description="held-out votes (rows x classes) after which no more folds are fitted")
+        enough: int = Field(
+            50_000, ge=1, description="held-out votes (rows x classes) after which no more folds are fitted"
+        )
         prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
         seed: int = Field(0, description="seed of the folds")
 

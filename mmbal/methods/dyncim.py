@@ -49,7 +49,7 @@ def gates(scores: Tensor, present: Tensor) -> Tensor:
     family="curriculum",
     year=2025,
     paper="2503.06456",
-    needs={"additive"},
+    needs=set(),
     status="our instantiation",
     off={"gate": False, "kappa": 0.0, "unimodal": 0.0},
 )

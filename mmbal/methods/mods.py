@@ -17,6 +17,8 @@ modality knows, and no modality can be drawn towards a stronger one. N(i) is i a
 that have m: to drive samples of one class apart would work against the classifier. alpha and t are not public.
 """
 
+from typing import cast
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -24,7 +26,6 @@ from torch.nn.functional import cross_entropy, normalize
 
 from mmbal.config import Config
 from mmbal.data.loader import Batch
-from mmbal.errors import ConfigError
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.fusion import linear, total
 from mmbal.models.mods import MODSFusion, Selection
@@ -57,12 +58,7 @@ class MODS(Method):
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
         require_modalities(self)
-        if not isinstance(model.fusion, MODSFusion):
-            raise ConfigError(
-                "The method mods chooses a primary modality, which its fusion must do.",
-                "Use --fusion mods (sequences, frames, spectrograms) or --fusion mods_light (features).",
-            )
-        dim = model.fusion.config.dim
+        dim = cast(MODSFusion, model.fusion).config.dim
         self.project = nn.ModuleDict({m: linear(dim, dim, f"project.{m}", bias=False) for m in model.modalities})
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:

@@ -134,7 +134,7 @@ def test_shares_of_primary_modalities_are_reported_by_class(toy: Toy):
 
 def test_another_fusion_and_a_single_modality_are_refused(toy: Toy):
     store = toy({"audio": 6, "video": 4})
-    with pytest.raises(ConfigError, match="primary"):
+    with pytest.raises(ConfigError, match="selector"):
         Session(TrainConfig(data=str(store.path), method=Choice(name="mods"), device="cpu"))
     with pytest.raises(UsageError):
         build_fusion("mods", {}, {"a": 3}, 2)
