@@ -17,6 +17,7 @@ def sweep(
     out: Annotated[Path | None, typer.Option(help="Folder of the runs. Default: runs/<name of the file>.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs trained side by side, one thread each.")] = 1,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap samples of each comparison.")] = 1000,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train every variant on every data set with every seed, and compare them with the first variant.
@@ -25,6 +26,7 @@ def sweep(
     """
     from mmbal.engine.sweep import jobs, read_study
     from mmbal.engine.sweep import sweep as run
+    from mmbal.report import render
     from mmbal.report.compare import compare
 
     plan = read_study(study)
@@ -36,4 +38,7 @@ def sweep(
         console.print_json({name: c.model_dump(mode="json") for name, c in found.items()})
         return
     for name, comparison in found.items():
-        show(comparison, title=name)
+        if markdown:
+            typer.echo(f"### {name}\n\n{render.markdown(comparison)}")
+        else:
+            show(comparison, title=name)
