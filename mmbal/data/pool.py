@@ -85,7 +85,8 @@ def encode_rows(
     setup = json.dumps({"folder": str(folder), "recipes": {m: r.model_dump(mode="json") for m, r in recipes.items()}})
     tasks = iter(rows)
     lock = threading.Lock()
-    answers: queue.Queue[dict[str, Any] | BaseException | None] = queue.Queue(maxsize=4 * workers)
+    # A SimpleQueue, since Ctrl-C within the get of a Queue can leave its lock held, and the end would wait for ever.
+    answers: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
     stopped = threading.Event()
 
     def work() -> None:
@@ -130,7 +131,5 @@ def encode_rows(
                 yield answer
     finally:
         stopped.set()
-        while running:  # let no thread wait for a reader that is gone
-            running -= answers.get() is None
         for thread in threads:
             thread.join()
