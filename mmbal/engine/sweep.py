@@ -13,9 +13,9 @@ from pydantic import Field
 
 from mmbal.config import Config, override, read_yaml, validate
 from mmbal.data.store import Store
-from mmbal.engine.config import TrainConfig
+from mmbal.engine.config import TrainConfig, resolve
 from mmbal.engine.tracking import CONFIG, finished, summary_of
-from mmbal.engine.train import Result, resume, train
+from mmbal.engine.train import Result, resume, train, trained_encoders
 from mmbal.errors import ConfigError
 
 
@@ -99,14 +99,7 @@ def _done(job: Job) -> bool:
     if not (job.folder / CONFIG).is_file():
         return False
     saved = validate(TrainConfig, read_yaml(job.folder / CONFIG), str(job.folder))
-    asked = job.config
-    same = (saved.method.name, saved.fusion.name, saved.epochs, saved.seed) == (
-        asked.method.name,
-        asked.fusion.name,
-        asked.epochs,
-        asked.seed,
-    )
-    if not same or not asked.method.options.items() <= saved.method.options.items():
+    if saved != resolve(job.config, Store.open(job.config.data), trained_encoders(job.config)):
         raise ConfigError(f"{job.folder} holds a run of another configuration.", "Take another --out, or remove it.")
     return finished(job.folder)
 
