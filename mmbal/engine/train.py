@@ -50,6 +50,8 @@ from mmbal.files import read_json, write_json, write_tensors
 from mmbal.methods.base import Run
 
 KIND = "train"
+FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
+BRIEF_FOLDS = 3  # of those after each epoch, which only pick the best epoch
 Report = Callable[[int, str], None]
 
 
@@ -129,7 +131,11 @@ class Session:
         if rule is None:
             return found
         return replace(
-            found, fused=cross_fit(found, rule), contribution={}, subsets={}, meta=found.meta | {"rule": rule}
+            found,
+            fused=cross_fit(found, rule, folds=BRIEF_FOLDS if brief else FOLDS),
+            contribution={},
+            subsets={},
+            meta=found.meta | {"rule": rule},
         )
 
     def fit(self, resume: bool = False) -> None:

@@ -10,7 +10,7 @@ from mmbal.diagnosis import Diagnosis
 from mmbal.engine.evaluate import run_folder
 from mmbal.errors import UsageError
 from mmbal.files import read_json, write_text
-from mmbal.report.compare import Source
+from mmbal.report.compare import Source, own_figures
 from mmbal.report.html import diagnosis_html
 from mmbal.report.render import number, percent
 
@@ -61,7 +61,7 @@ On the {data.split} split, {data.samples} samples; accuracy in %, [ ] {100 * dia
 | class | samples | accuracy |
 | --- | ---: | ---: |
 {classes}
-## Use and limits
+{own_figures_table(folder)}## Use and limits
 
 It knows the classes above and nothing else; the figures hold for data like the {data.split} split of `{store["name"]}`.
 Where a modality is missing or disturbed, see `mmbal diagnose {folder.name}`. The licence of the data applies.
@@ -70,6 +70,15 @@ Where a modality is missing or disturbed, see `mmbal diagnose {folder.name}`. Th
 
 `mmbal train --config {folder.name}/config.yaml` on the same store; made with {versions}, on {environment["device"]}.
 """
+
+
+def own_figures_table(folder: Path) -> str:
+    """What the method itself recorded in the last epoch, as a section; empty where it recorded nothing."""
+    own = own_figures(folder)
+    if not own:
+        return ""
+    rows = "".join(f"| {name} | {value:.3g} |\n" for name, value in own.items())
+    return f"## What the method saw\n\nMeans over the last epoch.\n\n| figure | value |\n| --- | ---: |\n{rows}\n"
 
 
 def _epochs(value: Any) -> str:

@@ -20,6 +20,7 @@ from mmbal.diagnosis import Diagnosis, diagnose
 from mmbal.diagnosis.probes import is_feature_file, load_features
 from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.engine.evaluate import find_predictions, find_reference, run_folder
+from mmbal.engine.tracking import read_metrics
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json
 from mmbal.report.paired import PairedTest, paired_test
@@ -52,6 +53,7 @@ class Entry(Config):
     )
     last: Epoch | None = None
     optimistic: Epoch | None = Field(None, description="the best epoch on TEST data, as papers quote it")
+    method: dict[str, float] = Field({}, description="what the method itself recorded, means over the last epoch")
 
 
 class Figure(Config):
@@ -261,7 +263,15 @@ def _entry(source: Source) -> Entry:
         best_epoch=source.summary.get("best_epoch"),
         last=Epoch(epoch=last["epoch"], **last[split]) if split in last else None,
         optimistic=Epoch(epoch=best["epoch"], **best["test"]) if best and split == "test" else None,
+        method=own_figures(source.path),
     )
+
+
+def own_figures(path: Path) -> dict[str, float]:
+    """What a run's method recorded besides its losses, means over the last epoch; nothing for anything else."""
+    folder = run_folder(path)
+    epochs = [] if folder is None else read_metrics(folder)
+    return {k: v for k, v in epochs[-1]["train"].items() if not k.startswith("loss/")} if epochs else {}
 
 
 def _row(label: str, group: Sequence[Source], test: PairedTest | None) -> Row:

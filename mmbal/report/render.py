@@ -9,6 +9,7 @@ from mmbal.diagnosis.significance import Estimate
 from mmbal.report.compare import Comparison, Figure, Row
 
 DASH = "–"
+MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
 LATEX |= {"<": "$<$", ">": "$>$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$", "–": "--"}
@@ -56,7 +57,18 @@ def legend(comparison: Comparison) -> list[str]:
     if any(row.test for row in comparison.rows):
         lines.append("p: paired test of equal accuracy against the first row, Holm-corrected.")
     lines.append("Decision gap: points of accuracy that the best decision rule would give back.")
-    return [*lines, *comparison.notes]
+    return [*lines, *filter(None, map(method_line, comparison.rows)), *comparison.notes]
+
+
+def method_line(row: Row) -> str:
+    """What a row's method recorded itself, means over the last epoch and over seeds; empty for nothing or very much."""
+    names = list(row.entries[0].method)
+    if not 0 < len(names) <= MOST_FIGURES:
+        return ""
+    means = {
+        n: sum(e.method[n] for e in row.entries) / row.seeds for n in names if all(n in e.method for e in row.entries)
+    }
+    return f"{row.label}, last epoch: " + ", ".join(f"{name} {value:.3g}" for name, value in means.items()) + "."
 
 
 def cells(comparison: Comparison, chosen: Sequence[Column]) -> list[list[str]]:

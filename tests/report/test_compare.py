@@ -151,3 +151,21 @@ def test_a_stored_diagnosis_is_used_until_the_predictions_change(runs, diagnosis
     Predictions.load(file).save(file)
     assert read_source(folder, replicates=100).diagnosis.verdict != ["as stored"]
     (folder / "diagnosis.json").unlink()
+
+
+def test_a_method_s_own_figures_are_in_the_report(toy, tmp_path):
+    from mmbal.engine.config import Choice, TrainConfig
+    from mmbal.engine.train import train
+    from mmbal.report.card import own_figures_table
+    from mmbal.report.compare import compare
+    from mmbal.report.render import legend
+
+    data = str(toy({"audio": 6, "video": 4}).path)
+    config = TrainConfig(data=data, method=Choice(name="ogm"), epochs=2, batch_size=16, device="cpu")
+    run = train(config, out=tmp_path / "ogm")
+    found = compare([run.folder], replicates=100)
+    recorded = found.rows[0].entries[0].method
+    assert set(recorded) >= {"modulation/audio", "modulation/video"}
+    assert not any(name.startswith("loss/") for name in recorded)
+    assert any("modulation/audio" in line for line in legend(found))
+    assert "| modulation/audio |" in own_figures_table(run.folder)
