@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One thread a process: small models gain nothing from more, and results do not depend on the machine.
+# One thread a process in tests: they run side by side with others, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
+quickstart: export OMP_NUM_THREADS = 2
 
 .PHONY: quickstart test test-slow check install clean
 
