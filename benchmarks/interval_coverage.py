@@ -1,6 +1,6 @@
 """Where the truth is known: do the intervals of the diagnosis cover it, and does `adaptive` reach the Bayes layer?
 
-    python benchmarks/coverage.py --seeds 200 --workers 2 --write docs/coverage.md
+    python benchmarks/interval_coverage.py --seeds 200 --workers 2 --write docs/coverage.md
 
 Every seed is a new sample of each synthetic world (mmbal/data/synthetic.py), whose population figures are exact. The
 first table counts how often a nominal 95 % interval of `mmbal.diagnose` holds the population's figure. The second fits
