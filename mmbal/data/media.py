@@ -79,6 +79,7 @@ class Stream:
 
     def __init__(self, path: Path, kind: str) -> None:
         check_file(path)
+        self.due = -math.inf  # seconds: of the frames up to here only the last is wanted
         self._path = path
         self._kind: Any = kind
         self._open()
@@ -157,19 +158,26 @@ class Stream:
     def _decode(self) -> Iterator[tuple[float, Any]]:
         """(time, frame) in order; damaged packets are skipped, a broken end ends it."""
         self._fresh = False
-        clock = 0.0
+        origin, unit = self._origin, self._stream.time_base
+        clock, newest = 0.0, -math.inf
         packets = self._container.demux(self._stream)
         while True:
             try:
                 packet = next(packets)
             except (StopIteration, av.FFmpegError):
                 return
+            if self._kind == "video" and packet.pts is not None:
+                time = float(packet.pts * unit) - origin
+                # What comes before a frame that is due already is needed only where others are predicted from it.
+                self._stream.codec_context.skip_frame = "NONREF" if time < newest else "DEFAULT"
+                if time <= self.due:
+                    newest = max(newest, time)
             try:
                 frames = packet.decode()
             except (av.FFmpegError, ValueError):
                 continue
             for frame in frames:
-                time = clock if frame.time is None else frame.time - self._origin
+                time = clock if frame.time is None else frame.time - origin
                 clock = time + (frame.samples / frame.sample_rate if self._kind == "audio" else self.step)
                 yield time, frame
 
@@ -205,7 +213,7 @@ def read_audio(
             last = time + frame.samples / frame.sample_rate
             if last > begin:
                 first = first if pieces else time
-                pieces.append(_samples(frame).copy())
+                pieces.append(_samples(frame))
     if not pieces:
         if length is not None and begin >= length:
             raise Unusable("too short", f"lasts {length:.2f} s, the time range begins at {begin:.2f} s")
@@ -233,11 +241,11 @@ SAMPLES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "f
 
 
 def _samples(frame: Any) -> np.ndarray:
-    """A frame's samples as they are, ``(channels, n)``; read from its planes, which costs a third of to_ndarray."""
+    """A copy of a frame's samples, ``(channels, n)``; read from its planes, which costs a third of to_ndarray."""
     dtype, channels = SAMPLES[frame.format.name.rstrip("p")], frame.layout.nb_channels
     if frame.format.is_planar:
-        return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes])
-    return np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels).T
+        return np.array([np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes])
+    return np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels).T.copy()
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:
@@ -308,6 +316,7 @@ class _Reader:
 
     def at(self, time: float) -> Any:
         """The frame shown at ``time``, or the nearest where there is none then; raises Unusable where there are none."""
+        self._stream.due = time
         if time - self.clock > SEEK_GAP:
             self._frames = self._stream.frames(time)
             self._advance()

@@ -1,8 +1,10 @@
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
 
-from mmbal.data.media import Unusable, due_times, duration, read_audio, read_frames, read_picture
+from mmbal.data.media import Stream, Unusable, due_times, duration, read_audio, read_frames, read_picture
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".flv", ".webm", ".mov"])
@@ -44,6 +46,50 @@ def test_frames_after_a_jump_are_those_of_a_whole_decode(shared_data):
     for time, frame in zip((1.65, 1.95, 2.25), got, strict=True):
         shown = [picture for t, picture in every if t <= time][-1]
         assert np.array_equal(np.moveaxis(frame, 0, -1), shown)
+
+
+@pytest.fixture
+def uneven(tmp_path):
+    """A clip of 60 frames at uneven times (0, 1, 3, 4, 6, 7... 30ths of a second), about half of which no other frame is
+    predicted from.
+    """
+    path = tmp_path / "uneven.mp4"
+    y, x = np.mgrid[:64, :64]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"x264-params": "b-adapt=0:bframes=3"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = Fraction(1, 30)
+        for k in range(60):
+            picture = np.stack([3 * x + 5 * k, 2 * y + 3 * k, x + y + k], axis=-1).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = k + k // 2, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("n", [1, 4, 29, 90])
+def test_frames_left_out_in_decoding_change_no_frame_that_is_kept(uneven, n):
+    with av.open(str(uneven)) as container:
+        every = [
+            (frame.time, frame.reformat(48, 48, "gbrp", interpolation="AREA").to_ndarray())
+            for frame in container.decode(video=0)
+        ]
+    assert len(every) == 60
+    got = read_frames(uneven, n, 48, start=0.1, end=2.9).array
+    for time, frame in zip(due_times(0.1, 2.9, n, None), got, strict=True):
+        shown = [picture for t, picture in every if t <= time][-1]
+        assert np.array_equal(np.moveaxis(frame, 0, -1), shown)
+
+
+def test_frames_that_are_not_due_and_that_none_is_predicted_from_are_left_out(uneven):
+    with Stream(uneven, "video") as stream:
+        stream.due = 1.5
+        times = [time for time, _ in stream.frames(0.0)]
+    assert len([t for t in times if t > 1.5]) == 29  # two frames every 0.1 s: what is not yet due is all there
+    assert len([t for t in times if t <= 1.5]) < 25  # of 31
+    assert 1.5 in times
 
 
 def test_of_several_streams_the_best_are_taken(shared_data):
