@@ -7,9 +7,10 @@
 
 CLIPS is a folder of video clips with sound. ``speed`` makes 3 frames a second of 224 pixels and a 3 s spectrogram of each:
 by two ffmpeg processes a clip into JPEG and WAV files and librosa (as the public preparation scripts do), by PyAV into
-the same files and librosa, and by ``mmbal prepare``. Figures are of one process each: clips per second of CPU time, which
-other work on the machine hardly changes, and of the clock; the start of a process counts, spread over five times as many
-rows as there are clips. ``sets`` measures each known data set's own recipe on CLIPS encoded again as that set's files are.
+the same files and librosa, by ``mmbal prepare`` with one worker, and as it is shipped, with a worker a core. Figures are
+clips per second of CPU time, which other work on the machine hardly changes, and of the clock; the start of the processes
+counts, spread over five times as many rows as there are clips. ``sets`` measures each known data set's own recipe on CLIPS
+encoded again as that set's files are.
 """
 
 from __future__ import annotations
@@ -90,15 +91,15 @@ def by_pyav(clips: list[Path], out: Path) -> None:
         spectrogram(out / f"{clip.stem}.wav")
 
 
-def prepare(manifest: Path, out: Path, *options: str) -> dict[str, float]:
+def prepare(manifest: Path, out: Path, **options: object) -> dict[str, float]:
     """Run preparation in a process of its own; its largest resident memory and that of its workers, MiB."""
     code = (
         "import json, resource, sys; from mmbal.data.prepare import prepare;"
-        "prepare(sys.argv[1], out=sys.argv[2], workers=1, **json.loads(sys.argv[3]));"
+        "prepare(sys.argv[1], out=sys.argv[2], **json.loads(sys.argv[3]));"
         "who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN);"
         "print(json.dumps([resource.getrusage(w).ru_maxrss / 1024 for w in who]))"
     )
-    command = [sys.executable, "-c", code, str(manifest), str(out), *options]
+    command = [sys.executable, "-c", code, str(manifest), str(out), json.dumps(options)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=out.parent, env=ENVIRONMENT)
     main, workers = json.loads(done.stdout)
     return {"command": main, "worker": workers}
@@ -112,6 +113,8 @@ def find_clips(folder: Path, n: int) -> list[Path]:
 
 
 def speed(folder: Path, n: int, ffmpeg: str | None) -> None:
+    from mmbal.data.pool import cores
+
     clips = find_clips(folder, n)
     spectrogram_ready = True
     try:
@@ -142,15 +145,17 @@ def speed(folder: Path, n: int, ffmpeg: str | None) -> None:
         manifest.write_text("\n".join(["path,label,split", *lines]))
         given = {"audio_features": "spectrogram", "sample_rate": RATE, "duration": SECONDS, "n_fft": 512, "hop": 353}
         given |= {"fill": "repeat", "fps": FPS, "frames": 3, "keep": FPS * SECONDS, "size": SIZE}
-        results["mmbal prepare, to the sealed store"] = timed(
-            lambda: prepare(manifest, root / "store", json.dumps(given)), len(rows)
-        )
-        size = sum(file.stat().st_size for file in (root / "store").iterdir())
+        for name, workers in {"one worker": 1, f"as shipped, {cores()} workers": None}.items():
+            store = root / f"store-{workers}"
+            results[f"mmbal prepare to the sealed store, {name}"] = timed(
+                lambda store=store, workers=workers: prepare(manifest, store, workers=workers, **given), len(rows)
+            )
+        size = sum(file.stat().st_size for file in store.iterdir())
         print(f"the store takes {size / len(rows) / 1000:.0f} MB per 1,000 clips")
     first = next(iter(results.values()))
     for name, figures in results.items():
-        text = ", ".join(f"{value:.1f} {unit}" for unit, value in figures.items())
-        print(f"{name}: {text}; x {figures['clips / CPU s'] / first['clips / CPU s']:.1f} by CPU time")
+        text = ", ".join(f"{value:.1f} {unit} (x {value / first[unit]:.1f})" for unit, value in figures.items())
+        print(f"{name}: {text}")
 
 
 def memory(folder: Path, rows: int) -> None:
@@ -167,7 +172,7 @@ def memory(folder: Path, rows: int) -> None:
                 lines.append(f"{clips[k % len(clips)].resolve()},{'ab'[k % 2]},{split},{start:.2f},{start + 0.3:.2f}")
             manifest = root / f"{n}.csv"
             manifest.write_text("\n".join(lines))
-            found[n] = prepare(manifest, root / str(n), json.dumps({"size": 64, "frames": 2}))
+            found[n] = prepare(manifest, root / str(n), workers=1, size=64, frames=2)
             print(f"{n} rows: {', '.join(f'{who} {mib:.0f} MiB' for who, mib in found[n].items())}")
         for who in ("command", "worker"):
             print(f"ten times the rows, {who}: x {found[10 * rows][who] / found[rows][who]:.3f} resident memory")
