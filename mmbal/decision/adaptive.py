@@ -5,8 +5,15 @@
 p_k is rung k fitted on all calibration rows, p_k^(-n) the same rung fitted without the fold of row n (cross-fitting:
 every row serves to fit and to judge, never both at once). Averaging beats choosing: with few rows the choice is noise,
 and rungs of different shrinkage average to a shrinkage in between. The pseudo-counts ``a`` (10 rows in all) keep the
-weights spread where rows are few; the ladder begins with the plain sum as it is and at one temperature, so that where
-the sum is right little is paid for more. The rungs' own shrinkage makes each the simpler the fewer rows there are.
+weights spread where rows are few. The rungs' own shrinkage makes each the simpler the fewer rows there are.
+
+Where the plain sum is right already, whatever is fitted to few rows is worse. So the average has to prove itself:
+
+    trust = sigmoid(G - (proof - tolerance n)),    pi <- trust pi + (1 - trust) e_sum
+
+G is what the average gains on n held-out rows over the plain sum, in nats, with weights that those rows had no part in.
+``proof`` (5 nats) is a prior odds of e^5 for the sum; ``tolerance`` (0.04 nats a row) is what may be lost against it for
+the sake of finding out, so that from 125 rows on the sum has to prove that it is the better one.
 
 Rows that lack a modality get weights of their own, from the held-out rows with each modality hidden in turn (and from
 those that lack one in truth): what is best for two voices need not be for one.
@@ -21,11 +28,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
+from scipy.special import expit, logsumexp
 from torch import Tensor
 
 from mmbal.config import Config
@@ -52,6 +60,7 @@ LADDER: tuple[tuple[str, dict[str, Any], float], ...] = (  # rule, its hyper-par
     ("matrix", {"strength": 1.2}, 1.0),
     ("matrix", {"strength": 2.4}, 1.0),
 )
+SUM = 0  # the rung that all others are measured against
 NEGLIGIBLE = 1e-3  # a rung with less weight than this is left out
 
 
@@ -62,6 +71,9 @@ class Adaptive(Rule):
 
     members: list[Rule] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)
+    proof: dict[str, float] = field(default_factory=dict)  # nats gained, nats asked for, and the trust that follows
+
+    version: ClassVar[int] = 2
 
     class Config(Config):
         folds: int = Field(5, ge=2, description="F: folds of the cross-fitting")
@@ -70,6 +82,8 @@ class Adaptive(Rule):
             50_000, ge=1, description="held-out votes (rows x classes) after which no more folds are fitted"
         )
         prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
+        proof: float = Field(5.0, ge=0, description="nats that the average must gain over the plain sum to be believed")
+        tolerance: float = Field(0.04, ge=0, description="nats a held-out row that are let off from that proof")
         seed: int = Field(0, description="seed of the folds")
 
     @classmethod
@@ -79,18 +93,25 @@ class Adaptive(Rule):
         config = cls.Config() if config is None else config
         members = climb(predictions)
         shares = np.array([share for *_, share in LADDER])
-        counts = config.prior_rows * shares / shares.sum()
-        complete, incomplete, hits = judge(predictions, members, config)
-        counts = counts * max(1.0, len(hits) / len(predictions))  # rows held out several times count once
+        prior = config.prior_rows * shares / shares.sum()
+        folds = judge(predictions, members, config)
+        held = gathered([fold.likelihood for fold in folds])
+        counts = prior * max(1.0, len(held) / len(predictions))  # rows held out several times count once
+        complete = gathered([fold.likelihood[fold.whole] for fold in folds])
+        incomplete = gathered([rows for fold in folds for rows in (fold.likelihood[~fold.whole], fold.hidden)])
         if not len(complete):  # where no row has every modality, there is one kind of row
             complete = incomplete
-        weights = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
+        stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
+        gain, asked = proven(folds, prior, len(predictions)), config.proof - config.tolerance * len(predictions)
+        trust = float(expit(gain - asked))
+        weights = trust * stacks + (1 - trust) * np.eye(len(LADDER))[SUM]
         evidence = []
-        if len(complete):
-            figures = zip(LADDER, weights[0], -complete.mean(axis=0), hits.mean(axis=0), strict=True)
+        if folds:
+            accuracy = np.concatenate([fold.right for fold in folds]).mean(axis=0)
+            figures = zip(LADDER, weights[0], -held.mean(axis=0), accuracy, strict=True)
             evidence = [
-                {"rule": name, **options, "weight": float(weight), "nll": float(nll), "accuracy": float(accuracy)}
-                for (name, options, _), weight, nll, accuracy in figures
+                {"rule": name, **options, "weight": float(weight), "nll": float(nll), "accuracy": float(right)}
+                for (name, options, _), weight, nll, right in figures
             ]
         kept = np.flatnonzero(weights.max(axis=0) >= NEGLIGIBLE)
         weights = weights[:, kept] / weights[:, kept].sum(axis=1, keepdims=True)
@@ -100,6 +121,7 @@ class Adaptive(Rule):
             {"weights": weights},
             [members[k] for k in kept],
             evidence,
+            {"gain": gain, "asked": asked, "trust": trust},
         )
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
@@ -108,13 +130,15 @@ class Adaptive(Rule):
         return torch.logsumexp(weights[(present.min(dim=1).values < 1).long()][..., None] + fused, dim=1)
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "members": [rule_to_json(rule) for rule in self.members], "evidence": self.evidence}
+        members = [rule_to_json(rule) for rule in self.members]
+        return {**super().state(), "members": members, "evidence": self.evidence, "proof": self.proof}
 
     @classmethod
     def from_state(cls, classes: tuple[str, ...], modalities: tuple[str, ...], state: Mapping[str, Any]) -> Adaptive:
         members = [rule_from_json(stored) for stored in state["members"]]
         weights = np.asarray(state["weights"], dtype=np.float64)
-        return cls(classes, modalities, {"weights": weights}, members, list(state["evidence"]))
+        proof = {name: float(value) for name, value in state["proof"].items()}
+        return cls(classes, modalities, {"weights": weights}, members, list(state["evidence"]), proof)
 
     def summary(self) -> list[dict[str, Any]]:
         """One row a rung: rule, hyper-parameters, weight, and its cross-validated NLL (nats) and accuracy."""
@@ -122,22 +146,28 @@ class Adaptive(Rule):
 
     def explain(self) -> str:
         if not self.evidence:
-            return "One row can't be held out from itself: the rungs of the ladder keep their weights a priori."
+            return "One row can't be held out from itself: the plain sum is kept."
         by_weight = sorted(self.evidence, key=lambda e: -e["weight"])
         told = [e for e in by_weight if e["weight"] >= 0.05]
         parts = ", ".join(f"{e['weight']:.0%} {_rung(e)} (NLL {e['nll']:.3f})" for e in told)
         rest = 1 - sum(e["weight"] for e in told)
         best = min(self.evidence, key=lambda e: e["nll"])
-        plain = next(e for e in self.evidence if e["rule"] == "sum")
+        plain = self.evidence[SUM]
         chief = max(
             (rule for rule in self.members if rules.name_of(type(rule)) in {"pool", "bias", "classwise", "matrix"}),
             key=lambda rule: self.parameters["weights"][0][self.members.index(rule)],
             default=self.members[0],
         )
+        doubt = (
+            f"On held-out rows the average gains {self.proof['gain']:.1f} nats over the plain sum, where "
+            f"{self.proof['asked']:.1f} would prove it: it is trusted to {self.proof['trust']:.0%}. "
+            if self.proof["trust"] < 0.95
+            else ""
+        )
         return (
             f"Averages {len(self.members)} rules by their likelihood on held-out rows: {parts}"
             + (f", {rest:.0%} others" if rest >= 0.005 else "")
-            + f". Alone, the best on held-out rows is {_rung(best)} with NLL {best['nll']:.3f}; "
+            + f". {doubt}Alone, the best on held-out rows is {_rung(best)} with NLL {best['nll']:.3f}; "
             + f"the plain sum has {plain['nll']:.3f}. {chief.explain()}"
         )
 
@@ -158,44 +188,58 @@ def climb(predictions: Predictions, start: list[Rule] | None = None) -> list[Rul
     return fitted
 
 
-def judge(predictions: Predictions, members: list[Rule], config: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log-likelihoods ``(R, K)`` of held-out rows, of rows that lack a modality, and whether each rung was right.
+@dataclass(frozen=True)
+class Fold:
+    """What the rungs, fitted on the other folds, say of the ``n`` rows of one."""
 
-    Every fold's rows are judged by rungs fitted on the other folds. The second array also holds every held-out row
-    with one modality after the other hidden.
-    """
-    n, k = len(predictions), len(members)
+    repeat: int
+    likelihood: np.ndarray  # (n, K): log-likelihood of the rows as they are
+    right: np.ndarray  # (n, K): whether the rung is right
+    whole: np.ndarray  # (n,): whether the row has every modality
+    hidden: np.ndarray  # (M n, K): log-likelihood with one modality after the other hidden; no rows where M = 1
+
+
+def judge(predictions: Predictions, members: list[Rule], config: Any) -> list[Fold]:
+    """Every fold of every repeat, until ``config.enough`` votes are judged; none where there is one row only."""
+    n, classes = predictions.labels.size, len(predictions.classes)
     whole = np.all(predictions.present_mask(), axis=1)
-    complete, incomplete, hits = [], [], []
+    folds: list[Fold] = []
     held = 0
     for repeat in range(config.repeats if n > 1 else 0):
         fold = folds_of(predictions.labels, config.folds, config.seed + repeat, predictions.group)
         for part in range(fold.max() + 1):
             if held >= config.enough:
-                break
+                return folds
             rows = np.flatnonzero(fold == part)
-            held += len(rows) * len(predictions.classes)
+            held += len(rows) * classes
             rungs = climb(predictions.take(fold != part), start=members)
             test = predictions.take(rows)
-            likelihood, hit = _likelihood(rungs, test, test.present)
-            complete.append(likelihood[whole[rows]])
-            incomplete.append(likelihood[~whole[rows]])
-            hits.append(hit)
-            if len(predictions.modalities) > 1:
-                for m in predictions.modalities:
-                    hidden = {**test.present, m: np.zeros(len(test), dtype=bool)}
-                    incomplete.append(_likelihood(rungs, test, hidden)[0])
-    empty = np.zeros((0, k))
-    return (
-        np.concatenate([empty, *complete]),
-        np.concatenate([empty, *incomplete]),
-        np.concatenate([empty, *hits]),
-    )
+            likelihood, right = _judged(rungs, test, test.present)
+            hidden = [
+                _judged(rungs, test, {**test.present, m: np.zeros(len(test), dtype=bool)})[0]
+                for m in predictions.modalities
+                if len(predictions.modalities) > 1
+            ]
+            folds.append(Fold(repeat, likelihood, right, whole[rows], gathered(hidden)))
+    return folds
 
 
-def _likelihood(
-    rungs: list[Rule], test: Predictions, present: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def proven(folds: list[Fold], prior: np.ndarray, n: int) -> float:
+    """Nats that the average gains over the plain sum on ``n`` rows, each fold weighed by the others of its repeat."""
+    gains = []
+    for fold in folds:
+        others = [other.likelihood for other in folds if other.repeat == fold.repeat and other is not fold]
+        weights = mixture_weights(gathered(others), prior)
+        gains.append(logsumexp(fold.likelihood, axis=1, b=weights) - fold.likelihood[:, SUM])
+    return n * float(np.concatenate(gains).mean()) if gains else 0.0
+
+
+def gathered(parts: list[np.ndarray]) -> np.ndarray:
+    """Log-likelihoods ``(R, K)`` of all parts, also where there are none."""
+    return np.concatenate([np.zeros((0, len(LADDER))), *parts])
+
+
+def _judged(rungs: list[Rule], test: Predictions, present: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(len(test))
     fused = [rule.apply(test, present) for rule in rungs]
     likelihood = np.stack([log_p[rows, test.labels] for log_p in fused], axis=1)

@@ -1,0 +1,79 @@
+"""The average over the ladder: what it must prove against the plain sum, worked out by hand and seen on known worlds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mmbal.data.synthetic import GaussianWorld
+from mmbal.decision import fit_rule, rule_from_json, rule_to_json
+from mmbal.decision.adaptive import LADDER, SUM, Fold, proven
+
+K = len(LADDER)
+NONE = np.zeros(K)  # no pseudo-counts
+
+
+def fold(repeat: int, likelihood: list[list[float]]) -> Fold:
+    rows = np.log(np.array(likelihood))
+    n = len(rows)
+    return Fold(repeat, rows, np.ones((n, K), bool), np.ones(n, bool), np.zeros((0, K)))
+
+
+def row(of_sum: float, of_another: float) -> list[float]:
+    """Likelihoods of one row: the sum's, one other rung's, and nothing from the rest."""
+    return [of_sum, of_another, *[1e-12] * (K - 2)]
+
+
+def test_the_gain_is_measured_with_weights_of_other_folds():
+    # In fold A the other rung is better, in fold B the sum. Weights for A come from B (all on the sum) and for B from A
+    # (all on the other rung), so A gains log(0.5 / 0.5) = 0 and B loses log(0.2 / 0.8).
+    a, b = fold(0, [row(0.5, 0.9)]), fold(0, [row(0.8, 0.2)])
+    assert SUM == 0
+    assert proven([a, b], NONE, n=2) == pytest.approx(math.log(0.2 / 0.8), abs=1e-3)
+
+
+def test_the_gain_of_two_repeats_is_their_mean_and_each_keeps_to_itself():
+    good = [fold(0, [row(0.4, 0.8)]), fold(0, [row(0.4, 0.8)])]  # log 2 a row
+    even = [fold(1, [row(0.5, 0.5)]), fold(1, [row(0.5, 0.5)])]  # nothing
+    assert proven(good + even, NONE, n=2) == pytest.approx(2 * (math.log(2) + 0) / 2, abs=1e-3)
+
+
+def calibrated(overconfidence: float = 1.0) -> GaussianWorld:
+    return GaussianWorld("abcde", ("m0", "m1"), [[1.5] * 5, [1.5] * 5], overconfidence=[1.0, overconfidence])
+
+
+def test_trust_is_the_logistic_function_of_what_is_gained_beyond_what_is_asked():
+    rule = fit_rule(calibrated().sample(50, seed=3), "adaptive", proof=5.0, tolerance=0.04)
+    gain, asked, trust = (rule.proof[key] for key in ("gain", "asked", "trust"))
+    assert asked == pytest.approx(5 - 0.04 * 50)
+    assert trust == pytest.approx(1 / (1 + math.exp(asked - gain)))
+    alone = fit_rule(calibrated().sample(50, seed=3), "adaptive", proof=1000.0)
+    assert [e["weight"] for e in alone.evidence] == pytest.approx(np.eye(K)[SUM])
+
+
+def test_with_few_rows_and_a_sum_that_is_right_the_sum_is_kept():
+    """The plain sum is the Bayes layer here: what is lost against it over ten draws of 50 rows must be next to nothing."""
+    lost = []
+    for seed in range(10):
+        data = calibrated().sample(1050, seed=seed, calibration=50 / 1050)
+        test = data.select("test")
+        rows = np.arange(len(test))
+        log_p = fit_rule(data.select("calibration"), "adaptive").apply(test)
+        plain = fit_rule(data.select("calibration"), "sum").apply(test)
+        lost.append((plain[rows, test.labels] - log_p[rows, test.labels]).mean())
+    assert np.mean(lost) < 0.004  # fitted rules lose 0.026 nats
+
+
+def test_with_few_rows_and_a_sum_that_is_wrong_the_sum_is_left():
+    rule = fit_rule(calibrated(overconfidence=5.0).sample(50, seed=0), "adaptive")
+    assert rule.proof["trust"] > 0.99
+    assert "trusted" not in rule.explain()
+
+
+def test_doubt_is_said_in_words_and_survives_storage():
+    rule = fit_rule(calibrated().sample(50, seed=3), "adaptive")
+    assert rule.proof["trust"] < 0.5
+    assert "where 3.0 would prove it" in rule.explain()
+    assert rule_from_json(rule_to_json(rule)).explain() == rule.explain()
