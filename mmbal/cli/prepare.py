@@ -181,9 +181,17 @@ def prepare(
         "seed": seed or None,
     }
     with ExitStack() as stack:
-        progress = _Bars(stack)
         result = run(
-            source, out=out, root=root, workers=workers, force=force, verify=verify, progress=progress, **options
+            source,
+            out=out,
+            root=root,
+            workers=workers,
+            force=force,
+            verify=verify,
+            download=download,
+            base_url=base_url,
+            progress=_Bars(stack),
+            **options,
         )
     if as_json:
         console.print_json(result.to_dict())

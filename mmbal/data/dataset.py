@@ -20,12 +20,13 @@ class Dataset(ABC):
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
+    choices: ClassVar[tuple[str, ...]] = ()  # "split" and "subset", where there is something to choose
 
     @abstractmethod
     def read(self, root: Path | None, options: Options) -> Manifest | Arrays:
         """All samples; raises UsageError or DataError where the layout is not recognised."""
 
-    def check(self, root: Path, progress: Progress | None = None) -> list[Finding]:
+    def check(self, root: Path | None, progress: Progress | None = None) -> list[Finding]:
         """Findings where files differ from their published hashes (``--verify``); UsageError where none are published."""
         raise UsageError("No hashes of this data set's files are published.", "Leave --verify out.")
 

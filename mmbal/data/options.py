@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mmbal.config import Config
+from mmbal.config import Config, validate
 from mmbal.data.recipes import AudioRecipe, FlowRecipe, FramesRecipe, ImageRecipe, TextRecipe
+from mmbal.errors import UsageError
 
 
 class Options(Config):
@@ -27,9 +28,9 @@ class Options(Config):
     steps: int | None = Field(None, description="time steps of an fbank picture")
     fill: Literal["zeros", "repeat"] | None = Field(None, description="what short sounds are filled up with")
     fps: float | None = Field(None, description="frames a second; default: evenly over the clip")
-    frames: int | None = Field(None, description="frames that an encoder sees; default 3")
+    frames: int | None = Field(None, ge=1, description="frames that an encoder sees; default 3")
     keep: int | None = Field(
-        None, description="frames stored, of which training draws; default: as many as due at --fps"
+        None, ge=1, description="frames stored, of which training draws; default: as many as due at --fps"
     )
     size: int | None = Field(None, description="pixels of a picture's side; default 224")
     crop: tuple[float, float] | None = Field(None, description="area of random crops in training")
@@ -58,7 +59,7 @@ class Options(Config):
             values["features"] = self.audio_features
         if longest is not None:
             values.setdefault("duration", longest)
-        return AudioRecipe.model_validate(values)
+        return validate(AudioRecipe, values, "options")
 
     def video(self, longest: float | None = None) -> FramesRecipe:
         """The frames' recipe; ``longest`` (seconds) tells how many frames are due at a given rate."""
@@ -68,20 +69,21 @@ class Options(Config):
         if self.keep is None and self.fps is not None and seconds is not None:
             keep = max(frames, math.ceil(self.fps * seconds))
         values = self._given("fps", "size", "crop", "flip")
-        return FramesRecipe.model_validate({"frames": frames, "keep": max(keep, frames), **values})
+        return validate(FramesRecipe, {"frames": frames, "keep": max(keep, frames), **values}, "options")
 
     def flow(self) -> FlowRecipe:
         """The optical flow's recipe."""
         frames = self.frames or 3
-        return FlowRecipe.model_validate(
-            {"frames": frames, "keep": max(self.keep or frames, frames), **self._given("size", "crop")}
-        )
+        values = self._given("size", "crop")
+        return validate(FlowRecipe, {"frames": frames, "keep": max(self.keep or frames, frames), **values}, "options")
 
     def image(self) -> ImageRecipe:
-        return ImageRecipe.model_validate(self._given("size", "crop", "flip"))
+        return validate(ImageRecipe, self._given("size", "crop", "flip"), "options")
 
     def text(self) -> TextRecipe:
         values = self._given("tokens", "length", "vocabulary")
         if values.get("tokens") == "bytes":
-            values.setdefault("vocabulary", 257)
-        return TextRecipe.model_validate(values)
+            if "vocabulary" in values:
+                raise UsageError("Bytes have no vocabulary to choose: there are 256.", "Leave --vocabulary out.")
+            values["vocabulary"] = 257
+        return validate(TextRecipe, values, "options")

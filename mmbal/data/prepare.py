@@ -26,6 +26,8 @@ MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURES = (".npz", ".mat")
 PICKLES = (".pkl", ".pickle", ".p", ".pt", ".pth", ".joblib")
 PICKLE_TO_NPZ = "python -c \"import pickle, numpy as np; np.savez('{stem}.npz', **pickle.load(open('{name}', 'rb')))\""
+OF_NAMED = ("split", "subset")  # options of known data sets, of those that have something to choose
+OF_FILES = ("label", "modality", "kind")  # of files alone
 ROWS_A_WORKER = 8  # fewer are not worth starting another process
 
 
@@ -143,24 +145,23 @@ def read_source(
     """The samples of a source and the options in force; raises UsageError where it is neither a name nor a file."""
     if str(source) in datasets.names():
         dataset: Dataset = datasets.get(str(source))()
+        _refuse(source, given, *OF_FILES, *(name for name in OF_NAMED if name not in dataset.choices))
         options = validate(Options, {**dataset.defaults, **given}, "options")
         found: list[Finding] = []
+        if base_url and not download:
+            raise UsageError("--base-url is where --download fetches from.", "Give both, or neither.")
         if download:
             if root is None:
                 raise UsageError("Where to?", "Give --root DIR; what is there already is kept.")
             found += dataset.download(root, url=base_url, progress=progress)
         samples = dataset.read(root, options)
-        if verify and root is not None:
+        if verify:
             found += dataset.check(root, progress)
         samples.findings = [*found, *samples.findings]
         return samples, options
     path = Path(source)
     options = validate(Options, dict(given), "options")
     suffix = path.suffix.lower()
-    if root is not None:
-        raise UsageError(
-            f"--root goes with a known data set, and '{source}' is none.", did_you_mean(str(source), datasets.names())
-        )
     if path.is_dir():
         raise UsageError(f"{path} is a folder.", f"Write a manifest of it first: mmbal prepare init {path}")
     if not path.exists():
@@ -172,11 +173,20 @@ def read_source(
             f"{path} is a pickle, which can run any code when it is read; mmbal never reads one.",
             f"Convert it once, where you trust it: {PICKLE_TO_NPZ.format(name=path.name, stem=path.stem)}",
         )
+    asked = {"root": root, "verify": verify, "download": download, "base-url": base_url}
+    _refuse(path, {**asked, **given}, *asked, *OF_NAMED, *(("kind",) if suffix in MANIFESTS else ()))
     if suffix in MANIFESTS:
         return read_manifest(path, options), options
     if suffix in FEATURES:
         return read_features(path, options), options
     raise UsageError(f"{path} is of no kind that can be prepared.", f"Known: {', '.join((*MANIFESTS, *FEATURES))}.")
+
+
+def _refuse(source: str | Path, given: Mapping[str, Any], *names: str) -> None:
+    """Raise UsageError where something is asked for that does not apply to the source."""
+    for name in names:
+        if given.get(name):
+            raise UsageError(f"--{name} does not apply to {source}.", "What applies to what: mmbal prepare --help")
 
 
 def embedded_store() -> Path:

@@ -82,6 +82,7 @@ def test_strict_is_exit_code_4_after_the_store_is_there(pets):
 
 
 def test_what_is_wrong_is_said_in_a_sentence(pets):
+    (pets / "t.csv").write_text("text,label\nhello,x\n")
     assert "What shall be prepared?" in refused(2, "prepare")
     assert "avmnist" in refused(2, "prepare", "avmnst")
     assert "mmbal prepare init" in refused(2, "prepare", pets)
@@ -89,12 +90,52 @@ def test_what_is_wrong_is_said_in_a_sentence(pets):
     assert "Where is CREMA-D?" in refused(2, "prepare", "cremad")
     assert "not a store" in refused(2, "prepare", "--check", pets)
     assert "Which folder?" in refused(2, "prepare", "init")
+    assert "No hashes" in refused(2, "prepare", "avmnist", "--verify")
+    assert "--download fetches from" in refused(2, "prepare", "avmnist", "--base-url", "http://localhost/")
+    assert "Bytes have no vocabulary" in refused(2, "prepare", pets / "t.csv", "--tokens", "bytes", "--vocabulary", 9)
     assert "MODALITY=KIND" in refused(2, "prepare", "avmnist", "--kind", "image")
     Path("m.csv").write_text("path,label\n,x\n")
     assert "no usable row" in refused(4, "prepare", "m.csv")
     Path("mosi.pkl").write_bytes(b"\x80\x04.")
     assert "never reads one" in refused(4, "prepare", "mosi.pkl")
     assert "audio_features" in refused(5, "prepare", "avmnist", "--audio-features", "cepstrum")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[("size", 4), ("frames", 0), ("keep", 0), ("fps", 0), ("sample-rate", 10), ("duration", 0), ("hop", 0)],
+        *[("n-fft", 1), ("mels", 2), ("length", 0), ("vocabulary", 1), ("val", 1), ("test", -1)],
+    ],
+)
+def test_a_value_that_is_out_of_range_is_named(pets, option, value):
+    (pets / "m.csv").write_text("path,image,text,label\nclip.mp4,,,x\n,0.png,hello,y\n")
+    assert option.replace("-", "_") in refused(5, "prepare", pets / "m.csv", f"--{option}", value)
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ("avmnist", ["--modality", "image"]),
+        ("avmnist", ["--label", "digit"]),
+        ("avmnist", ["--kind", "image=image"]),
+        ("avmnist", ["--split", "actor"]),
+        ("ravdess", ["--split", "actor"]),
+        ("cremad", ["--subset", "song"]),
+        ("m.csv", ["--subset", "song"]),
+        ("m.csv", ["--split", "actor"]),
+        ("m.csv", ["--kind", "image=frames"]),
+        ("m.csv", ["--root", "."]),
+        ("m.csv", ["--download"]),
+        ("m.csv", ["--verify"]),
+        ("m.csv", ["--base-url", "http://localhost/"]),
+        ("f.npz", ["--verify"]),
+    ],
+)
+def test_what_does_not_apply_is_refused_not_ignored(pets, source, options):
+    Path("m.csv").write_text("image,label\npets/cat/0.png,x\n")
+    np.savez("f.npz", x=np.ones((4, 2)), label=np.arange(4))
+    assert f"{options[0]} does not apply to {source}" in refused(2, "prepare", source, *options)
 
 
 def test_a_changed_store_is_exit_code_4(pets):

@@ -1,12 +1,16 @@
 """Downloads against a server on this machine that misbehaves as real ones do."""
 
 import hashlib
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from typer.testing import CliRunner
 
+from mmbal.cli.app import app
 from mmbal.data import download as module
+from mmbal.data.datasets import cremad
 from mmbal.data.download import Item, download
 from mmbal.errors import UsageError
 
@@ -156,9 +160,6 @@ def test_a_server_that_is_not_there(tmp_path, monkeypatch):
 
 
 def test_cremad_is_fetched_and_prepared_in_one_command(server, tmp_path, clip, monkeypatch):
-    from mmbal.data.datasets import cremad
-    from mmbal.data.prepare import prepare
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "ATTEMPTS", 1)
     items = []
@@ -170,7 +171,10 @@ def test_cremad_is_fetched_and_prepared_in_one_command(server, tmp_path, clip, m
             server.files[file] = made.read_bytes()
             items.append(item(file, server.files[file]))
     monkeypatch.setattr(cremad, "_table", lambda: [*items, Item("AudioWAV/gone.wav", 1, "0" * 64)])
-    result = prepare("cremad", root="here", download=True, base_url=server.url, verify=True, val=0, size=16, workers=0)
-    assert result.store.splits() == {"train": 2, "test": 1}
-    assert [f.where for f in result.findings if f.kind == "download"] == ["AudioWAV/gone.wav"]
-    assert not [f for f in result.findings if f.kind == "changed"]
+    command = ["prepare", "cremad", "--root", "here", "--download", "--base-url", server.url, "--verify", "--val", "0"]
+    result = CliRunner().invoke(app, [*command, "--size", "16", "--workers", "1", "--json"])
+    assert result.exit_code == 4, result.output  # four of the six emotions have no clip
+    document = json.loads(result.stdout)
+    assert document["splits"] == {"train": 2, "test": 1}
+    assert [f["where"] for f in document["findings"] if f["kind"] == "download"] == ["AudioWAV/gone.wav"]
+    assert not [f for f in document["findings"] if f["kind"] == "changed"]

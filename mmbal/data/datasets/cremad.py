@@ -37,6 +37,7 @@ SPLITS = ("folder", "ogm_ge", "actor")
     title="CREMA-D, emotions", modalities=("audio", "video"), classes=6, licence="ODbL 1.0", shipped=False
 )
 class CREMAD(Dataset):
+    choices = ("split",)
     defaults: ClassVar[dict[str, Any]] = {
         "audio_features": "spectrogram",
         "sample_rate": 22050,
@@ -49,7 +50,7 @@ class CREMAD(Dataset):
     }
 
     def read(self, root: Path | None, options: Options) -> Manifest:
-        root = require_root(root, "CREMA-D", "AudioWAV and VideoFlash (or Image-XX-FPS)")
+        root = _root(root)
         sound, heard = _sound(root)
         seen_folder, seen = _pictures(root, options.fps)
         split_name, rows, classes, where = _lists(root, options.split)
@@ -77,8 +78,8 @@ class CREMAD(Dataset):
             meta={"split": split_name, "groups": _actors()},
         )
 
-    def check(self, root: Path, progress: Progress | None = None) -> list[Finding]:
-        table = _table()
+    def check(self, root: Path | None, progress: Progress | None = None) -> list[Finding]:
+        root, table = _root(root), _table()
         homes = {name: (find_folders(root, name) or [root / name])[0] for name in ("AudioWAV", "VideoFlash")}
         findings = []
 
@@ -105,6 +106,10 @@ class CREMAD(Dataset):
 
     def download(self, root: Path, *, url: str | None = None, progress: Progress | None = None) -> list[Finding]:
         return download(_table(), root, url or URL, progress=progress)
+
+
+def _root(root: Path | None) -> Path:
+    return require_root(root, "CREMA-D", "AudioWAV and VideoFlash (or Image-XX-FPS)")
 
 
 def _actors() -> dict[str, dict[str, str]]:

@@ -29,6 +29,7 @@ BOTH, SEEN, HEARD = "01", "02", "03"
     title="RAVDESS, emotions", modalities=("audio", "video"), classes=8, licence="CC BY-NC-SA 4.0", shipped=False
 )
 class RAVDESS(Dataset):
+    choices = ("subset",)
     defaults: ClassVar[dict[str, Any]] = {"subset": "speech", "duration": 4.0, "val": 0.15}
 
     def read(self, root: Path | None, options: Options) -> Manifest:

@@ -27,6 +27,7 @@ from mmbal.registry import datasets
     title="UCF101, actions", modalities=("video", "flow", "audio"), classes=101, licence="not stated", shipped=False
 )
 class UCF101(Dataset):
+    choices = ("split",)
     defaults: ClassVar[dict[str, Any]] = {"split": "1", "duration": 5.0, "crop": (0.08, 1.0), "val": 0.15}
 
     def read(self, root: Path | None, options: Options) -> Manifest:
