@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
-import time
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -62,9 +62,9 @@ def download(
     base = url if url.endswith("/") else url + "/"
     total = sum(item.bytes for item in items)
     findings = []
-    pool = ThreadPoolExecutor(PARALLEL)
+    pool, stopped = ThreadPoolExecutor(PARALLEL), threading.Event()
     try:
-        jobs = {pool.submit(_fetch, item, root, base, pause): item for item in items}
+        jobs = {pool.submit(_fetch, item, root, base, pause, stopped): item for item in items}
         for job in as_completed(jobs):
             item = jobs[job]
             if (reason := job.result()) is not None:
@@ -74,11 +74,12 @@ def download(
     except KeyboardInterrupt:
         raise Interrupted("Download interrupted; the same command goes on.") from None
     finally:
+        stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
     return sorted(findings, key=lambda f: f.where)
 
 
-def _fetch(item: Item, root: Path, base: str, pause: float) -> str | None:
+def _fetch(item: Item, root: Path, base: str, pause: float, stopped: threading.Event) -> str | None:
     """Fetch one file; the reason why it could not be had, or None."""
     target = root / item.path
     if target.is_file() and target.stat().st_size == item.bytes and sha256(target) == item.sha256:
@@ -88,21 +89,20 @@ def _fetch(item: Item, root: Path, base: str, pause: float) -> str | None:
     reason = ""
     for attempt in range(ATTEMPTS):
         try:
-            _transfer(urljoin(base, quote(item.path)), part, item)
+            _transfer(urljoin(base, quote(item.path)), part, item, stopped)
         except _Failed as error:
             reason = str(error)
-            if error.final:
+            wait = min(error.wait if error.wait is not None else pause * 2**attempt, LONGEST_WAIT)
+            if error.final or attempt + 1 == ATTEMPTS or stopped.wait(wait):
                 break
-            if attempt + 1 < ATTEMPTS:
-                time.sleep(min(error.wait if error.wait is not None else pause * 2**attempt, LONGEST_WAIT))
             continue
         os.replace(part, target)
         return None
     return reason
 
 
-def _transfer(address: str, part: Path, item: Item) -> None:
-    """Bring ``part`` to its full length and prove its hash; raises _Failed."""
+def _transfer(address: str, part: Path, item: Item, stopped: threading.Event) -> None:
+    """Bring ``part`` to its full length and prove its hash; raises _Failed, as soon as ``stopped`` is set as well."""
     have = part.stat().st_size if part.exists() else 0
     if have > item.bytes:
         part.unlink()
@@ -114,7 +114,7 @@ def _transfer(address: str, part: Path, item: Item) -> None:
                 # A server that ignores the range sends the whole again.
                 mode = "ab" if have and answer.status == 206 else "wb"
                 with part.open(mode) as stream:
-                    while block := answer.read(BLOCK):
+                    while not stopped.is_set() and (block := answer.read(BLOCK)):
                         stream.write(block)
         except urllib.error.HTTPError as error:
             if error.code == 416:

@@ -12,7 +12,7 @@ from mmbal.cli.app import app
 from mmbal.data import download as module
 from mmbal.data.datasets import cremad
 from mmbal.data.download import Item, download
-from mmbal.errors import UsageError
+from mmbal.errors import Interrupted, UsageError
 
 BODY = bytes(range(256)) * 2000  # 512,000 bytes
 
@@ -45,11 +45,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((path, self.headers.get("Range")))
         faults = self.server.faults.get(path, [])
         fault = faults.pop(0) if faults else None
-        if isinstance(fault, int):
-            self.send_response(fault)
+        if isinstance(fault, int) or fault == "later":
+            self.send_response(503 if fault == "later" else fault)
             self.send_header("Content-Length", "0")
-            if fault in (429, 503):
-                self.send_header("Retry-After", "0")
+            if fault in (429, 503, "later"):
+                self.send_header("Retry-After", "60" if fault == "later" else "0")
             self.end_headers()
             return
         if path not in self.server.files:
@@ -108,7 +108,17 @@ def test_all_files_come_whole(server, tmp_path):
 
 @pytest.mark.parametrize(
     "faults",
-    [["cut"], ["short"], ["wrong bytes"], [429], [503], [500, "cut", 503], ["cut", "ignore range"], ["short", "cut"]],
+    [
+        ["cut"],
+        ["short"],
+        ["wrong bytes"],
+        [429],
+        [503],
+        [500, "cut", 503],
+        ["cut", "ignore range"],
+        ["short", "cut"],
+        ["cut", 416],
+    ],
 )
 def test_a_fault_is_overcome(server, tmp_path, faults):
     server.files["a.flv"] = BODY
@@ -149,6 +159,21 @@ def test_what_cannot_be_had_is_a_finding_and_stops_nothing(server, tmp_path, mon
     assert "404" in found[2].reason
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".wav") == ["good.wav"]
     assert [path for path, _ in server.requests].count("gone.wav") == 1  # 404 is final
+
+
+def test_ctrl_c_waits_for_no_server(server, tmp_path, monkeypatch):
+    """One file is there, another is asked for again only in a minute."""
+    server.files = {"good.wav": BODY, "busy.wav": BODY}
+    server.faults = {"busy.wav": ["later"] * module.ATTEMPTS}
+
+    def interrupt(steps, total):
+        while not [path for path, _ in server.requests if path == "busy.wav"]:
+            pass
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="goes on"):
+        download([item("good.wav"), item("busy.wav")], tmp_path, server.url, progress=interrupt)
+    assert [path for path, _ in server.requests].count("busy.wav") == 1
 
 
 def test_a_server_that_is_not_there(tmp_path, monkeypatch):
