@@ -25,6 +25,7 @@ from mmbal.models.fusion import LinearFusion
 from mmbal.models.multimodal import MultimodalClassifier, Output
 
 SPLIT_FILES = ("val", "test")
+COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory
 
 
 @torch.no_grad()
@@ -86,10 +87,22 @@ def _keep_parts(keep: Any, model: MultimodalClassifier, method: Method, output: 
         if output.contribution is not None:
             keep(f"contribution_{m}", output.contribution[m])
     if output.contribution is None:
-        for names in subsets_of(model.modalities):
-            absent = set(model.modalities) - set(names)
-            fused = method.predict(model.without(output, absent)).fused if absent else output.fused
+        for names, fused in _coalitions(model, method, output).items():
             keep("subset_" + "+".join(names), fused)
+
+
+def _coalitions(model: MultimodalClassifier, method: Method, output: Output) -> dict[tuple[str, ...], Tensor]:
+    """Fused logits ``(B, C)`` by coalition; the rows are repeated, once a coalition, so that few large steps do it."""
+    every = subsets_of(model.modalities)
+    found: list[Tensor] = []
+    for start in range(0, len(every), COALITIONS_AT_ONCE):
+        some = every[start : start + COALITIONS_AT_ONCE]
+        inputs = {
+            m: torch.cat([x if m in names else torch.zeros_like(x) for names in some]) for m, x in output.inputs.items()
+        }
+        present = {m: torch.cat([p & (m in names) for names in some]) for m, p in output.present.items()}
+        found += method.predict(model.decide(inputs, present)).fused.chunk(len(some))
+    return dict(zip(every, found, strict=True)) | {model.modalities: output.fused}
 
 
 def _linear_head(model: MultimodalClassifier, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -183,20 +183,19 @@ class Session:
 
     def tested(self, brief: bool = False) -> dict[str, float]:
         """Figures on the test split, with the fusion's rule fitted on the validation split where it has one."""
-        return summarise(self.ruled(self.predictions("test", brief), self.predictions("val", brief=True)))
+        return summarise(self.ruled(self.predictions("test", brief), brief=True))
 
-    def ruled(self, found: Predictions, calibration: Predictions) -> Predictions:
-        """``found`` under the fusion's rule, fitted on the calibration split; unchanged where the fusion has none."""
+    def ruled(self, found: Predictions, brief: bool = False) -> Predictions:
+        """``found`` under the fusion's rule, fitted on the validation split; unchanged where the fusion has none."""
         rule = self.model.fusion.rule
-        return found if rule is None else with_rule(found, fit_rule(calibration, rule), rule)
+        return found if rule is None else with_rule(found, fit_rule(self.predictions("val", brief), rule), rule)
 
     def write_predictions(self, prefix: str) -> dict[str, dict[str, float]]:
         """Save the decisions of the model as it is now; returns the figures of each split."""
         assert self.folder is not None
-        calibration = self.predictions("val")
         splits = {"val": self.validated()}
         if "test" in self.store.splits():
-            splits["test"] = self.ruled(self.predictions("test"), calibration)
+            splits["test"] = self.ruled(self.predictions("test"))
         for split, found in splits.items():
             found.save(self.folder / "predictions" / f"{prefix}{split}.npz")
         return {split: summarise(found) for split, found in splits.items()}
