@@ -9,7 +9,10 @@ Columns: ``label``; ``path`` (a clip with sound: modalities ``audio`` and ``vide
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +71,9 @@ def read_manifest(path: Path, options: Options) -> Manifest:
             f"{path} has no column '{label_column}' (it has: {', '.join(columns)}).",
             "Name the class column 'label', or give --label COLUMN.",
         )
-    columns = _modality_columns(path, [c for c in columns if c not in (*RESERVED, label_column)], records, options)
+    known = columns
+    columns = _modality_columns(path, [c for c in known if c not in (*RESERVED, label_column)], records, options)
+    unused = [c for c in known if c not in (*columns, *RESERVED[1:], label_column)]
     findings: list[Finding] = []
     rows: list[Row] = []
     seen: dict[str, int] = {}
@@ -86,7 +91,8 @@ def read_manifest(path: Path, options: Options) -> Manifest:
     if not rows:
         raise DataError(f"{path} has no usable row: {findings[0].where}: {findings[0].reason}.")
     recipes = recipes_for(rows, options, features=[c for c in columns if c not in MEDIA], findings=findings)
-    return Manifest(path.stem, rows, recipes, findings=findings, meta={"manifest_sha256": sha256(path)})
+    notes = [f"columns not used: {', '.join(unused)}"] if unused else []
+    return Manifest(path.stem, rows, recipes, findings=findings, notes=notes, meta={"manifest_sha256": sha256(path)})
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -97,12 +103,11 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8 (CSV UTF-8 in a spreadsheet).") from None
     if "\0" in text:
         raise DataError(f"{path} is not a text file: it holds NUL bytes.")
-    if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_records(path, text)
         return
-    lines = text.splitlines()
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(lines, delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = [name.strip() for name in next(reader, [])]
         if len(set(header)) < len(header):
@@ -116,7 +121,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -144,10 +149,11 @@ def _modality_columns(
     """The columns that hold modalities; raises DataError where there are none, UsageError for a wrong choice."""
     known = [c for c in columns if c in MEDIA or _is_features(next((r[c] for _, r in records if r.get(c)), ""))]
     if options.modality:
-        for name in options.modality:
-            if name not in known and not (name in ("audio", "video") and "path" in known):
-                raise UsageError(f"{path} has no modality '{name}'.", f"It has: {', '.join(known)}.")
         chosen = set(options.modality)
+        there = [m for c in known for m in (("audio", "video") if c == "path" else (c,))]
+        for name in options.modality:
+            if name not in there:
+                raise UsageError(f"{path} has no modality '{name}'.", f"It has: {', '.join(there)}.")
         known = [c for c in known if c in chosen or (c == "path" and chosen & {"audio", "video"})]
     if not known:
         raise DataError(
@@ -175,24 +181,28 @@ def _row(record: dict[str, str], columns: Sequence[str], label_column: str, fold
     if start is not None and end is not None and end <= start:
         raise ValueError(f"end {end:g} is not after start {start:g}")
     sources: dict[str, Source] = {}
-    first = ""
+    first = ""  # the first of its files
     for column in columns:
         cell = record.get(column, "")
         if not cell:
             continue
-        first = first or cell
-        if column == "text":
-            is_file = cell.endswith(".txt") and "\n" not in cell and " " not in cell
-            sources["text"] = Source(path=_join(folder, cell)) if is_file else Source(text=cell)
+        if column == "text" and not _is_text_file(folder, cell):
+            sources["text"] = Source(text=cell)
             continue
+        first = first or cell
         file, _, key = cell.partition("#") if _is_features(cell) else (cell, "", "")
         source = Source(path=_join(folder, file), key=key, start=start, end=end)
         for m in _in_clip(file) if column == "path" else (column,):
             sources.setdefault(m, source)
     if not sources:
         raise ValueError("no media: every modality's cell is empty")
-    name = record.get("id") or Path(first).stem if len(first) < 200 else f"{label}"
+    name = record.get("id") or Path(first).stem or label
     return Row(name, label, sources, ALIASES.get(split, ""), record.get("group", ""))
+
+
+def _is_text_file(folder: Path, cell: str) -> bool:
+    """A name that ends in .txt; one with spaces could be a sentence, unless it is there."""
+    return cell.lower().endswith(".txt") and (not re.search(r"\s", cell) or os.path.isfile(folder / cell))
 
 
 def _in_clip(file: str) -> tuple[str, ...]:

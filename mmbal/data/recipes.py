@@ -327,6 +327,8 @@ class TextRecipe(Recipe):
         if source.path:
             check_file(Path(source.path))
             text = Path(source.path).read_text(encoding="utf-8", errors="replace")
+            if "\0" in text:
+                raise Unusable("corrupt", "not a text")
         if not text.strip():
             raise Unusable("empty", "no text")
         ids = self._ids(text)

@@ -98,13 +98,46 @@ def test_json_lines_and_their_faults(tmp_path):
     assert [f.where for f in manifest.findings] == ["line 2", "line 3"]
 
 
+def test_texts_come_whole_whatever_they_hold(tmp_path):
+    """Line ends of all kinds, in a quoted cell or a JSON string, end no row."""
+    odd = "one\u2028two\x85three\x0cfour"
+    manifest = read(tmp_path, f'text,label\n"{odd}",x\n"five\nsix",y\n,x\n')
+    assert [row.sources["text"].text for row in manifest.rows] == [odd, "five\nsix"]
+    assert [f.where for f in manifest.findings] == ["line 5"]
+    manifest = read(tmp_path, f'{{"text": "{odd.replace(chr(12), " ")}", "label": "x"}}\n', "m.jsonl")
+    assert [row.sources["text"].text for row in manifest.rows] == [odd.replace("\x0c", " ")]
+
+
+def test_rows_are_named_by_their_id_else_by_a_file_else_by_their_class(tmp_path):
+    long = "word " * 60
+    manifest = read(tmp_path, f"text,image,label,id\n{long},,x,mine\n{long},a/b.png,x,\nis it 5/7.5?,,x,\nno,,x,\n")
+    assert [row.id for row in manifest.rows] == ["mine", "b", "x", "x#2"]
+
+
+def test_a_text_file_may_have_a_space_in_its_name(tmp_path):
+    (tmp_path / "my text.txt").write_text("hello")
+    manifest = read(tmp_path, "text,label\nmy text.txt,x\nI like a.txt,x\ngone.txt,x\n")
+    assert [(row.sources["text"].path, row.sources["text"].text) for row in manifest.rows] == [
+        (str(tmp_path / "my text.txt"), ""),
+        ("", "I like a.txt"),
+        (str(tmp_path / "gone.txt"), ""),
+    ]
+
+
+def test_columns_that_are_not_used_are_named(tmp_path):
+    assert read(tmp_path, "image,label,speeker,mood\na.png,x,s,m\n").notes == ["columns not used: speeker, mood"]
+    assert read(tmp_path, "image,label,mood\na.png,x,m\n", label="mood").notes == ["columns not used: label"]
+    assert read(tmp_path, "image,label,group\na.png,x,g\n").notes == []
+
+
 def test_chosen_modalities_and_another_label(tmp_path):
     text = "path,text,label,mood\na.mp4,hello,x,good\n"
     manifest = read(tmp_path, text, modality=("audio", "text"), label="mood")
     assert set(manifest.recipes) == {"audio", "text"}
     assert manifest.rows[0].label == "good"
-    with pytest.raises(UsageError, match="no modality 'smell'"):
+    with pytest.raises(UsageError, match="no modality 'smell'") as caught:
         read(tmp_path, text, modality=("smell",))
+    assert caught.value.hint == "It has: audio, video, text."
 
 
 def test_a_manifest_from_a_folder_of_class_folders(tmp_path):

@@ -106,6 +106,12 @@ def test_flow_stacks_both_directions(tmp_path):
     assert decoded.array[:, :, 0, 0].tolist() == [[10, 110], [11, 111], [12, 112]]
 
 
+def test_a_clip_is_no_text(tmp_path, clip):
+    """What is given one file for all modalities must not read its bytes as words."""
+    with pytest.raises(Unusable, match="not a text"):
+        TextRecipe().encode(Source(str(clip(tmp_path / "a.mp4"))))
+
+
 def test_texts_become_tokens():
     bytes_ = TextRecipe(tokens="bytes", length=5, vocabulary=257)
     assert bytes_.encode(Source(text="ab")).array.tolist() == [98, 99, 0, 0, 0]
