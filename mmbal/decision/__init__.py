@@ -5,7 +5,25 @@ log_probabilities = rule.apply(predictions.select("test"))
 """
 
 from mmbal.decision.base import Rule
-from mmbal.decision.select import calibrate, compare_rules, cross_fit, fit_rule, rule_from_json, rule_to_json
+from mmbal.decision.select import (
+    calibrate,
+    compare_rules,
+    cross_fit,
+    cross_fitted_rules,
+    fit_rule,
+    rule_from_json,
+    rule_to_json,
+)
 from mmbal.maths.scoring import scores
 
-__all__ = ["Rule", "calibrate", "compare_rules", "cross_fit", "fit_rule", "rule_from_json", "rule_to_json", "scores"]
+__all__ = [
+    "Rule",
+    "calibrate",
+    "compare_rules",
+    "cross_fit",
+    "cross_fitted_rules",
+    "fit_rule",
+    "rule_from_json",
+    "rule_to_json",
+    "scores",
+]

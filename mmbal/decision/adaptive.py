@@ -9,11 +9,11 @@ weights spread where rows are few. The rungs' own shrinkage makes each the simpl
 
 Where the plain sum is right already, whatever is fitted to few rows is worse. So the average has to prove itself:
 
-    trust = sigmoid(G - (proof - tolerance n)),    pi <- trust pi + (1 - trust) e_sum
+    trust = sigmoid(G - max(proof - tolerance n, -proof)),    pi <- trust pi + (1 - trust) e_sum
 
 G is what the average gains on n held-out rows over the plain sum, in nats, with weights that those rows had no part in.
 ``proof`` (5 nats) is a prior odds of e^5 for the sum; ``tolerance`` (0.04 nats a row) is what may be lost against it for
-the sake of finding out, so that from 125 rows on the sum has to prove that it is the better one.
+the sake of finding out. So with few rows the average has to prove that it is better, and with many the sum.
 
 Rows that lack a modality get weights of their own, from the held-out rows with each modality hidden in turn (and from
 those that lack one in truth): what is best for two voices need not be for one.
@@ -82,7 +82,11 @@ class Adaptive(Rule):
             50_000, ge=1, description="held-out votes (rows x classes) after which no more folds are fitted"
         )
         prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
-        proof: float = Field(5.0, ge=0, description="nats that the average must gain over the plain sum to be believed")
+        proof: float = Field(
+            5.0,
+            ge=0,
+            description="nats that prove the average against the plain sum, or with many rows the sum against it",
+        )
         tolerance: float = Field(0.04, ge=0, description="nats a held-out row that are let off from that proof")
         seed: int = Field(0, description="seed of the folds")
 
@@ -102,7 +106,8 @@ class Adaptive(Rule):
         if not len(complete):  # where no row has every modality, there is one kind of row
             complete = incomplete
         stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
-        gain, asked = proven(folds, prior, len(predictions)), config.proof - config.tolerance * len(predictions)
+        gain = proven(folds, prior, len(predictions))
+        asked = max(config.proof - config.tolerance * len(predictions), -config.proof)
         trust = float(expit(gain - asked))
         weights = trust * stacks + (1 - trust) * np.eye(len(LADDER))[SUM]
         evidence = []
@@ -159,8 +164,8 @@ class Adaptive(Rule):
             default=self.members[0],
         )
         doubt = (
-            f"On held-out rows the average gains {self.proof['gain']:.1f} nats over the plain sum, where "
-            f"{self.proof['asked']:.1f} would prove it: it is trusted to {self.proof['trust']:.0%}. "
+            f"On held-out rows the average gains {self.proof['gain']:.1f} nats over the plain sum, where more than "
+            f"{self.proof['asked']:.1f} are asked for: it is trusted to {self.proof['trust']:.0%}. "
             if self.proof["trust"] < 0.95
             else ""
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,20 @@ def cross_fit(
 
     Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.decision.folds.folds_of`.
     """
-    fold = folds_of(predictions.labels, folds, seed, predictions.group)
     out = np.empty((len(predictions), len(predictions.classes)))
-    for k in range(fold.max() + 1):
-        held_out = fold == k
-        out[held_out] = fit_rule(predictions.take(~held_out), name, **config).apply(predictions.take(held_out))
+    for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
+        out[held_out] = rule.apply(predictions.take(held_out))
     return out
+
+
+def cross_fitted_rules(
+    predictions: Predictions, name: str, folds: int = 5, seed: int = 0, **config: Any
+) -> Iterator[tuple[Rule, np.ndarray]]:
+    """The rule of every fold, fitted on the other folds, with the rows ``(n,)`` that it has not seen."""
+    fold = folds_of(predictions.labels, folds, seed, predictions.group)
+    for k in range(fold.max() + 1):
+        held_out = np.flatnonzero(fold == k)
+        yield fit_rule(predictions.take(fold != k), name, **config), held_out
 
 
 def compare_rules(

@@ -6,20 +6,24 @@
 
 Both gaps compare like with like. For the representation each encoder is read out by a linear probe on its features
 (its own decision where there are none), calibrated by a temperature, and the modalities are fused by one weight each,
-all cross-fitted; what probes and folds cost cancels in the difference, since both sides pay it.
+all cross-fitted; what probes and folds cost cancels in the difference, since both sides pay it. A probe is itself uncertain,
+so the intervals of the whole and of each modality in nats redraw every sample in both its roles: as one that is scored,
+and, by its influence on the probes, as one that they were fitted to. The intervals by class redraw the scores alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from mmbal.data.predictions import Array, Predictions
-from mmbal.decision import cross_fit, fit_rule
+from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
 from mmbal.diagnosis.coalitions import correct, log_likelihood
 from mmbal.diagnosis.figures import Figures, present
-from mmbal.diagnosis.probes import groups_of, probe
+from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
 
@@ -50,14 +54,41 @@ def decision_gap(figures: Figures, as_is: Array, best: Array) -> tuple[Gap | Non
 
 
 @dataclass(frozen=True)
+class Reading:
+    """Cross-fitted log-probabilities ``(N, C)``, and each sample's influence ``(N,)`` on their summed log-likelihood."""
+
+    log_p: Array
+    influence: Array
+
+    @classmethod
+    def of(cls, predictions: Predictions, rule: str, probes: Mapping[str, Probe], seed: int) -> Reading:
+        """Read by ``rule``; the votes of modalities in ``probes`` are uncertain, those of others are given."""
+        log_p = np.empty((len(predictions), len(predictions.classes)))
+        slopes = {m: np.zeros_like(log_p) for m in probes}
+        for fitted, rows in cross_fitted_rules(predictions, rule, FOLDS, seed):
+            held_out = predictions.take(rows)
+            votes = {m: torch.from_numpy(held_out.logits[m]).double().requires_grad_() for m in fitted.modalities}
+            fused = fitted.apply(votes, held_out.present)
+            log_p[rows] = fused.detach().numpy()
+            total = fused[torch.arange(len(rows)), torch.from_numpy(held_out.labels)].sum()
+            for m, slope in zip(votes, torch.autograd.grad(total, list(votes.values())), strict=True):
+                if m in slopes:
+                    slopes[m][rows] = slope.numpy()
+        influence = np.zeros(len(predictions))
+        for m, probe in probes.items():
+            influence += probe.influence(slopes[m])
+        return cls(log_p, influence)
+
+
+@dataclass(frozen=True)
 class Readout:
-    """What the encoders give when read out alike: log-probabilities per modality and fused, of some of the rows."""
+    """What the encoders give when read out alike, per modality and fused, of some of the rows."""
 
     rows: Array
-    model: dict[str, Array]
-    reference: dict[str, Array]
-    model_fused: Array
-    reference_fused: Array
+    model: dict[str, Reading]
+    reference: dict[str, Reading]
+    model_fused: Reading
+    reference_fused: Reading
     here: dict[str, Array]
     by: str
 
@@ -77,7 +108,7 @@ def pair_rows(predictions: Predictions, reference: Predictions) -> tuple[Array, 
     return own, other
 
 
-def read_out(predictions: Predictions, reference: Predictions, probes: dict[str, Array], seed: int) -> Readout:
+def read_out(predictions: Predictions, reference: Predictions, probes: Mapping[str, Probe], seed: int) -> Readout:
     """Read out the encoders of both on the samples they share; ``probes`` are those of the model's features.
 
     Raises DataError where no samples or no modalities are shared.
@@ -88,24 +119,43 @@ def read_out(predictions: Predictions, reference: Predictions, probes: dict[str,
         raise DataError("The reference has none of the modalities.", f"It has: {', '.join(reference.modalities)}.")
     model, separate = _only(predictions.take(own), shared), _only(reference.take(other), shared)
     group = model.group if model.group is not None else separate.group
-    model, separate = replace(model, group=groups_of(group)), replace(separate, group=groups_of(group))
-    by_probe = all(m in model.features and m in separate.features for m in shared)
+    sides = [replace(side, group=groups_of(group)) for side in (model, separate)]
+    by_probe = all(m in side.features for side in sides for m in shared) and set(shared) <= set(probes)
+    known: list[dict[str, Probe]] = [{}, {}]
     if by_probe:
-        c = len(model.classes)
-        full = len(own) == len(predictions)
-        votes = {m: probes[m] if full else probe(model.features[m], model.labels, c, model.group, seed) for m in shared}
-        model = replace(model, logits=votes)
-        others = {m: probe(separate.features[m], separate.labels, c, separate.group, seed) for m in shared}
-        separate = replace(separate, logits=others)
+        complete = len(own) == len(predictions)
+        known = [{m: probes[m] for m in shared} if complete else _probed(sides[0], seed), _probed(sides[1], seed)]
+        sides = [
+            replace(side, logits={m: probe.logits for m, probe in fitted.items()})
+            for side, fitted in zip(sides, known, strict=True)
+        ]
+    alone = [
+        {m: Reading.of(_only(side, [m]), "temperature", _of(fitted, m), seed) for m in shared}
+        for side, fitted in zip(sides, known, strict=True)
+    ]
+    fused = [Reading.of(side, "pool", fitted, seed) for side, fitted in zip(sides, known, strict=True)]
+    masks = [side.present_mask() for side in sides]
     return Readout(
         rows=own,
-        model={m: cross_fit(_only(model, [m]), "temperature", FOLDS, seed) for m in shared},
-        reference={m: cross_fit(_only(separate, [m]), "temperature", FOLDS, seed) for m in shared},
-        model_fused=cross_fit(model, "pool", FOLDS, seed),
-        reference_fused=cross_fit(separate, "pool", FOLDS, seed),
-        here={m: model.present_mask()[:, i] & separate.present_mask()[:, i] for i, m in enumerate(shared)},
+        model=alone[0],
+        reference=alone[1],
+        model_fused=fused[0],
+        reference_fused=fused[1],
+        here={m: masks[0][:, i] & masks[1][:, i] for i, m in enumerate(shared)},
         by="linear probes" if by_probe else "own decisions",
     )
+
+
+def _probed(predictions: Predictions, seed: int) -> dict[str, Probe]:
+    p, here = predictions, predictions.present_mask()
+    return {
+        m: Probe.fit(p.features[m], p.labels, len(p.classes), here[:, k], p.group, seed)
+        for k, m in enumerate(p.modalities)
+    }
+
+
+def _of(probes: Mapping[str, Probe], m: str) -> dict[str, Probe]:
+    return {m: probes[m]} if m in probes else {}
 
 
 def _only(predictions: Predictions, names: list[str]) -> Predictions:
@@ -128,25 +178,27 @@ def representation_gap(figures: Figures, readout: Readout) -> tuple[Representati
     """What the reference's encoders gain over the model's: overall with each modality alone, and fused by class."""
     labels = figures.labels[readout.rows]
 
-    def gains(model: Array, reference: Array) -> tuple[Array, Array]:
-        right = correct(reference, labels) - correct(model, labels)
-        return right, log_likelihood(reference, labels) - log_likelihood(model, labels)
-
-    def gap(path: str, gained: tuple[Array, Array], inside: Array) -> Gap | None:
+    def gap(path: str, model: Reading, reference: Reading, inside: Array, probed: bool = True) -> Gap | None:
         rows = readout.rows[inside]
-        found = [
-            figures.add(f"{path}.{unit}", figures.boot.means(values[inside], rows), len(rows))
-            for unit, values in zip(("accuracy", "nats"), gained, strict=True)
-        ]
-        return None if found[0] is None else Gap(accuracy=found[0], nats=found[1])
+        right = (correct(reference.log_p, labels) - correct(model.log_p, labels))[inside]
+        nats = (log_likelihood(reference.log_p, labels) - log_likelihood(model.log_p, labels))[inside]
+        if probed and len(rows):
+            fitted = (reference.influence - model.influence)[inside]
+            nats = nats + fitted - fitted.mean()
+        accuracy = figures.add(f"{path}.accuracy", figures.boot.means(right, rows), len(rows))
+        gained = figures.add(f"{path}.nats", figures.boot.means(nats, rows), len(rows))
+        return None if accuracy is None else Gap(accuracy=accuracy, nats=gained)
 
-    fused = gains(readout.model_fused, readout.reference_fused)
-    whole = gap("representation_gap", fused, np.ones(len(labels), dtype=bool))
+    fused = readout.model_fused, readout.reference_fused
+    whole = gap("representation_gap", *fused, np.ones(len(labels), dtype=bool))
     each = {
-        m: gap(f"representation_gap.modalities.{m}", gains(readout.model[m], readout.reference[m]), readout.here[m])
+        m: gap(f"representation_gap.modalities.{m}", readout.model[m], readout.reference[m], readout.here[m])
         for m in readout.model
     }
-    classes = {c: gap(f"classes.{c}.representation_gap", fused, labels == k) for k, c in enumerate(figures.classes)}
+    classes = {
+        c: gap(f"classes.{c}.representation_gap", *fused, labels == k, probed=False)
+        for k, c in enumerate(figures.classes)
+    }
     known = {m: g for m, g in each.items() if g is not None}
     return (
         None if whole is None else RepresentationGap(**whole.model_dump(), modalities=known, by=readout.by),
@@ -157,9 +209,9 @@ def representation_gap(figures: Figures, readout: Readout) -> tuple[Representati
 def reference_accuracy(figures: Figures, readout: Readout) -> Estimates:
     """Accuracy of each of the reference's encoders, read out, over the samples that have the modality."""
     found = {}
-    for m, log_p in readout.reference.items():
+    for m, reading in readout.reference.items():
         rows = readout.rows[readout.here[m]]
-        right = correct(log_p[readout.here[m]], figures.labels[rows])
+        right = correct(reading.log_p[readout.here[m]], figures.labels[rows])
         found[m] = figures.add(f"accuracy.reference.{m}", figures.boot.means(right, rows), len(rows))
     return present(found)
 

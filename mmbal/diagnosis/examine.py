@@ -19,7 +19,7 @@ from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.human import human_of
 from mmbal.diagnosis.norms import geometry_of, norms_of
 from mmbal.diagnosis.preference import preference_of, samples_of
-from mmbal.diagnosis.probes import groups_of, probe
+from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
 from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
@@ -173,19 +173,17 @@ class Examination:
             meta=p.meta,
         )
 
-    def probes(self) -> dict[str, Array]:
-        """Out-of-fold logits ``(N, C)`` of a linear probe per modality with features, zero where it is absent."""
+    def probes(self) -> dict[str, Probe]:
+        """A linear probe for each modality with features."""
         p, found = self.predictions, {}
-        for k, m in enumerate(self.names):
-            rows = np.flatnonzero(p.present_mask()[:, k])
+        for m in self.names:
+            here = self.here(m)
             if m not in p.features:
                 self.lacks(f"accuracy.probe.{m}", "the predictions hold no features", f"features_{m}")
-            elif len(np.unique(p.labels[rows])) < 2:
+            elif len(np.unique(p.labels[here])) < 2:
                 self.lacks(f"accuracy.probe.{m}", "fewer than two classes have samples with this modality")
             else:
-                found[m] = np.zeros((len(p), len(p.classes)))
-                group = None if p.group is None else p.group[rows]
-                found[m][rows] = probe(p.features[m][rows], p.labels[rows], len(p.classes), group, self.seed)
+                found[m] = Probe.fit(p.features[m], p.labels, len(p.classes), here, p.group, self.seed)
         return found
 
     def here(self, m: str) -> Array:
@@ -193,7 +191,7 @@ class Examination:
         value: Array = self.predictions.present_mask()[:, self.names.index(m)]
         return value
 
-    def read_out(self, reference: Predictions | None, probes: dict[str, Array]) -> decomposition.Readout | None:
+    def read_out(self, reference: Predictions | None, probes: dict[str, Probe]) -> decomposition.Readout | None:
         if reference is None:
             needs = "predictions of separately trained encoders with the same ids (mmbal pretrain; --reference)"
             self.lacks("representation_gap", "no reference is known", needs)
@@ -231,13 +229,13 @@ class Examination:
             self.file("norms", table, m)
         return found
 
-    def accuracy(self, probes: dict[str, Array], readout: decomposition.Readout | None) -> schema.Accuracy:
+    def accuracy(self, probes: dict[str, Probe], readout: decomposition.Readout | None) -> schema.Accuracy:
         p, figures = self.predictions, self.figures
         fused = correct(self.decision.fused, p.labels)
         self.file("fused", figures.by_class("classes.{}.fused", fused))
         right = {m: correct(p.logits[m], p.labels) for m in self.names}
         found: dict[str, Estimates] = {"alone": {}, "probe": {}, "reference": {}}
-        for kind, table in (("alone", right), ("probe", {m: correct(x, p.labels) for m, x in probes.items()})):
+        for kind, table in (("alone", right), ("probe", {m: correct(x.logits, p.labels) for m, x in probes.items()})):
             for m, values in table.items():
                 estimate = figures.mean(f"accuracy.{kind}.{m}", values, np.flatnonzero(self.here(m)))
                 if estimate is None:

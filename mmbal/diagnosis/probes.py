@@ -7,6 +7,7 @@ the standard deviation ``LOGIT_SPREAD`` before any data are seen, whatever the n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmbal.decision.folds import folds_of
 from mmbal.diagnosis.norms import FOLDS, standardise
 from mmbal.errors import DataError
 from mmbal.files import read_npz
+from mmbal.maths.influence import logistic_influence
 
 LOGIT_SPREAD = 2.0
 FIT_ROWS = 10_000  # more rows than this are thinned before a fit: a probe is settled long before, and stays quick
@@ -26,13 +28,12 @@ IDS, GROUPS, LABELS = ("ids", "id", "clip_id"), ("group", "actor", "speaker"), (
 
 def fit_head(features: Array, labels: Array, classes: int, seed: int = 0) -> tuple[Array, Array]:
     """Weight ``(C, D)`` and bias ``(C,)`` of the head; a class without rows gets a bias below every other's."""
-    if len(labels) > FIT_ROWS:
-        rows = np.random.default_rng(seed).choice(len(labels), FIT_ROWS, replace=False)
-        features, labels = features[rows], labels[rows]
+    rows = fit_rows(len(labels), seed)
+    features, labels = features[rows], labels[rows]
     known = np.unique(labels)
     weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
     if len(known) > 1:
-        model = LogisticRegression(C=LOGIT_SPREAD**2 / features.shape[1], max_iter=1000).fit(features, labels)
+        model = LogisticRegression(C=1 / ridge(features), max_iter=1000).fit(features, labels)
         if len(known) == 2:
             weight[known], bias[known] = np.outer([-0.5, 0.5], model.coef_[0]), [-0.5, 0.5] * model.intercept_
         else:
@@ -42,21 +43,67 @@ def fit_head(features: Array, labels: Array, classes: int, seed: int = 0) -> tup
     return weight, bias
 
 
+def fit_rows(n: int, seed: int) -> Array:
+    """Which of ``n`` rows a head is fitted to."""
+    return np.arange(n) if n <= FIT_ROWS else np.random.default_rng(seed).choice(n, FIT_ROWS, replace=False)
+
+
+def ridge(features: Array) -> float:
+    """The penalty ``ridge / 2 |weight|^2`` of the Gaussian prior."""
+    return float(features.shape[1] / LOGIT_SPREAD**2)
+
+
 def groups_of(group: Array | None) -> Array | None:
     """The groups where there are at least two to part, else None."""
     return group if group is not None and len(np.unique(group)) > 1 else None
 
 
-def probe(features: Array, labels: Array, classes: int, group: Array | None = None, seed: int = 0) -> Array:
-    """Out-of-fold logits ``(N, C)`` of a linear probe on ``features (N, D)``; groups stay in one fold."""
-    fold = folds_of(labels, FOLDS, seed, groups_of(group))
-    logits = np.empty((len(labels), classes))
-    for k in range(fold.max() + 1):
-        held_out = fold == k
-        train, test = standardise(features[~held_out], features[held_out])
-        weight, bias = fit_head(train, labels[~held_out], classes, seed)
-        logits[held_out] = test @ weight.T + bias
-    return logits
+@dataclass(frozen=True)
+class Probe:
+    """A linear probe, cross-fitted: out-of-fold ``logits (N, C)``, zero where the modality is absent."""
+
+    logits: Array
+    features: Array
+    labels: Array
+    rows: Array  # (n,): the samples that have the modality
+    fold: Array  # (n,): their folds
+    heads: list[tuple[Array, Array]]  # one a fold, fitted to the other folds
+    seed: int
+
+    @classmethod
+    def fit(
+        cls, features: Array, labels: Array, classes: int, here: Array, group: Array | None = None, seed: int = 0
+    ) -> Probe:
+        """Fit on ``features (N, D)`` of the samples that have the modality, ``here (N,)``; groups stay in one fold."""
+        rows = np.flatnonzero(here)
+        fold = folds_of(labels[rows], FOLDS, seed, groups_of(None if group is None else group[rows]))
+        logits, heads = np.zeros((len(labels), classes)), []
+        for k in range(fold.max() + 1):
+            fitted, held_out = rows[fold != k], rows[fold == k]
+            train, test = standardise(features[fitted], features[held_out])
+            weight, bias = fit_head(train, labels[fitted], classes, seed)
+            logits[held_out] = test @ weight.T + bias
+            heads.append((weight, bias))
+        return cls(logits, features, labels, rows, fold, heads, seed)
+
+    def influence(self, slopes: Array) -> Array:
+        """What each sample's part in the fits adds to a sum over samples: its derivative by the sample's weight ``(N,)``.
+
+        ``slopes (N, C)``: derivative of every sample's own term by its logits.
+        """
+        total = np.zeros(len(self.labels))
+        for k, (weight, bias) in enumerate(self.heads):
+            fitted, held_out = self.rows[self.fold != k], self.rows[self.fold == k]
+            train, test = standardise(self.features[fitted], self.features[held_out])
+            chosen = fit_rows(len(fitted), self.seed)
+            known, labels = np.unique(self.labels[fitted[chosen]], return_inverse=True)
+            if len(known) < 2:
+                continue
+            slope = slopes[held_out][:, known].T @ np.hstack([test, np.ones((len(test), 1))])
+            # two classes share one weight, half of it each, so the penalty on the halves is twice as steep
+            steep = ridge(train) * (2 if len(known) == 2 else 1)
+            total[fitted[chosen]] += logistic_influence(train[chosen], labels, weight[known], bias[known], steep, slope)
+        return total
 
 
 def predictions_from_features(

@@ -72,8 +72,14 @@ def test_with_few_rows_and_a_sum_that_is_wrong_the_sum_is_left():
     assert "trusted" not in rule.explain()
 
 
+def test_with_many_rows_it_is_the_sum_that_has_to_prove_itself():
+    rule = fit_rule(calibrated().sample(400, seed=3), "adaptive")
+    assert rule.proof["asked"] == -5
+    assert rule.proof["trust"] == pytest.approx(1 / (1 + math.exp(-5 - rule.proof["gain"])))
+
+
 def test_doubt_is_said_in_words_and_survives_storage():
     rule = fit_rule(calibrated().sample(50, seed=3), "adaptive")
     assert rule.proof["trust"] < 0.5
-    assert "where 3.0 would prove it" in rule.explain()
+    assert "where more than 3.0 are asked for" in rule.explain()
     assert rule_from_json(rule_to_json(rule)).explain() == rule.explain()

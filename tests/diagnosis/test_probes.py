@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
 
 from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis.coalitions import correct, decision_of
-from mmbal.diagnosis.probes import fit_head, is_feature_file, load_features, predictions_from_features, probe
+from mmbal.diagnosis.norms import standardise
+from mmbal.diagnosis.probes import Probe, fit_head, is_feature_file, load_features, predictions_from_features, ridge
 from mmbal.errors import DataError
 
 
@@ -25,6 +28,34 @@ def test_a_class_without_rows_is_never_decided():
     assert (weight[1] == 0).all()
     assert bias[1] < bias[[0, 2, 3]].min()
     assert ((z @ weight.T + bias).argmax(axis=1) != 1).all()
+
+
+def probe(features, labels, classes):
+    return Probe.fit(features, labels, classes, np.ones(len(labels), dtype=bool)).logits
+
+
+def weighted_fit(features, labels, held_out, weights):
+    """Log-likelihood of the held-out rows' labels, summed, by a probe whose fit gives its rows these weights."""
+    train, test = standardise(features[~held_out], features[held_out])
+    model = LogisticRegression(C=1 / ridge(train), tol=1e-12, max_iter=10_000)
+    log_p = model.fit(train, labels[~held_out], sample_weight=weights).predict_log_proba(test)
+    return log_p[np.arange(len(test)), labels[held_out]].sum()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_influence_on_held_out_samples_is_what_refitting_with_more_weight_does(classes):
+    rng = np.random.default_rng(1)
+    labels = np.arange(60) % classes
+    features = rng.normal(size=(60, 5)) + np.eye(classes, 5)[labels]
+    found = Probe.fit(features, labels, classes, np.ones(60, dtype=bool))
+    first = found.fold == 0
+    slopes = np.where(first[:, None], np.eye(classes)[labels] - softmax(found.logits, axis=1), 0.0)
+    row = np.flatnonzero(~first)[4]
+    step = 1e-3 * (np.flatnonzero(~first) == row)
+    high, low = (weighted_fit(features, labels, first, 1 + sign * step) for sign in (1, -1))
+    # the row also serves the fits of the other folds, whose slopes are zero here
+    assert found.influence(slopes)[row] == pytest.approx((high - low) / 2e-3, rel=1e-2, abs=1e-4)
+    assert not found.influence(slopes)[first].any()
 
 
 def test_probe_reaches_the_bayes_accuracy_of_gaussians():
