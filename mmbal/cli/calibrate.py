@@ -63,6 +63,8 @@ def calibrate(
 def show(result: Calibration) -> None:
     """Print the sentence, what the fitted rule does, and the table of rules."""
     console.say(result.sentence(), style="bold")
+    if result.warning:
+        console.say(result.warning, style="yellow")
     console.say()
     console.say(f"{result.name}: {result.rule.explain()}")
     _table(result.rows, result.name, f"Cross-fitted on the {result.n} rows of '{result.split}', {result.folds} folds")

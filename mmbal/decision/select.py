@@ -105,6 +105,7 @@ class Calibration:
     rows: list[dict[str, Any]]
     test: list[dict[str, Any]] | None
     n_test: int | None
+    warning: str = ""  # why the calibration rows may be no fair sample, as far as the test rows show it
 
     def sentence(self) -> str:
         """What the plain sum, the best single modality and the fitted rule give, in words."""
@@ -133,6 +134,7 @@ class Calibration:
             "test": self.test,
             "test_rows": self.n_test,
             "sentence": self.sentence(),
+            "warning": self.warning,
             "explanation": self.rule.explain(),
         }
 
@@ -174,6 +176,27 @@ def calibrate(
         test=None if tested is None else compare_rules(tested, wanted, folds, seed, fit_on=rows),
         n_test=None if tested is None else len(tested),
         best=alone.modalities[int(alone.parameters["order"][0])],
+        warning="" if tested is None else unlike(rows, tested),
+    )
+
+
+def unlike(fitted: Predictions, judged: Predictions, times: float = 1.5, deviations: float = 4.0) -> str:
+    """A warning where the plain sum is far surer of the rows that rules are fitted on than of those they are judged on.
+
+    Far surer: by ``times`` in mean loss, and by that many standard errors. Rows that the model was trained on look
+    like that; a rule fitted on them learns how confident a model is of what it has seen.
+    """
+    losses = []
+    for rows in (fitted, judged):
+        _, loss = _right_and_loss(fit_rule(rows, "sum").apply(rows), rows.labels, np.arange(len(rows)))
+        losses.append(loss)
+    seen, new = (float(loss.mean()) for loss in losses)
+    spread = np.sqrt(sum(loss.var() / len(loss) for loss in losses))
+    if new <= times * seen or new - seen <= deviations * spread:
+        return ""
+    return (
+        f"The votes lose {seen:.2f} nats a row on '{fitted.split[0]}' and {new:.2f} on '{judged.split[0]}': the former "
+        "were used in training, or come from elsewhere. A rule fitted on them may be no help on new rows."
     )
 
 

@@ -81,6 +81,19 @@ def test_a_rule_refuses_other_classes_and_lacking_modalities():
         rule.apply(gaussian(n=30, c=5))
 
 
+def test_calibration_rows_that_were_trained_on_are_called_so():
+    """Votes that are right by 6 nats on 40 rows, and on as many others right by 1 or wrong by 1 in turn."""
+    labels = np.arange(80) % 2
+    margin = np.where(np.arange(80) < 40, 6.0, np.where(np.arange(80) % 4 < 2, 1.0, -1.0))
+    logits = np.stack([np.zeros(80), np.where(labels == 1, margin, -margin)], axis=1)
+    data = {"labels": labels, "logits_a": logits, "split": np.where(np.arange(80) < 40, "calibration", "test")}
+    found = calibrate(Predictions.from_arrays(data), "pool", test=True, names=FAST)
+    # -log sigmoid(6) = 0.0025; the mean of -log sigmoid(1) = 0.3133 and -log sigmoid(-1) = 1.3133 is 0.8133
+    assert "lose 0.00 nats a row on 'calibration' and 0.81 on 'test'" in found.warning
+    data["split"] = np.where(np.arange(80) % 8 < 4, "calibration", "test")
+    assert calibrate(Predictions.from_arrays(data), "pool", test=True, names=FAST).warning == ""
+
+
 def test_adaptive_says_what_it_chose():
     data = gaussian(n=80)
     rule = fit_rule(data, "adaptive")
