@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmbal.data.findings import Finding
     from mmbal.data.prepare import Preparation
 
+DOING = {"rows": "Preparing", "files": "Comparing", "bytes": "Downloading"}
 SHOWN_CLASSES = 40
 SHOWN_FINDINGS = 40
 
@@ -201,20 +202,22 @@ def prepare(
 
 
 class _Bars:
-    """A progress bar as soon as it is known how much there is to do, with the rate; a new one for each new total."""
+    """A progress bar as soon as it is known how much there is to do, with the rate; a new one for each new task."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._total: int | None = None
+        self._shown: tuple[int, str] | None = None
 
-    def __call__(self, steps: int, total: int) -> None:
-        if total != self._total:
+    def __call__(self, steps: int, total: int, of: str) -> None:
+        if (total, of) != self._shown:
             self._stack.close()
-            self._advance = self._stack.enter_context(console.progress("Preparing", total))
-            self._total, self._done, self._began = total, -steps, time.perf_counter()
+            bar = console.progress(DOING[of], total, of_bytes=of == "bytes")
+            self._advance = self._stack.enter_context(bar)
+            self._shown, self._done, self._began = (total, of), -steps, time.perf_counter()
         self._done += steps
         rate = self._done / max(time.perf_counter() - self._began, 1e-3)
-        self._advance(steps, f"{rate:.0f}/s" if console.err.is_terminal else "")
+        text = f"{rate / 1e6:.1f} MB/s" if of == "bytes" else f"{rate:.0f}/s"
+        self._advance(steps, text if console.err.is_terminal else "")
 
 
 def _pair(text: str) -> tuple[str, str]:

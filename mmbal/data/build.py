@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.data.doctor import leaks, row_findings, whole
-from mmbal.data.findings import Finding
+from mmbal.data.findings import Finding, Progress
 from mmbal.data.manifest import Manifest
 from mmbal.data.moments import chunks, train_moments
 from mmbal.data.options import Options
@@ -32,8 +32,6 @@ from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, write_json
 
 STORED_FINDINGS = 1000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -269,7 +267,7 @@ def _encode(
         take(answer)
     resumed = int(done.sum())
     if progress:
-        progress(resumed, n)
+        progress(resumed, n, "rows")
     todo = [(int(i), manifest.rows[i]) for i in np.flatnonzero(~done)]
     with (folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
         for answer in _answers(folder, manifest, todo, workers):
@@ -277,7 +275,7 @@ def _encode(
             journal.flush()
             take(answer)
             if progress:
-                progress(1, n)
+                progress(1, n, "rows")
     specs = {m: recipe.spec({}) for m, recipe in recipes.items()}
     return specs, rows, [f for index in sorted(noticed) for f in noticed[index]], resumed
 

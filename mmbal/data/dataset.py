@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data.build import Arrays, Progress
-from mmbal.data.findings import Finding
+from mmbal.data.build import Arrays
+from mmbal.data.findings import Finding, Progress
 from mmbal.data.manifest import Manifest
 from mmbal.data.options import Options
 from mmbal.errors import UsageError

@@ -7,13 +7,13 @@ import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
-from mmbal.data.findings import Finding
+from mmbal.data.findings import Finding, Progress
 from mmbal.errors import Interrupted, UsageError
 from mmbal.files import sha256
 
@@ -48,13 +48,13 @@ def download(
     root: Path,
     url: str,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     pause: float = 1.0,
 ) -> list[Finding]:
     """Fetch what is not yet below ``root``; a finding for each file that could not be had.
 
     A file in transfer is ``NAME.part`` and goes on from its length; it gets its name when its SHA-256 is right.
-    ``progress`` gets (bytes, total bytes). The wait after an attempt doubles from ``pause`` seconds. Raises UsageError for
+    The wait after an attempt doubles from ``pause`` seconds. Raises UsageError for
     a URL that is not http(s).
     """
     if not url.startswith(("http://", "https://")):
@@ -70,7 +70,7 @@ def download(
             if (reason := job.result()) is not None:
                 findings.append(Finding("error", "download", item.path, reason))
             if progress:
-                progress(item.bytes, total)
+                progress(item.bytes, total, "bytes")
     except KeyboardInterrupt:
         raise Interrupted("Download interrupted; the same command goes on.") from None
     finally:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Level = Literal["error", "warning", "note"]
+Progress = Callable[[int, int, Literal["rows", "files", "bytes"]], None]  # steps just done, steps in all, of what
 
 
 @dataclass(frozen=True, slots=True)

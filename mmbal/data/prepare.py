@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.config import validate
-from mmbal.data.build import Arrays, Built, Progress, build, identity
+from mmbal.data.build import Arrays, Built, build, identity
 from mmbal.data.dataset import Dataset
 from mmbal.data.doctor import verdict
 from mmbal.data.features import read_features
-from mmbal.data.findings import Finding
+from mmbal.data.findings import Finding, Progress
 from mmbal.data.manifest import Manifest, read_manifest
 from mmbal.data.options import Options
 from mmbal.data.pool import cores

@@ -95,7 +95,7 @@ def test_all_files_come_whole(server, tmp_path):
         [item(n, server.files[n]) for n in names],
         tmp_path,
         server.url,
-        progress=lambda n, total: steps.append((n, total)),
+        progress=lambda n, total, of: steps.append((n, total)),
     )
     assert found == []
     assert all((tmp_path / name).read_bytes() == body for name, body in server.files.items())
@@ -166,7 +166,7 @@ def test_ctrl_c_waits_for_no_server(server, tmp_path, monkeypatch):
     server.files = {"good.wav": BODY, "busy.wav": BODY}
     server.faults = {"busy.wav": ["later"] * module.ATTEMPTS}
 
-    def interrupt(steps, total):
+    def interrupt(steps, total, of):
         while not [path for path, _ in server.requests if path == "busy.wav"]:
             pass
         raise KeyboardInterrupt

@@ -178,7 +178,7 @@ RUN = """
 import sys
 from mmbal.data.prepare import prepare
 prepare(sys.argv[1], out=sys.argv[2], workers=int(sys.argv[3]), size=16, sample_rate=8000, mels=16,
-        progress=lambda steps, total: print("row", flush=True))
+        progress=lambda steps, total, of: print("row", flush=True))
 """
 
 

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmbal.data import embedded
-from mmbal.data.build import Progress
 from mmbal.data.dataset import Dataset, require_root
 from mmbal.data.download import Item, download
-from mmbal.data.findings import Finding
+from mmbal.data.findings import Finding, Progress
 from mmbal.data.layout import by_stem, find_file, find_folders, media_files, pointers, read_list
 from mmbal.data.manifest import Manifest, Row
 from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
@@ -99,7 +98,7 @@ class CREMAD(Dataset):
         with ThreadPoolExecutor() as pool:
             for finding in pool.map(compare, table):
                 if progress:
-                    progress(1, len(table))
+                    progress(1, len(table), "files")
                 if finding:
                     findings.append(finding)
         return findings
