@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmbal.decision import fit_rule
+
 PATH = Path(__file__).parents[2] / "benchmarks" / "interval_coverage.py"
 
 
@@ -29,10 +31,19 @@ def test_wilson_interval_of_95_in_100(experiment):
 def test_every_truth_has_its_estimate_and_none_is_far_off(experiment, monkeypatch):
     monkeypatch.setattr(experiment, "ROWS", 600)
     monkeypatch.setattr(experiment, "TESTED", 600)
-    found, truth = experiment.estimates("dominated", 0), experiment.truths(experiment.WORLDS["dominated"])
-    for path, value in truth.items():
+    found, own = experiment.estimates("dominated", 0)
+    for path, value in {**experiment.truths(experiment.WORLDS["dominated"]), **own}.items():
         estimate = found[path]
         assert abs(estimate.value - value) < 2 * (estimate.high - estimate.low), path
+
+
+def test_the_gain_of_the_bayes_layer_itself_is_the_populations(experiment):
+    """Temperatures 3 and 1 undone by weights 1/3 and 1: fitted to many rows, a pool is the Bayes layer."""
+    world = experiment.WORLDS["dominated"]
+    rule = fit_rule(world.sample(20_000, seed=1), "pool")
+    found, truth = experiment.gain_of(rule, world), experiment.truths(world)
+    assert found["decision_gap.nats"] == pytest.approx(truth["decision_gap.nats of Bayes"], abs=0.01)
+    assert found["decision_gap.accuracy"] == pytest.approx(truth["decision_gap.accuracy of Bayes"], abs=0.003)
 
 
 def test_the_reference_sees_the_same_samples_better(experiment):
@@ -47,7 +58,7 @@ def test_the_reference_sees_the_same_samples_better(experiment):
 def test_balanced_is_balanced_and_the_others_are_not(experiment):
     truth = {name: experiment.truths(experiment.WORLDS[name]) for name in experiment.DIAGNOSED}
     assert truth["balanced"]["index"] == pytest.approx(0, abs=1e-12)
-    assert truth["balanced"]["decision_gap.accuracy"] == pytest.approx(0, abs=1e-12)
+    assert truth["balanced"]["decision_gap.accuracy of Bayes"] == pytest.approx(0, abs=1e-12)
     assert all(truth[name]["index"] > 0.1 for name in experiment.DIAGNOSED[1:])
 
 
