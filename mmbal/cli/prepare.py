@@ -275,7 +275,7 @@ def _show_findings(findings: list[Finding]) -> None:
     console.table(
         ["level", "kind", "modality", "where", "why"],
         [[f.level, f.kind, f.modality or None, f.where, f.reason] for f in serious[:SHOWN_FINDINGS]],
-        title=f"{len(serious)} findings",
+        title=f"{len(serious)} finding{'s' * (len(serious) > 1)}",
         numeric=(),
     )
     if len(serious) > SHOWN_FINDINGS:

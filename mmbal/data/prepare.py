@@ -25,7 +25,6 @@ from mmbal.registry import datasets
 MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURES = (".npz", ".mat")
 PICKLES = (".pkl", ".pickle", ".p", ".pt", ".pth", ".joblib")
-PICKLE_TO_NPZ = "python -c \"import pickle, numpy as np; np.savez('{stem}.npz', **pickle.load(open('{name}', 'rb')))\""
 OF_NAMED = ("split", "subset")  # options of known data sets, of those that have something to choose
 OF_FILES = ("label", "modality", "kind")  # of files alone
 ROWS_A_WORKER = 8  # fewer are not worth starting another process
@@ -52,7 +51,7 @@ class Preparation:
         if serious:
             first = serious[0]
             raise DataError(
-                f"{len(serious)} findings, the first: {first.where}: {first.kind}, {first.reason}.",
+                f"{len(serious)} finding{'s' * (len(serious) > 1)}, the first: {first.where}: {first.kind}, {first.reason}.",
                 f"The store is written all the same: {self.store.path}",
             )
 
@@ -171,7 +170,7 @@ def read_source(
     if suffix in PICKLES:
         raise DataError(
             f"{path} is a pickle, which can run any code when it is read; mmbal never reads one.",
-            f"Convert it once, where you trust it: {PICKLE_TO_NPZ.format(name=path.name, stem=path.stem)}",
+            f"Convert it once, where you trust it: {_conversion(path)} (one dictionary per split inside: docs/data.md)",
         )
     asked = {"root": root, "verify": verify, "download": download, "base-url": base_url}
     _refuse(path, {**asked, **given}, *asked, *OF_NAMED, *(("kind",) if suffix in MANIFESTS else ()))
@@ -187,6 +186,16 @@ def _refuse(source: str | Path, given: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if given.get(name):
             raise UsageError(f"--{name} does not apply to {source}.", "What applies to what: mmbal prepare --help")
+
+
+def _conversion(path: Path) -> str:
+    """The command by which a user makes an .npz of a pickle that holds a dictionary of arrays."""
+    loader = "pickle", f"pickle.load(open('{path.name}', 'rb'))"
+    if path.suffix.lower() in (".pt", ".pth"):
+        loader = "torch", f"torch.load('{path.name}', weights_only=False)"
+    elif path.suffix.lower() == ".joblib":
+        loader = "joblib", f"joblib.load('{path.name}')"
+    return f"python -c \"import {loader[0]}, numpy as np; np.savez('{path.stem}.npz', **{loader[1]})\""
 
 
 def embedded_store() -> Path:

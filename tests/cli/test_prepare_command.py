@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmbal.cli.app import app
+from mmbal.data.store import Store
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()
@@ -75,7 +79,7 @@ def test_json_is_one_document_alone(pets):
 def test_strict_is_exit_code_4_after_the_store_is_there(pets):
     mmbal("prepare", "init", pets)
     manifest = pets / "manifest.csv"
-    assert "1 findings" in refused(4, "prepare", manifest, "--size", 16, "--strict", "--out", "s", "--workers", 1)
+    assert "1 finding, the first" in refused(4, "prepare", manifest, "--size", 16, "--strict", "--out", "s", "--workers", 1)
     assert (Path("s") / "meta.json").is_file()
     manifest.write_text(manifest.read_text() + "nowhere.png,,bird,\n")
     assert "bird: empty class" in refused(4, "prepare", manifest, "--size", 16, "--out", "t", "--workers", 1)
@@ -144,6 +148,58 @@ def test_a_changed_store_is_exit_code_4(pets):
         stream.seek(500)
         stream.write(b"\x99\x98\x97")
     assert "image.npy has changed" in refused(4, "prepare", "--check", "s")
+
+
+PICKLES = [
+    code
+    for code in re.findall(
+        r"^```\n(.*?)^```$", (ROOT / "docs" / "data.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    if "pickle" in code
+]
+ARRAYS = {
+    "text": np.arange(24, dtype=np.float32).reshape(4, 3, 2),
+    "audio": np.arange(8, dtype=np.float32).reshape(4, 2),
+    "vision": np.ones((4, 1, 5), np.float32),
+    "annotations": np.array(["Negative", "Positive"] * 2),
+}
+
+
+def shell(command: str) -> None:
+    """Run a command that mmbal or its documentation tells the user, where `python` and `mmbal` are these here."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = re.sub(r"^mmbal", f"'{sys.executable}' -m mmbal", command, flags=re.MULTILINE)
+    command = re.sub(r"^python", f"'{sys.executable}'", command, flags=re.MULTILINE)
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["pkl", "pt"])
+def test_the_conversion_that_a_refused_pickle_is_answered_with_works(pets, suffix):
+    if suffix == "pt":
+        torch.save(ARRAYS, "mosi.pt")
+    else:
+        Path("mosi.pkl").write_bytes(pickle.dumps(ARRAYS))
+    said = " ".join(refused(4, "prepare", f"mosi.{suffix}").split())
+    shell(said[said.index("python -c") : said.index(" (one dictionary")])
+    document = json.loads(mmbal("prepare", "mosi.npz", "--label", "annotations", "--json").stdout)
+    assert document["classes"] == ["Negative", "Positive"]
+    assert document["modalities"]["text"] == {"kind": "sequence", "shape": [3, 2]}
+
+
+def test_pickles_are_converted_as_the_page_says(pets):
+    flat, by_split = PICKLES
+    Path("mosi.pkl").write_bytes(pickle.dumps(ARRAYS))
+    shell(flat)
+    assert set(np.load("mosi.npz")) == set(ARRAYS)
+    # As MMSA's: real labels and raw texts (objects) beside what is taken.
+    part = {**ARRAYS, "regression_labels": np.linspace(-1, 1, 4), "raw_text": np.array(["a", None, "b", "c"], object)}
+    Path("mosi.pkl").write_bytes(pickle.dumps({"train": part, "valid": part, "test": part}))
+    shell(by_split)
+    store = Store.open("stores/mosi")
+    assert store.splits() == {"train": 4, "val": 4, "test": 4}
+    assert set(store.modalities) == {"text", "audio", "vision"}
+    assert store.classes == ("Negative", "Positive")
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(pets):
