@@ -79,7 +79,9 @@ def test_json_is_one_document_alone(pets):
 def test_strict_is_exit_code_4_after_the_store_is_there(pets):
     mmbal("prepare", "init", pets)
     manifest = pets / "manifest.csv"
-    assert "1 finding, the first" in refused(4, "prepare", manifest, "--size", 16, "--strict", "--out", "s", "--workers", 1)
+    assert "1 finding, the first" in refused(
+        4, "prepare", manifest, "--size", 16, "--strict", "--out", "s", "--workers", 1
+    )
     assert (Path("s") / "meta.json").is_file()
     manifest.write_text(manifest.read_text() + "nowhere.png,,bird,\n")
     assert "bird: empty class" in refused(4, "prepare", manifest, "--size", 16, "--out", "t", "--workers", 1)
