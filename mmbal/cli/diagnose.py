@@ -57,6 +57,7 @@ def diagnose(
     from mmbal.diagnosis import diagnose as examine
     from mmbal.diagnosis.comparison import compare_diagnoses
     from mmbal.diagnosis.gate import Condition
+    from mmbal.diagnosis.tails import with_tails
     from mmbal.engine.evaluate import run_folder
     from mmbal.files import write_json
 
@@ -75,14 +76,15 @@ def diagnose(
     }
     if len(known) > 1:
         compared = compare_diagnoses(known, references=references, **settings)
+        diagnoses = {name: with_tails(d, run_folder(Path(name))) for name, d in compared.diagnoses.items()}
+        compared = compared.model_copy(update={"diagnoses": diagnoses})
         document: Any = compared.model_dump(mode="json")
-        diagnoses = compared.diagnoses
     else:
         (name, predictions), *_ = known.items()
-        diagnosis = examine(predictions, reference=references[name], source=name, **settings)
+        folder = run_folder(paths[0])
+        diagnosis = with_tails(examine(predictions, reference=references[name], source=name, **settings), folder)
         document = diagnosis.model_dump(mode="json")
         diagnoses = {name: diagnosis}
-        folder = run_folder(paths[0])
         if folder is not None:
             diagnosis.save(folder / "diagnosis.json")
             console.note(f"Wrote {folder / 'diagnosis.json'}")
@@ -135,9 +137,11 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
     _modalities(diagnosis)
     _classes(diagnosis)
     _losses(diagnosis)
+    _tails(diagnosis)
     if full:
         _class_losses(diagnosis)
         _sample_level(diagnosis)
+        _discrepancy(diagnosis)
         _absence(diagnosis)
         _norms(diagnosis)
     if diagnosis.human is not None:
@@ -332,6 +336,41 @@ def _sample_level(d: Diagnosis) -> None:
     )
 
 
+def _discrepancy(d: Diagnosis) -> None:
+    if d.discrepancy is None:
+        return
+    rows = [(m, part) for m, parts in d.discrepancy.bins.items() for part in parts.values()]
+    _columns(
+        [
+            ("knows best", [m for m, _ in rows]),
+            ("ahead by", [f"{part.low:.2f} to {part.high:.2f}" for _, part in rows]),
+            ("samples", [part.samples for _, part in rows]),
+            ("fused", [_percent(part.fused) for _, part in rows]),
+            *((f"{m} alone", [_percent(part.alone.get(m)) for _, part in rows]) for m in d.data.modalities),
+            ("gain over its own (points)", [_signed(part.gain) for _, part in rows]),
+        ],
+        drop=[f"{m} alone" for m in d.data.modalities],
+        caption=f"by the confidence of {d.discrepancy.by} in the truth, which also picks the samples: no loss, but a limit "
+        "to compare models by",
+    )
+
+
+def _tails(d: Diagnosis) -> None:
+    if d.tails is None:
+        return
+
+    def index(estimate: Estimate | None) -> str | None:
+        return None if estimate is None else f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
+
+    kinds = {"gradient noise": d.tails.gradient_noise, "updates": d.tails.update_norm, "weights": d.tails.weight_norm}
+    _columns(
+        [("tail index", d.data.modalities)]
+        + [(kind, [index(found.get(m)) for m in d.data.modalities]) for kind, found in kinds.items()],
+        caption=f"smaller is heavier; learning rate {d.tails.learning_rate:g}, batches of {d.tails.batch_size}: a larger "
+        "rate or a smaller batch tends to make tails heavier",
+    )
+
+
 def _absence(d: Diagnosis) -> None:
     if d.missing:
         ways = ("absent", "zeroed", "mean", "shuffled")
@@ -408,8 +447,12 @@ def _side_by_side(compared: SideBySide) -> None:
         **{f"preference.follows.{m}": (f"follows {m}", 100, 1) for m in first.data.modalities},
         "decision_gap.accuracy": ("decision gap", 100, 1),
         **{f"classes.{c}.fused": (f"class {c}", 100, 1) for c in first.classes},
+        **{f"discrepancy.preferred.{m}.gain": (f"gain where {m} knows best", 100, 1) for m in first.data.modalities},
+        **{f"tails.gradient_noise.{m}": (f"tail index, {m}", 1, 1) for m in first.data.modalities},
+        "tails.learning_rate": ("learning rate", 1, 3),
+        "tails.batch_size": ("batch size", 1, 0),
     }
-    names = [Path(name).stem for name in compared.diagnoses]
+    names = [Path(name).name if Path(name).is_dir() else Path(name).stem for name in compared.diagnoses]
 
     def columns(intervals: bool) -> list[Column]:
         shown = {path: label for path, label in figures.items() if _figure(first, path) is not None}

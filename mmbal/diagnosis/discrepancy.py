@@ -1,77 +1,79 @@
 """Accuracy by modality discrepancy: does the fused model beat a modality's own model where that modality knows best?
 
 Xia et al., 2023, arXiv 2302.10912: methods against imbalance beat the unimodal models overall, yet lose to the weak
-modality's own model on the samples that it prefers.
+modality's own model on the samples that it prefers. Samples are picked by the very decisions that ``alone`` scores, which
+flatters it: a negative gain is a limit, not a loss. Compare one model's gains with another's.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mmbal.config import Config
 from mmbal.data.predictions import Array, Predictions
-from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
-from mmbal.diagnosis.significance import Bootstrap, Estimate
-from mmbal.errors import UsageError
+from mmbal.diagnosis.coalitions import Decision, correct, log_likelihood
+from mmbal.diagnosis.decomposition import pair_rows
+from mmbal.diagnosis.figures import Figures, present
+from mmbal.diagnosis.schema import Discrepancy, DiscrepancyBin
 from mmbal.maths.discrepancy import discrepancy
 
-
-class DiscrepancyBin(Config):
-    """The samples that ``modality`` prefers by a discrepancy in ``[low, high)``."""
-
-    modality: str
-    low: float
-    high: float
-    samples: int
-    fused: Estimate
-    alone: dict[str, Estimate]
-    gain: Estimate  # of the fused model over the preferred modality's own
+BINS = 4
 
 
-def accuracy_by_discrepancy(
+def discrepancy_of(
+    figures: Figures,
     predictions: Predictions,
+    decision: Decision,
     unimodal: Predictions | None = None,
-    *,
-    bins: int = 4,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> list[DiscrepancyBin]:
-    """The fused accuracy and that of the unimodal models in each bin that holds samples, with bootstrap intervals.
+    bins: int = BINS,
+) -> Discrepancy | None:
+    """The fused accuracy and that of the unimodal models on the samples that each modality prefers, and by how much.
 
-    ``unimodal`` are predictions of the separately trained models on the same samples in the same order (``mmbal
-    pretrain``); without them the fused model's own unimodal decisions stand in. Raises UsageError where the samples
-    differ, or where there are fewer than two modalities.
+    ``unimodal`` are predictions of the separately trained models with the same ids (``mmbal pretrain``); without them,
+    or where they lack a modality, the modalities' own decisions stand in. None where no sample has two modalities.
+    Raises DataError where no ids are shared.
     """
-    alone = predictions if unimodal is None else unimodal
-    if alone.modalities != predictions.modalities or not np.array_equal(alone.ids, predictions.ids):
-        raise UsageError("The unimodal predictions are not of the same samples and modalities.")
-    labels, fused = predictions.labels, decision_of(predictions).fused
-    present = dict(zip(predictions.modalities, predictions.present_mask().T, strict=True))
-    confidence = {m: np.exp(log_likelihood(alone.logits[m], labels)) for m in alone.modalities}
-    found = discrepancy(confidence, present)
-    right = {m: correct(alone.logits[m], labels) for m in alone.modalities}
-    whole = correct(fused, labels)
-    boot = Bootstrap.of(len(labels), predictions.group, replicates, seed)
+    names, labels = predictions.modalities, predictions.labels
+    if len(names) < 2:
+        return None
+    logits, here, by = _models(predictions, unimodal)
+    found = discrepancy({m: np.exp(log_likelihood(logits[m], labels)) for m in names}, here)
+    cells = found.cells(bins)
+    fused = correct(decision.fused, labels)
+    right = {m: correct(logits[m], labels) for m in names}
 
-    def estimate(values: Array, rows: Array) -> Estimate:
-        result = boot.estimate(boot.means(values[rows], rows))
-        assert result is not None
-        return result
+    def measure(path: str, m: str, low: float, high: float, rows: Array) -> DiscrepancyBin:
+        alone = {n: figures.mean(f"{path}.alone.{n}", right[n], rows[here[n][rows]]) for n in names}
+        whole, gain = figures.mean(f"{path}.fused", fused, rows), figures.mean(f"{path}.gain", fused - right[m], rows)
+        assert whole is not None  # there are rows
+        assert gain is not None
+        return DiscrepancyBin(low=low, high=high, samples=len(rows), fused=whole, alone=present(alone), gain=gain)
 
-    rows_of = found.cells(bins)
-    result = []
-    for cell in np.unique(rows_of[rows_of >= 0]):
-        rows = np.flatnonzero(rows_of == cell)
-        m, part = found.modalities[cell // bins], int(cell % bins)
-        result.append(
-            DiscrepancyBin(
-                modality=m,
-                low=part / bins,
-                high=(part + 1) / bins,
-                samples=len(rows),
-                fused=estimate(whole, rows),
-                alone={n: estimate(right[n], rows) for n in alone.modalities},
-                gain=estimate(whole - right[m], rows),
-            )
-        )
-    return result
+    preferred: dict[str, DiscrepancyBin] = {}
+    parts: dict[str, dict[str, DiscrepancyBin]] = {}
+    for k, m in enumerate(found.modalities):
+        rows = np.flatnonzero(found.preferred == k)
+        if not len(rows):
+            continue
+        preferred[m] = measure(f"discrepancy.preferred.{m}", m, 0.0, 1.0, rows)
+        parts[m] = {
+            str(b + 1): measure(f"discrepancy.bins.{m}.{b + 1}", m, b / bins, (b + 1) / bins, inside)
+            for b in range(bins)
+            if len(inside := np.flatnonzero(cells == k * bins + b))
+        }
+    return Discrepancy(by=by, preferred=preferred, bins=parts) if preferred else None
+
+
+def _models(predictions: Predictions, unimodal: Predictions | None) -> tuple[dict[str, Array], dict[str, Array], str]:
+    """Logits ``(N, C)`` of the unimodal models, whether each is there to decide ``(N,)``, and whose they are."""
+    names = predictions.modalities
+    here = dict(zip(names, predictions.present_mask().T, strict=True))
+    if unimodal is None or not set(names) <= set(unimodal.modalities):
+        return predictions.logits, here, "the modalities' own decisions"
+    own, other = pair_rows(predictions, unimodal)
+    theirs = dict(zip(unimodal.modalities, unimodal.present_mask().T, strict=True))
+    logits = {m: np.zeros_like(predictions.logits[m]) for m in names}
+    both = {m: np.zeros_like(here[m]) for m in names}
+    for m in names:
+        logits[m][own] = unimodal.logits[m][other]
+        both[m][own] = here[m][own] & theirs[m][other]
+    return logits, both, "the separately trained models"

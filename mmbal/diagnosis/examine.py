@@ -15,6 +15,7 @@ from mmbal.diagnosis.absence import absence_of
 from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
 from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import MAX_MODALITIES, Decision, correct, decision_of, log_likelihood
+from mmbal.diagnosis.discrepancy import discrepancy_of
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.human import human_of
 from mmbal.diagnosis.norms import geometry_of, norms_of
@@ -129,6 +130,7 @@ class Examination:
             "calibration": self.calibrations(),
             "preference": self.preference(),
             "samples": samples_of(figures, p, self.decision),
+            "discrepancy": discrepancy_of(figures, p, self.decision, reference),
             "norms": self.norms(),
             "geometry": self.geometry(),
             "missing": self.missing(),

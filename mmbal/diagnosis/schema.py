@@ -113,6 +113,27 @@ class Samples(Config):
     oracle: Estimate = Field(description="share that at least one modality gets right")
 
 
+class DiscrepancyBin(Config):
+    """The samples that one modality prefers by a discrepancy in ``[low, high)``."""
+
+    low: float
+    high: float
+    samples: int
+    fused: Estimate = Field(description="accuracy of the model there")
+    alone: Estimates = Field(description="accuracy of each unimodal model there")
+    gain: Estimate = Field(description="fused less the unimodal model of the modality that is preferred")
+
+
+class Discrepancy(Config):
+    """Accuracy where one modality is more confident of the truth than the others are on average (2302.10912)."""
+
+    by: str = Field(description="whose confidences: the separately trained models', or the modalities' own decisions'")
+    preferred: dict[str, DiscrepancyBin] = Field(description="all samples that the modality prefers")
+    bins: dict[str, dict[str, DiscrepancyBin]] = Field(
+        description="modality -> number of the bin, from 1 -> its samples"
+    )
+
+
 class Norm(Config):
     """A norm of one modality, raw and with standardised features, and how it differs from the other modalities'."""
 
@@ -207,6 +228,17 @@ class Human(Config):
     classes: dict[str, HumanClass]
 
 
+class HeavyTails(Config):
+    """Tail indices of the norms that the recorder `heavy_tails` saw in training, by modality; smaller is heavier."""
+
+    says: str
+    learning_rate: float = Field(description="of the run; a larger one makes tails heavier")
+    batch_size: int = Field(description="of the run; a smaller one makes tails heavier")
+    gradient_noise: Estimates
+    update_norm: Estimates
+    weight_norm: Estimates
+
+
 class NotComputed(Config):
     """A figure that the predictions do not allow."""
 
@@ -241,11 +273,13 @@ class Diagnosis(Config):
     calibration: dict[str, Calibration] = Field(description="of each modality, and of 'fused'")
     preference: Preference | None
     samples: Samples | None
+    discrepancy: Discrepancy | None = None
     norms: dict[str, Norms]
     geometry: dict[str, Geometry]
     missing: dict[str, Absence]
     classes: dict[str, ClassDiagnosis]
     human: Human | None
+    tails: HeavyTails | None = Field(None, description="of a run that was trained with record=[heavy_tails]")
     not_computed: list[NotComputed]
     data: Data
     settings: Settings

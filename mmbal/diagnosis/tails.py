@@ -13,12 +13,13 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from scipy.stats import norm
 
-from mmbal.config import Config
-from mmbal.diagnosis.significance import holm
+from mmbal.config import Config, read_yaml
+from mmbal.diagnosis.schema import Diagnosis, HeavyTails
+from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.errors import DataError
 from mmbal.files import read_json
 
-FILE = "tails.json"
+FILE, CONFIG = "tails.json", "config.yaml"
 NO_TAIL = 10.0  # an index above this is hardly told from a law without a power tail
 Z95 = float(norm.ppf(0.975))
 
@@ -69,6 +70,25 @@ def read_tails(run: Path) -> Tails | None:
         raise DataError(
             f"{run / FILE} is no record of tail indices.", "Train again with `record: [heavy_tails]`."
         ) from None
+
+
+def with_tails(diagnosis: Diagnosis, run: Path | None) -> Diagnosis:
+    """A run's diagnosis and what its folder tells of tails, in the verdict too; unchanged where nothing was recorded."""
+    tails = None if run is None else read_tails(run)
+    if run is None or tails is None:
+        return diagnosis
+    config = read_yaml(run / CONFIG)
+    says = tails_in_words(tails)
+    section = HeavyTails(
+        says=says,
+        learning_rate=config["optimiser"]["lr"],
+        batch_size=config["batch_size"],
+        **{
+            kind: {m: Estimate(value=t.alpha, low=t.low, high=t.high) for m, t in sorted(getattr(tails, kind).items())}
+            for kind in Tails.model_fields
+        },
+    )
+    return diagnosis.model_copy(update={"tails": section, "verdict": [*diagnosis.verdict, says]})
 
 
 def compare_tails(tails: dict[str, Tail]) -> list[HeavierTail]:

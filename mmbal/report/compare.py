@@ -19,6 +19,7 @@ from mmbal.data.predictions import Predictions
 from mmbal.diagnosis import Diagnosis, diagnose
 from mmbal.diagnosis.probes import is_feature_file, load_features
 from mmbal.diagnosis.significance import Estimate, holm
+from mmbal.diagnosis.tails import with_tails
 from mmbal.engine.evaluate import find_predictions, find_reference, run_folder
 from mmbal.engine.tracking import read_metrics
 from mmbal.errors import DataError, UsageError
@@ -54,6 +55,7 @@ class Entry(Config):
     last: Epoch | None = None
     optimistic: Epoch | None = Field(None, description="the best epoch on TEST data, as papers quote it")
     method: dict[str, float] = Field({}, description="what the method itself recorded, means over the last epoch")
+    tails: dict[str, Estimate] = Field({}, description="modality -> tail index of its gradient noise, where recorded")
 
 
 class Figure(Config):
@@ -184,6 +186,7 @@ def read_source(
             confidence=confidence,
             source=str(path),
         )
+        diagnosis = with_tails(diagnosis, folder)
     config = {} if folder is None else _flat(read_yaml(folder / "config.yaml"))
     config = {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
     summary = read_json(folder / "summary.json") if folder and (folder / "summary.json").is_file() else {}
@@ -264,6 +267,7 @@ def _entry(source: Source) -> Entry:
         last=Epoch(epoch=last["epoch"], **last[split]) if split in last else None,
         optimistic=Epoch(epoch=best["epoch"], **best["test"]) if best and split == "test" else None,
         method=own_figures(source.path),
+        tails={} if found.tails is None else found.tails.gradient_noise,
     )
 
 

@@ -10,7 +10,7 @@ from mmbal import __version__
 from mmbal.diagnosis.schema import ClassDiagnosis, Diagnosis
 from mmbal.diagnosis.significance import Estimate
 from mmbal.report.compare import Comparison
-from mmbal.report.render import cells, columns, legend, number, percent
+from mmbal.report.render import cells, columns, legend, number, percent, points
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --paper: #fff;
@@ -61,6 +61,15 @@ def diagnosis_html(diagnosis: Diagnosis, title: str) -> str:
         _section("Modalities", _table("Accuracies in %, with intervals over samples", *_modality_rows(diagnosis))),
         _section("Classes", _table("Say of each modality in %, in brackets its worth", *_class_rows(diagnosis))),
     ]
+    if diagnosis.discrepancy is not None:
+        about = (
+            f"Accuracy in %, by the confidence of {diagnosis.discrepancy.by} in the truth, which also picks the samples"
+        )
+        body.append(_section("Where one modality knows best", _table(about, *_discrepancy_rows(diagnosis))))
+    if diagnosis.tails is not None:
+        tails = diagnosis.tails
+        about = f"Smaller is heavier; learning rate {tails.learning_rate:g}, batches of {tails.batch_size}"
+        body.append(_section("Tail index of the norms in training", _table(about, *_tail_rows(diagnosis))))
     if diagnosis.not_computed:
         lines = (f"{escape(n.what)}: {escape(n.reason)}" for n in diagnosis.not_computed)
         body.append(_section("Not computed", _list(lines)))
@@ -124,6 +133,29 @@ def _class_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
     ]
     head = ["class", "samples", "fused", *(f"{m} alone" for m in modalities), *(f"say of {m}" for m in modalities)]
     return head, rows
+
+
+def _discrepancy_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
+    assert diagnosis.discrepancy is not None
+    modalities = diagnosis.data.modalities
+    rows = [
+        [
+            *(m, f"{part.low:.2f} to {part.high:.2f}", str(part.samples), percent(part.fused)),
+            *(percent(part.alone.get(n)) for n in modalities),
+            points(part.gain),
+        ]
+        for m, parts in diagnosis.discrepancy.bins.items()
+        for part in parts.values()
+    ]
+    head = ["knows best", "ahead by", "samples", "fused", *(f"{n} alone" for n in modalities), "gain over its own"]
+    return head, rows
+
+
+def _tail_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
+    assert diagnosis.tails is not None
+    kinds = (diagnosis.tails.gradient_noise, diagnosis.tails.update_norm, diagnosis.tails.weight_norm)
+    rows = [[m, *(number(kind.get(m), 1) for kind in kinds)] for m in diagnosis.data.modalities]
+    return ["modality", "gradient noise", "updates", "weights"], rows
 
 
 def _bars(title: str, bars: Sequence[Bar]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from mmbal.diagnosis.significance import Estimate
 from mmbal.report.compare import Comparison, Figure, Row
@@ -57,7 +58,8 @@ def legend(comparison: Comparison) -> list[str]:
     if any(row.test for row in comparison.rows):
         lines.append("p: paired test of equal accuracy against the first row, Holm-corrected.")
     lines.append("Decision gap: points of accuracy that the best decision rule would give back.")
-    return [*lines, *filter(None, map(method_line, comparison.rows)), *comparison.notes]
+    told = (line(row) for row in comparison.rows for line in (method_line, tail_line))
+    return [*lines, *filter(None, told), *comparison.notes]
 
 
 def method_line(row: Row) -> str:
@@ -69,6 +71,18 @@ def method_line(row: Row) -> str:
         n: sum(e.method[n] for e in row.entries) / row.seeds for n in names if all(n in e.method for e in row.entries)
     }
     return f"{row.label}, last epoch: " + ", ".join(f"{name} {value:.3g}" for name, value in means.items()) + "."
+
+
+def tail_line(row: Row) -> str:
+    """The tail index of each modality's gradient noise, where all runs of a row recorded it; of several their mean."""
+    found = [entry.tails for entry in row.entries]
+    shared = [m for m in sorted(found[0]) if all(m in tails for tails in found)]
+    if not shared:
+        return ""
+    told = [
+        f"{m} {number(found[0][m], 1) if len(found) == 1 else f'{mean(t[m].value for t in found):.1f}'}" for m in shared
+    ]
+    return f"{row.label}, tail index of the gradient noise (smaller: heavier): {', '.join(told)}."
 
 
 def cells(comparison: Comparison, chosen: Sequence[Column]) -> list[list[str]]:

@@ -5,8 +5,13 @@ import math
 
 import pytest
 from scipy.stats import norm
+from typer.testing import CliRunner
 
-from mmbal.diagnosis.tails import Tail, Tails, compare_tails, read_tails, tails_in_words
+from mmbal.cli.app import app
+from mmbal.diagnosis import diagnose
+from mmbal.diagnosis.tails import Tail, Tails, compare_tails, read_tails, tails_in_words, with_tails
+from mmbal.engine.config import OptimiserConfig, TrainConfig
+from mmbal.engine.train import train
 from mmbal.errors import DataError
 
 
@@ -53,3 +58,53 @@ def test_reading_what_a_run_left(tmp_path):
     (tmp_path / "tails.json").write_text("[]")
     with pytest.raises(DataError, match="no record of tail indices"):
         read_tails(tmp_path)
+
+
+def test_the_diagnosis_of_a_run_says_it(noisy, tmp_path):
+    plain = diagnose(noisy(60, 2, {"audio": 1.0, "video": 1.0}), rule="pool", bootstrap=100)
+    assert plain.tails is None
+    assert with_tails(plain, tmp_path) == with_tails(plain, None) == plain
+    noise = {"video": tail(4, 100).model_dump(), "audio": tail(2, 100).model_dump()}
+    document = {"gradient_noise": noise, "update_norm": {}, "weight_norm": {"audio": {"not_computed": "Too few."}}}
+    (tmp_path / "tails.json").write_text(json.dumps(document))
+    (tmp_path / "config.yaml").write_text("batch_size: 8\noptimiser: {lr: 0.5}\n")
+    found = with_tails(plain, tmp_path)
+    assert found.verdict[:-1] == plain.verdict
+    assert found.verdict[-1].startswith("The gradient noise of audio has a heavier tail than that of video")
+    assert found.tails is not None
+    assert (found.tails.learning_rate, found.tails.batch_size) == (0.5, 8)
+    assert found.tails.gradient_noise["video"].value == 4
+    assert found.tails.gradient_noise["video"].low == pytest.approx(4 * math.exp(-0.1959964))
+    assert found.tails.weight_norm == {}
+
+
+def test_learning_rates_stand_side_by_side_at_the_terminal(toy, tmp_path):
+    for lr in (0.05, 0.4):
+        config = TrainConfig(
+            data=str(toy({"audio": 6, "video": 4}).path),
+            epochs=3,
+            batch_size=4,
+            optimiser=OptimiserConfig(lr=lr, momentum=0),
+            record=("heavy_tails",),
+            device="cpu",
+        )
+        train(config, out=tmp_path / f"lr{lr}")
+
+    def mmbal(*arguments):
+        result = CliRunner().invoke(app, [*map(str, arguments), "--bootstrap", "100"])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    slow, fast = tmp_path / "lr0.05", tmp_path / "lr0.4"
+    alone = mmbal("diagnose", slow, "--rule", "pool")
+    assert "tail index" in alone
+    assert "learning rate 0.05, batches of 4" in " ".join(alone.split())
+    both = mmbal("diagnose", slow, fast, "--rule", "pool")
+    assert "lr0.4" in both
+    assert "tail index, audio" in both
+    document = json.loads(mmbal("report", slow, fast, "--json"))
+    tails = [row["entries"][0]["tails"] for row in document["rows"]]
+    assert [set(found) for found in tails] == [{"audio", "video"}] * 2
+    assert "tail index of the gradient noise" in mmbal("report", slow, fast)
+    mmbal("report", slow, "--out", tmp_path / "page.html")
+    assert "Tail index of the norms in training" in (tmp_path / "page.html").read_text()

@@ -8,7 +8,6 @@ import pytest
 
 from mmbal.data.predictions import Predictions
 from mmbal.decision.discrepancy import balance_discrepancy, unimodal_confidences
-from mmbal.diagnosis.discrepancy import accuracy_by_discrepancy
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session, train
 from mmbal.errors import DataError, UsageError
@@ -114,26 +113,3 @@ def test_the_command_writes_the_view(store, tmp_path, capsys, monkeypatch):
     assert "0.8 to 1.0" in capsys.readouterr().out
     with pytest.raises(UsageError, match="not a store"):
         prepare(str(tmp_path / "nothing"), balance_discrepancy=True)
-
-
-def test_accuracy_by_bin_by_hand():
-    def logits(rows):
-        return np.log(np.array(rows))
-
-    given = Predictions.from_arrays(
-        {
-            "labels": np.array([0, 0, 1, 1]),
-            "ids": np.array(["p", "q", "r", "s"]),
-            "logits_audio": logits([[0.9, 0.1], [0.8, 0.2], [0.9, 0.1], [0.5, 0.5]]),
-            "logits_video": logits([[0.5, 0.5], [0.1, 0.9], [0.2, 0.8], [0.4, 0.6]]),
-            "fused": logits([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4], [0.3, 0.7]]),
-        }
-    )
-    found = {(b.modality, b.low): b for b in accuracy_by_discrepancy(given, bins=2)}
-    # audio: p by .4, q by .7; video: r by .7, s by .1
-    assert {key: b.samples for key, b in found.items()} == {
-        ("audio", 0.0): 1, ("audio", 0.5): 1, ("video", 0.0): 1, ("video", 0.5): 1,
-    }  # fmt: skip
-    assert [found[key].fused.value for key in sorted(found)] == [1.0, 0.0, 1.0, 0.0]
-    assert found["video", 0.5].gain.value == -1.0
-    assert found["video", 0.0].alone["audio"].value == 0.5  # a row of equal logits is a guess
