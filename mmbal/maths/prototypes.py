@@ -48,17 +48,24 @@ def prototype_cross_entropy(
     return torch.where(seen[labels], losses, torch.zeros_like(losses))
 
 
-def nearest_class(features: Tensor, prototypes: Tensor, seen: Tensor, spread: Tensor) -> Tensor:
-    """The class ``(B,)`` whose prototype is nearest, squared distances being divided by ``spread (D,)``.
+def class_distances(features: Tensor, prototypes: Tensor, seen: Tensor, spread: Tensor) -> Tensor:
+    """Squared distances ``(B, C)`` from the prototypes, each feature's divided by ``spread (D,)``; infinite if not ``seen``.
 
-    Only classes ``seen (C,)`` take part. With the variance within classes as spread this is the diagonal Fisher rule.
+    With the variance within classes as spread the nearest prototype is the diagonal Fisher rule's decision, and sums of
+    distances over modalities decide by all of them.
     """
     scale = spread.clamp(min=1e-8).rsqrt()
-    distances = torch.cdist(features * scale, prototypes * scale)
-    return distances.masked_fill(~seen, torch.inf).argmin(dim=1)
+    return (torch.cdist(features * scale, prototypes * scale) ** 2).masked_fill(~seen, torch.inf)
 
 
 def fisher_ratio(prototypes: Tensor, seen: Tensor, spread: Tensor) -> Tensor:
     """How well each feature ``(D,)`` alone tells the ``seen`` classes apart: variance between over variance within."""
     between = prototypes[seen].var(dim=0, unbiased=False) if bool(seen.any()) else torch.zeros_like(spread)
     return between / spread.clamp(min=1e-8)
+
+
+def repaired(alone: float | None, together: float | None) -> float:
+    """Share of the errors made ``alone`` (an accuracy) that are not made ``together``; 0 if that is more, or not known."""
+    if alone is None or together is None or alone == 1:
+        return 0.0
+    return max(0.0, (together - alone) / (1 - alone))

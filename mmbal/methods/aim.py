@@ -1,17 +1,19 @@
-"""AIM: beside the joint decision, at each depth one in which the strong modality has only its least learned units.
+"""AIM: at each depth, each modality also decides beside others that have only their least learned units to speak by.
 
 After Shen, Chen and Zhang, "AIM: Adaptive Intra-Network Modulation for Balanced Multimodal Learning", 2025, arXiv
 2508.19769; our instantiation, since its formulas could not be had.
 
-    A_m^d = accuracy of the nearest class prototype on what depth d of encoder m gives, h_m^d (running, before each update)
-    s_m^d = tanh(alpha (A_m^d - min_k A_k^d)),   s^d = max_m s_m^d
+    A_m^d = accuracy of the nearest class prototype on h_m^d, what depth d of encoder m gives;  A^d = that of all m together
+    s_m^d = (d / D) tanh(alpha (A^d - A_m^d) / (1 - A_m^d)),   running figures, before each update
     U_m^d = the fraction rho of the depth's units with the lowest variance between / variance within classes
-    u_m^d = h_m^d on U_m^d,   (1 - s_m^d / s^d) h_m^d on the other units
-    L = CE(fusion(h), y) + sum_d s^d CE(head_d(u^d), y)
+    u_m^d = h_m^d itself beside, of every other n, h_n^d on U_n^d and zero on n's other units
+    L = CE(fusion(h), y) + sum_d sum_m s_m^d CE(head_d(u_m^d), y)
 
-U is the auxiliary block. Where the strong modality speaks by it alone, the weak one must decide and gets the gradient,
-and so do the units of U, which the best otherwise leave without one. The joint loss sees the whole network: nothing is
-held back. At the last depth head_d is the model's fusion itself; before it, linear layers of the method's own, summed.
+U is the auxiliary block. Where the others speak by it alone, m must decide and gets the gradient that a fused decision,
+once right without m, no longer gives; so do the units of U. The strength is the share of m's errors that all repair: it
+is large for a weak modality, does not fade as training accuracies near one, and does not leave out the strongest, which
+joint training holds below its own best too. Shallow depths, not made to decide, count less. head_d is a sum of linear
+decisions, at the last depth the model's fusion. With rho = 0 and s = 1 there it is joint training with own losses.
 
 Deviations: auxiliary blocks trained jointly with the weak modality, strength by depth, and prototypes as the probe are
 the abstract's; blocks of units, Fisher ratio, strength, heads, sum of losses, and matching stages by relative depth, ours.
@@ -23,28 +25,16 @@ from typing import cast
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.encoders import Encoder
-from mmbal.models.fusion import linear, total
+from mmbal.models.fusion import SumFusion, named_seed, total
 from mmbal.models.multimodal import MultimodalClassifier, Output, mask_absent
-from mmbal.models.prototypes import ScoredPrototypes
+from mmbal.models.prototypes import ComparedPrototypes
 from mmbal.models.stages import AlignedStages, by_sample
 from mmbal.registry import methods
-
-
-def strengths(accuracy: Mapping[str, float | None], alpha: float) -> dict[str, float]:
-    """``s_m`` at one depth from the accuracies ``A_m``; one not known (None) is neither the weakest nor cut."""
-    weakest = min((a for a in accuracy.values() if a is not None), default=0.0)
-    return {m: 0.0 if a is None else math.tanh(alpha * (a - weakest)) for m, a in accuracy.items()}
-
-
-def auxiliary(units: Tensor, learned: Tensor, cut: float) -> Tensor:
-    """``u`` from units ``(..., W)``: those in the mask ``learned (W,)`` lose the share ``cut``."""
-    return units * (1 - cut * learned)
 
 
 @methods.register(
@@ -56,18 +46,18 @@ def auxiliary(units: Tensor, learned: Tensor, cut: float) -> Tensor:
     off={"alpha": 0.0},
 )
 class AIM(Method):
-    """Measures each depth of each encoder with prototypes, and trains the strong one's least learned units apart."""
+    """Measures each depth of each encoder with prototypes, and lets each modality decide beside auxiliary blocks."""
 
     class Config(Config):
         alpha: float = Field(5.0, ge=0, description="alpha: how fast the strength grows with the gap; 0: no change")
-        block: float = Field(0.5, ge=0, le=1, description="rho: share of a depth's units in the auxiliary block")
+        block: float = Field(0.1, ge=0, le=1, description="rho: share of a depth's units in the auxiliary block")
         momentum: float = Field(0.9, ge=0, lt=1, description="what prototypes and accuracies keep at each step")
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
         require_modalities(self)
-        self.probes = nn.ModuleList()  # prototypes by depth and modality
-        self.heads = nn.ModuleList()  # likewise, but for the last depth
+        self.probes = nn.ModuleList()  # prototypes, by depth
+        self.heads = nn.ModuleList()  # decisions, by depth but for the last
         self.units: list[dict[str, Tensor]] = []  # of the batch, by depth and modality
 
     def setup(self, run: Run) -> None:
@@ -77,45 +67,49 @@ class AIM(Method):
         self.below = AlignedStages(cast(Mapping[str, Encoder], dict(self.model.encoders)), sample.inputs)
         classes, keep = self.model.fusion.classes, self.config.momentum
         for dims in [*self.below.dims, self.model.fusion.dims]:
-            self.probes.append(nn.ModuleDict({m: ScoredPrototypes(classes, w, keep) for m, w in dims.items()}))
+            self.probes.append(ComparedPrototypes(classes, dims, keep))
         for d, dims in enumerate(self.below.dims):
-            self.heads.append(nn.ModuleDict({m: linear(w, classes, f"aim.{d}.{m}") for m, w in dims.items()}))
+            with named_seed(f"aim.{d}"):
+                self.heads.append(SumFusion(dims, classes, None))
 
-    def probe(self, depth: int, m: str) -> ScoredPrototypes:
-        """What is known of a depth of an encoder."""
-        return cast(ScoredPrototypes, cast(nn.ModuleDict, self.probes[depth])[m])
+    def probe(self, depth: int) -> ComparedPrototypes:
+        """What is known of a depth (from 0) of all encoders."""
+        return cast(ComparedPrototypes, self.probes[depth])
 
-    def strength(self, depth: int) -> dict[str, float]:
-        """``s_m^d`` as it is now."""
-        return strengths({m: self.probe(depth, m).accuracy for m in self.model.modalities}, self.config.alpha)
+    def strengths(self, depth: int) -> dict[str, float]:
+        """``s_m^d`` as they are now."""
+        probe, share = self.probe(depth), (depth + 1) / len(self.probes)
+        return {m: share * math.tanh(self.config.alpha * probe.repaired(m)) for m in self.model.modalities}
 
     def decision_loss(self, depth: int, units: dict[str, Tensor], output: Output, labels: Tensor) -> Tensor:
         """The loss of the decision by the units of one depth."""
-        if depth == len(self.heads):
-            return total(self.model.fusion.losses(self.model.decide(units, output.present), labels))
-        heads = cast(nn.ModuleDict, self.heads[depth]).items()
-        return cross_entropy(total({m: mask_absent(h(units[m]), output.present[m]) for m, h in heads}), labels)
+        head = self.model.fusion if depth == len(self.heads) else cast(SumFusion, self.heads[depth])
+        return total(head.losses(head.decide(units, output.present), labels))
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         found = super().losses(output, batch, phase, run)
-        self.units = [*self.below.take(len(batch)), output.inputs] if self.config.alpha else []
+        if self.config.alpha:
+            below = [{m: mask_absent(u, output.present[m]) for m, u in d.items()} for d in self.below.take(len(batch))]
+            self.units = [*below, output.inputs]
         for depth, units in enumerate(self.units):
-            strength = self.strength(depth)
-            if most := max(strength.values()):
-                learned = {m: self.probe(depth, m).best_units(1 - self.config.block) for m in units}
-                cut = {m: auxiliary(u, learned[m], strength[m] / most) for m, u in units.items()}
-                found[f"depth.{depth + 1}"] = most * self.decision_loss(depth, cut, output, batch.labels)
+            blocks = {n: u * ~self.probe(depth)[n].best_units(1 - self.config.block) for n, u in units.items()}
+            for m, weight in self.strengths(depth).items():
+                if weight:
+                    loss = self.decision_loss(depth, blocks | {m: units[m]}, output, batch.labels)
+                    found[f"depth.{depth + 1}/{m}"] = weight * loss
         return found
 
     def on_gradients(self, output: Output, batch: Batch, phase: Phase, run: Run) -> None:
         for depth, units in enumerate(self.units):
-            for m, u in units.items():
-                self.probe(depth, m).update(by_sample(u.detach(), len(batch)), batch.labels, batch.present[m], run.sum)
+            values = {m: by_sample(u.detach(), len(batch)) for m, u in units.items()}
+            self.probe(depth).update(values, batch.labels, batch.present, run.sum)
         self.units = []
 
     def on_epoch_end(self, run: Run) -> None:
-        for depth in range(len(self.probes)):
-            for m, strength in self.strength(depth).items():
-                run.log(f"strength.{depth + 1}/{m}", strength)
-                if (accuracy := self.probe(depth, m).accuracy) is not None:
-                    run.log(f"prototypes.{depth + 1}/{m}", accuracy)
+        for depth, probe in enumerate(map(self.probe, range(len(self.probes)))):
+            for m, weight in self.strengths(depth).items():
+                run.log(f"strength.{depth + 1}/{m}", weight)
+            accuracies = {f"/{m}": probe[m].accuracy for m in self.model.modalities} | {"": probe.accuracy}
+            for name, accuracy in accuracies.items():
+                if accuracy is not None:
+                    run.log(f"prototypes.{depth + 1}{name}", accuracy)

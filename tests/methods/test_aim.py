@@ -12,11 +12,10 @@ from torch.nn.functional import cross_entropy
 from mmbal.data.store import ModalitySpec, Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
-from mmbal.maths.prototypes import fisher_ratio, nearest_class
-from mmbal.methods.aim import auxiliary, strengths
+from mmbal.maths.prototypes import class_distances, fisher_ratio, repaired
 from mmbal.methods.base import Phase
 from mmbal.models.encoders import build_encoder
-from mmbal.models.prototypes import ScoredPrototypes
+from mmbal.models.prototypes import ComparedPrototypes, ScoredPrototypes
 from mmbal.models.stages import by_sample, stage_at, watch, widths
 
 Toy = Callable[..., Store]
@@ -27,16 +26,12 @@ def session(toy: Toy, **options: object) -> Session:
     return Session(TrainConfig(data=str(toy(DIMS).path), method=Choice(name="aim", **options), epochs=2, device="cpu"))
 
 
-def test_strength_follows_the_gap_to_the_weakest():
-    assert strengths({"a": 0.9, "b": 0.3, "c": 0.5}, alpha=2.0) == pytest.approx(
-        {"a": math.tanh(1.2), "b": 0.0, "c": math.tanh(0.4)}
-    )
-    # What is not known is not weak, nor cut.
-    assert strengths({"a": 0.5, "b": 0.3, "c": None}, alpha=1.0) == pytest.approx(
-        {"a": math.tanh(0.2), "b": 0.0, "c": 0.0}
-    )
-    assert strengths({"a": 0.5, "b": 0.5}, alpha=9.0) == {"a": 0.0, "b": 0.0}
-    assert strengths({"a": None, "b": None}, alpha=9.0) == {"a": 0.0, "b": 0.0}
+def test_strength_is_in_the_share_of_errors_that_all_repair():
+    assert repaired(0.6, 0.7) == pytest.approx(0.25)  # of 4 errors in 10, 3 are left
+    assert repaired(0.98, 0.99) == pytest.approx(0.5)  # it does not fade near one
+    assert repaired(0.6, 0.5) == 0.0  # the others do harm
+    assert repaired(1.0, 1.0) == 0.0
+    assert repaired(None, 0.9) == repaired(0.9, None) == 0.0
 
 
 def test_stages_stand_for_the_same_relative_depth():
@@ -50,7 +45,9 @@ def test_the_nearest_prototype_by_variance_within_classes():
     prototypes = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 1.0]])
     seen = torch.tensor([True, True, False])
     x = torch.tensor([[1.9, 0.0], [2.1, 9.0]])
-    assert nearest_class(x, prototypes, seen, torch.ones(2)).tolist() == [0, 1]
+    assert class_distances(x, prototypes, seen, torch.ones(2)).argmin(dim=1).tolist() == [0, 1]
+    by_spread = class_distances(x, prototypes, seen, torch.tensor([4.0, 9.0]))
+    assert by_spread[1].tolist() == pytest.approx([2.1**2 / 4 + 9, 1.9**2 / 4 + 9, math.inf])
     # between: variance of 0 and 4 is 4, of 0 and 0 is 0; the unseen class takes no part
     assert fisher_ratio(prototypes, seen, torch.tensor([2.0, 1.0])).tolist() == [2.0, 0.0]
 
@@ -75,69 +72,83 @@ def test_prototypes_are_scored_before_they_move():
     assert probe.accuracy == pytest.approx((0.5 * 1 + 1) / (0.5 * 2 + 1))
 
 
-def test_only_what_is_learned_is_cut():
-    units = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    learned = torch.tensor([True, False])
-    assert auxiliary(units, learned, 0.75).tolist() == [[0.25, 2.0], [0.75, 4.0]]
-    assert auxiliary(units, learned, 0.0).tolist() == units.tolist()
-    assert auxiliary(units[:, None], learned, 1.0).tolist() == [[[0.0, 2.0]], [[0.0, 4.0]]]  # tokens
+def test_together_the_modalities_that_are_there_decide_by_the_sum_of_distances():
+    probe = ComparedPrototypes(classes=2, widths={"a": 1, "b": 1}, momentum=0.5)
+    probe["a"].mean.copy_(torch.tensor([[0.0], [4.0]]))
+    probe["b"].mean.copy_(torch.tensor([[0.0], [10.0]]))
+    for m in "ab":
+        probe[m].seen[:] = True
+    assert probe.accuracy is None
+    features = {"a": torch.tensor([[3.0], [3.0], [1.0], [3.0]]), "b": torch.tensor([[2.0], [2.0], [9.0], [2.0]])}
+    present = {"a": torch.tensor([True, True, True, False]), "b": torch.tensor([True, False, False, False])}
+    # Sums for classes 0 and 1: 9 + 4 against 1 + 64; a alone 9 against 1; 1 against 9; and nothing to go by.
+    probe.update(features, torch.tensor([0, 0, 1, 1]), present, lambda value: value)
+    assert probe.tally.tolist() == [3.0, 1.0]
+    assert probe.accuracy == pytest.approx(1 / 3)
+    assert probe["a"].accuracy == 0.0  # of 3, 3 and 1 the nearest are 1, 1 and 0
+    assert probe["b"].accuracy == 1.0  # its only row
 
 
-def test_each_depth_decides_by_the_auxiliary_block_and_the_joint_loss_by_all(toy: Toy):
+def known(run: Session, right: dict[str, float], together: float) -> None:
+    """As if each modality's prototypes had been right so often of ten times, at both depths."""
+    for depth in range(2):
+        probe = run.method.probe(depth)
+        probe.tally.copy_(torch.tensor([10.0, together]))
+        for m, times in right.items():
+            probe[m].seen[:] = True
+            probe[m].tally[:2] = torch.tensor([10.0, times])
+            probe[m].tally[2:] = 1.0
+            probe[m].mean[0, : probe[m].mean.shape[1] // 2] = 5.0  # only the first half of the units tell class 0 apart
+
+
+def test_each_modality_decides_at_each_depth_beside_the_auxiliary_blocks_of_the_others(toy: Toy):
     run = session(toy, alpha=2.0, block=0.5)
     method, model = run.method, run.model
     batch = next(run.run.train.epoch(0))
     batch.present["video"][:3] = False
-    for depth in range(2):
-        for m, right in (("audio", 8.0), ("video", 5.0)):
-            probe = method.probe(depth, m)
-            probe.seen[:] = True
-            probe.tally[:2] = torch.tensor([10.0, right])
-            probe.tally[2:] = 1.0
-            probe.mean[0, : probe.mean.shape[1] // 2] = 5.0  # only the first half of the units tell class 0 apart
+    known(run, {"audio": 8.0, "video": 5.0}, together=9.0)
     output = model(batch)
     losses = method.losses(output, batch, Phase(model.modalities), run.run)
-    assert list(losses) == ["fused", "depth.1", "depth.2"]
+    assert list(losses) == ["fused", "depth.1/audio", "depth.1/video", "depth.2/audio", "depth.2/video"]
     assert torch.equal(losses["fused"], cross_entropy(output.fused, batch.labels))
 
-    strength = math.tanh(2.0 * 0.3)
     first = {}
     for m, encoder in model.encoders.items():
         stage = encoder.stages[0]
         first[m] = torch.relu(batch.inputs[m] @ stage[1].weight.T + stage[1].bias)
+    share = {"audio": 0.1 / 0.2, "video": 0.4 / 0.5}
     for depth, found in enumerate([first, output.features]):
-        logits = 0
-        for m, z in found.items():
-            layer = method.heads[0][m] if depth == 0 else None
-            weight = layer.weight if layer else model.fusion.weight(m)
-            bias = layer.bias if layer else model.fusion.bias(m)
-            enters = z.clone()
-            if m == "audio":
-                enters[:, : z.shape[1] // 2] = 0.0
-            vote = enters @ weight.T + bias
-            if m == "video" and layer:
-                vote[:3] = 0.0
-            logits = logits + vote
-        hand = strength * cross_entropy(logits, batch.labels)
-        assert float(losses[f"depth.{depth + 1}"].detach()) == pytest.approx(float(hand.detach()), rel=1e-4)
+        for deciding in found:
+            logits = 0
+            for m, z in found.items():
+                fusion = method.heads[0] if depth == 0 else model.fusion
+                enters = z.clone()
+                if m == "video":
+                    enters[:3] = 0.0
+                if m != deciding:
+                    enters[:, : z.shape[1] // 2] = 0.0
+                vote = enters @ fusion.weight(m).T + fusion.bias(m)
+                logits = logits + vote
+            hand = (depth + 1) / 2 * math.tanh(2.0 * share[deciding]) * cross_entropy(logits, batch.labels)
+            found_loss = losses[f"depth.{depth + 1}/{deciding}"]
+            assert float(found_loss.detach()) == pytest.approx(float(hand.detach()), rel=1e-4)
 
 
-def test_between_strongest_and_weakest_the_cut_is_in_proportion(toy: Toy):
+def test_without_blocks_the_last_depth_is_each_modality_alone(toy: Toy):
     store = toy({"a": 3, "b": 3, "c": 3})
     run = Session(TrainConfig(data=str(store.path), method=Choice(name="aim", block=0.0), epochs=2, device="cpu"))
-    model, method = run.model, run.method
-    for m, right in (("a", 9.0), ("b", 5.0), ("c", 3.0)):
-        method.probe(1, m).tally[:2] = torch.tensor([10.0, right])
+    known(run, {"a": 9.0, "b": 5.0, "c": 3.0}, together=9.0)
     batch = next(run.run.train.epoch(0))
-    output = model(batch)
-    loss = method.losses(output, batch, Phase(model.modalities), run.run)["depth.2"]
-    most, middle = math.tanh(5 * 0.6), math.tanh(5 * 0.2)
-    keep = {"a": 0.0, "b": 1 - middle / most, "c": 1.0}
-    logits = sum(keep[m] * z @ model.fusion.weight(m).T for m, z in output.features.items()) + model.fusion.shared_bias
-    assert float(loss.detach()) == pytest.approx(float(most * cross_entropy(logits, batch.labels).detach()), rel=1e-4)
+    output = run.model(batch)
+    losses = run.method.losses(output, batch, Phase(run.model.modalities), run.run)
+    assert "depth.2/a" not in losses  # nothing of it is repaired
+    for m, right in (("b", 0.5), ("c", 0.3)):
+        alone = output.features[m] @ run.model.fusion.weight(m).T + run.model.fusion.shared_bias
+        hand = math.tanh(5 * (0.9 - right) / (1 - right)) * cross_entropy(alone, batch.labels)
+        assert float(losses[f"depth.2/{m}"].detach()) == pytest.approx(float(hand.detach()), rel=1e-4)
 
 
-def test_without_a_gap_there_is_the_joint_loss_alone(toy: Toy):
+def test_before_anything_is_known_there_is_the_joint_loss_alone(toy: Toy):
     run = session(toy)
     batch = next(run.run.train.epoch(0))
     assert list(run.method.losses(run.model(batch), batch, Phase(run.model.modalities), run.run)) == ["fused"]
