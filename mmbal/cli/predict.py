@@ -16,7 +16,12 @@ SHOWN_REASONS = 20
 
 def predict(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.pt, or a run folder.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Clips, or folders of them.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Clips, or folders of them; files of one name (1.png, 1.txt) are one sample."
+        ),
+    ],
     start: Annotated[float | None, typer.Option(min=0, help="Second of the clip where it begins.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Second of the clip where it ends.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
@@ -39,7 +44,7 @@ def predict(
         modalities = list(dict.fromkeys(m for d in result.decisions for m in d.contribution))
         rows = [
             [
-                d.file,
+                ", ".join(d.files),
                 result.classes[d.best],
                 console.percent(float(d.probabilities[d.best])),
                 *(f"{d.pull(m):+.2f}" if m in d.contribution else None for m in modalities),
@@ -47,10 +52,10 @@ def predict(
             for d in result.decisions
         ]
         how = f"Decided by the fitted rule '{result.rule}'." if result.rule else "Decided by the model as it is."
-        console.table(["file", "class", "probability", *(f"pull of {m}" for m in modalities)], rows, caption=how)
+        console.table(["files", "class", "probability", *(f"pull of {m}" for m in modalities)], rows, caption=how)
     if result.failed:
-        for file, reason in result.failed[:SHOWN_REASONS]:
-            console.note(f"{file}: {reason}")
+        for lost, reason in result.failed[:SHOWN_REASONS]:
+            console.note(f"{', '.join(lost)}: {reason}")
         raise DataError(
-            f"{len(result.failed)} of {len(result.failed) + len(result.decisions)} files could not be read."
+            f"{len(result.failed)} of {len(result.failed) + len(result.decisions)} samples could not be read."
         )

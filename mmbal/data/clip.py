@@ -16,17 +16,22 @@ from mmbal.errors import DataError, UsageError
 
 
 def encode_clip(
-    path: str | Path, specs: Mapping[str, ModalitySpec], start: float | None = None, end: float | None = None
+    files: str | Path | Sequence[Path],
+    specs: Mapping[str, ModalitySpec],
+    start: float | None = None,
+    end: float | None = None,
 ) -> dict[str, Tensor]:
-    """One file as the encoders' inputs: modality -> tensor of the spec's shape, float32 normalised, or int64 tokens.
+    """One sample as the encoders' inputs: modality -> tensor of the spec's shape, float32 normalised, or int64 tokens.
 
-    ``start`` and ``end`` are seconds of the clip, as in a manifest.
-    A modality that the file cannot give is left out. Raises UsageError where there is no such file, or a modality was
-    prepared from arrays, which no file can give; DataError where the file gives none of them, with the reasons.
+    ``files`` are its file, or several, of which the first that can gives a modality. ``start`` and ``end`` are seconds of
+    the clip, as in a manifest. A modality that no file can give is left out. Raises UsageError where a file is not there,
+    or a modality was prepared from arrays, which no file can give; DataError where the files give none of them, with the
+    reasons.
     """
-    path = Path(path)
-    if not path.exists():
-        raise UsageError(f"There is no file {path}.")
+    paths = [Path(files)] if isinstance(files, str | Path) else list(files)
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"There is no file {path}.")
     inputs: dict[str, Tensor] = {}
     reasons: list[str] = []
     for m, spec in specs.items():
@@ -36,16 +41,18 @@ def encode_clip(
                 "Prepare new arrays the same way into a store, and evaluate on that.",
             )
         recipe = recipe_from(spec.preprocessing["recipe"])
-        try:
-            stored = recipe.encode(Source(str(path), start=start, end=end)).array.astype(recipe.dtype)
-        except Unusable as error:
-            reasons.append(f"{m}: {error.reason}")
-            continue
-        if spec.kind == "frames":
-            stored = stored[middle_frames(len(stored), spec.shape[0])]
-        inputs[m] = to_input(torch.from_numpy(stored)[None], spec, statistics(spec))[0]
+        for path in paths:
+            try:
+                stored = recipe.encode(Source(str(path), start=start, end=end)).array.astype(recipe.dtype)
+            except Unusable as error:
+                reasons.append(f"{m}: {error.reason}")
+                continue
+            if spec.kind == "frames":
+                stored = stored[middle_frames(len(stored), spec.shape[0])]
+            inputs[m] = to_input(torch.from_numpy(stored)[None], spec, statistics(spec))[0]
+            break
     if not inputs:
-        raise DataError(f"{path} gives none of the model's modalities ({'; '.join(reasons)}).")
+        raise DataError(f"{paths[0]} gives none of the model's modalities ({'; '.join(reasons)}).")
     return inputs
 
 

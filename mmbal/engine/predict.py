@@ -11,8 +11,8 @@ import numpy as np
 
 from mmbal.data.clip import collate, encode_clip
 from mmbal.data.loader import Batch
-from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.data.predictions import log_softmax
+from mmbal.data.scan import COLUMN
 from mmbal.data.store import ModalitySpec
 from mmbal.engine.checkpoint import load_model, move
 from mmbal.engine.evaluate import collect, with_rule
@@ -20,15 +20,22 @@ from mmbal.engine.seeding import pick_device
 from mmbal.errors import DataError, UsageError
 from mmbal.registry import rules
 
-SUFFIXES = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *PICTURE_SUFFIXES, ".txt")
+ORDER = (
+    "audio",
+    "path",
+    "image",
+    "text",
+)  # which of a sample's files is asked first: a sound, before a clip with sound
 BATCH = 32
+
+Sample = tuple[Path, ...]  # its files, in ORDER
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One clip's decision: ``probabilities (C,)``, and per modality that it has its part of the fused logits ``(C,)``."""
+    """One sample's decision: ``probabilities (C,)``, and per modality that it has its part of the fused logits ``(C,)``."""
 
-    file: str
+    files: tuple[str, ...]
     probabilities: np.ndarray
     contribution: dict[str, np.ndarray]
 
@@ -44,12 +51,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Classified:
-    """Decisions on new clips, the classes, the rule's name where one was fitted, and (file, reason) of those not read."""
+    """Decisions on new clips, the classes, the rule's name where one was fitted, and (files, reason) of those not read."""
 
     decisions: list[Decision]
     classes: tuple[str, ...]
     rule: str | None
-    failed: list[tuple[str, str]]
+    failed: list[tuple[tuple[str, ...], str]]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -57,7 +64,7 @@ class Classified:
             "rule": self.rule,
             "clips": [
                 {
-                    "file": d.file,
+                    "files": list(d.files),
                     "class": self.classes[d.best],
                     "probabilities": dict(zip(self.classes, d.probabilities.tolist(), strict=True)),
                     "contribution": {m: part.tolist() for m, part in d.contribution.items()},
@@ -65,65 +72,77 @@ class Classified:
                 }
                 for d in self.decisions
             ],
-            "failed": [{"file": file, "reason": reason} for file, reason in self.failed],
+            "failed": [{"files": list(files), "reason": reason} for files, reason in self.failed],
         }
 
 
-def find_files(paths: Sequence[str | Path]) -> list[Path]:
-    """The files given, and the media in the folders given, in order; raises UsageError where there are none."""
+def find_samples(paths: Sequence[str | Path]) -> list[Sample]:
+    """The files given, and the media in the folders given, in order; raises UsageError where there are none.
+
+    As in ``mmbal prepare init``, files of one name in one folder (``1.png``, ``1.txt``) are one sample's modalities.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in COLUMN and file.is_file())
         elif path.exists():
             found.append(path)
         else:
             raise UsageError(f"There is no file {path}.")
     if not found:
         raise UsageError(f"{', '.join(map(str, paths))} holds no media.")
-    return found
+    samples: list[dict[str, Path]] = []
+    named: dict[Path, dict[str, Path]] = {}
+    for file in dict.fromkeys(found):
+        column = COLUMN.get(file.suffix.lower(), "path")
+        sample = named.get(file.with_suffix(""))
+        if sample is None or column in sample:
+            sample = named[file.with_suffix("")] = {}
+            samples.append(sample)
+        sample[column] = file
+    return [tuple(sample[column] for column in ORDER if column in sample) for sample in samples]
 
 
 class _Clips:
-    """Files as batches, for :func:`mmbal.engine.evaluate.collect`: its own loader and store, without labels."""
+    """Samples as batches, for :func:`mmbal.engine.evaluate.collect`: its own loader and store, without labels."""
 
     split = "new"
     group = None
 
     def __init__(
         self,
-        files: Sequence[Path],
+        samples: Sequence[Sample],
         specs: dict[str, ModalitySpec],
         classes: tuple[str, ...],
         time: tuple[float | None, float | None],
     ) -> None:
         self.classes = classes
         self.store = self
-        self._files = files
+        self._samples = samples
         self._specs = specs
         self._time = time
-        self._read: list[str] = []
-        self.failed: list[tuple[str, str]] = []
+        self.read: list[Sample] = []
+        self.failed: list[tuple[tuple[str, ...], str]] = []
 
     @property
     def ids(self) -> np.ndarray:
-        return np.array(self._read)
+        return np.array([str(sample[0]) for sample in self.read])
 
     def epoch(self, e: int) -> Iterator[Batch]:
-        """Batches of the files that can be read; the others are noted in ``failed``."""
-        for start in range(0, len(self._files), BATCH):
+        """Batches of the samples that can be read; the others are noted in ``failed``."""
+        for start in range(0, len(self._samples), BATCH):
             clips = []
-            for file in self._files[start : start + BATCH]:
+            for sample in self._samples[start : start + BATCH]:
                 try:
-                    clips.append(encode_clip(file, self._specs, *self._time))
+                    clips.append(encode_clip(sample, self._specs, *self._time))
                 except DataError as error:
-                    self.failed.append((str(file), error.message))
+                    self.failed.append((tuple(map(str, sample)), error.message))
                     continue
-                self._read.append(str(file))
+                self.read.append(sample)
             if clips:
-                yield collate(clips, self._specs, first=len(self._read) - len(clips))
-        if not self._read:
-            raise DataError(f"Not one of {len(self._files)} files can be read; the first: {self.failed[0][1]}")
+                yield collate(clips, self._specs, first=len(self.read) - len(clips))
+        if not self.read:
+            raise DataError(f"Not one of {len(self._samples)} samples can be read; the first: {self.failed[0][1]}")
 
 
 def predict(
@@ -137,15 +156,16 @@ def predict(
     """Classify clips by a checkpoint or run folder; ``paths`` are files, or folders of them, of which the seconds from
     ``start`` to ``end`` are taken.
 
-    A file gives the modalities that it has; the others count as missing. Raises UsageError (no such file; a model whose
-    modalities were given as arrays), ConfigError (no usable checkpoint) and DataError (not one file can be read).
+    Files of one name are one sample (:func:`find_samples`), which has the modalities that its files give; the others count
+    as missing. Raises UsageError (no such file; a model whose modalities were given as arrays), ConfigError (no usable
+    checkpoint) and DataError (not one sample can be read).
     """
-    files = find_files(paths)
+    samples = find_samples(paths)
     loaded = load_model(checkpoint)
     target = pick_device(device)
     loaded = move(loaded, target)
     specs = {m: loaded.modalities[m] for m in loaded.model.modalities}
-    clips = _Clips(files, specs, loaded.classes, (start, end))
+    clips = _Clips(samples, specs, loaded.classes, (start, end))
     found = collect(loaded.model, loaded.method, clips, target)  # type: ignore[arg-type]
     rule = None if loaded.rule is None else rules.name_of(type(loaded.rule))
     if loaded.rule is not None and rule is not None:
@@ -154,7 +174,7 @@ def predict(
     probabilities = np.exp(log_softmax(found.fused))
     decisions = [
         Decision(
-            str(found.ids[i]),
+            tuple(map(str, clips.read[i])),
             probabilities[i],
             {m: part[i] for m, part in found.contribution.items() if m not in found.present or found.present[m][i]},
         )

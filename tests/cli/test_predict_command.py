@@ -59,7 +59,7 @@ def test_the_fitted_rule_decides_a_folder(run):
     document = json.loads(mmbal("predict", out, clips, "--device", "cpu", "--json"))
     assert document["rule"] == "pool"
     assert document["failed"] == []
-    files = [clip["file"] for clip in document["clips"]]
+    files = [file for clip in document["clips"] for file in clip["files"]]
     assert files == [str(file) for file in sorted(clips.iterdir())]
     assert len(files) == CLIPS
     held_out, recorded = votes(out, files)
@@ -89,7 +89,7 @@ def test_the_flagship_rule_decides_too(run):
     mmbal("calibrate", out)
     document = json.loads(mmbal("predict", out, clips, "--device", "cpu", "--json"))
     assert document["rule"] == "adaptive"
-    held_out, recorded = votes(out, [clip["file"] for clip in document["clips"]])
+    held_out, recorded = votes(out, [clip["files"][0] for clip in document["clips"]])
     rule = rule_from_json(json.loads((out / "rule.json").read_text()), recorded.classes)
     found = np.array([list(document["clips"][k]["probabilities"].values()) for k in held_out])
     assert np.log(found) == pytest.approx(rule.apply(recorded), abs=1e-4)

@@ -12,7 +12,7 @@ from mmbal.data.loader import Loader
 from mmbal.data.predictions import Predictions, log_softmax
 from mmbal.data.prepare import prepare
 from mmbal.engine.config import TrainConfig
-from mmbal.engine.predict import find_files, predict
+from mmbal.engine.predict import find_samples, predict
 from mmbal.engine.train import train
 from mmbal.errors import DataError, UsageError
 
@@ -81,22 +81,41 @@ def test_a_sound_alone_is_decided_by_what_it_has(made, tmp_path, clip):
     (tmp_path / "sub" / "notes.md").write_text("no media")
     result = predict(run, [tmp_path / "sub"], device="cpu")
     (decision,) = result.decisions
-    assert decision.file == str(sound)
+    assert decision.files == (str(sound),)
     assert list(decision.contribution) == ["audio"]
-    assert [file for file, _ in result.failed] == [str(tmp_path / "sub" / "broken.mp4")]
+    assert [files for files, _ in result.failed] == [(str(tmp_path / "sub" / "broken.mp4"),)]
     batch = collate([encode_clip(sound, made[1].modalities)], made[1].modalities)
     assert {m: p.tolist() for m, p in batch.present.items()} == {"audio": [True], "video": [False]}
     assert (batch.inputs["video"] == 0).all()
 
 
+def test_files_of_one_name_are_one_sample(made, tmp_path, clip):
+    """The sound of one class beside a clip of the other: sound from the one, pictures from the other."""
+    folder, _, run = made
+    for name in ("a.mp4", "b.mp4", "b.avi", "sub/a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((folder / "c1.mp4").read_bytes() if name != "sub/a.txt" else b"words")
+    sound = clip(tmp_path / "a.wav", seconds=0.6, rate=16000, tone=300)
+    names = [[path.relative_to(tmp_path).as_posix() for path in sample] for sample in find_samples([tmp_path])]
+    assert names == [["a.wav", "a.mp4"], ["b.avi"], ["b.mp4"], ["sub/a.txt"]]
+    both, alone, whole = (
+        predict(run, [*files], device="cpu").decisions[0]
+        for files in ((tmp_path / "a.mp4", sound), (sound,), (tmp_path / "b.mp4",))
+    )
+    assert both.files == (str(sound), str(tmp_path / "a.mp4"))
+    assert both.contribution["video"] == pytest.approx(whole.contribution["video"], abs=1e-5)
+    assert both.contribution["audio"] != pytest.approx(whole.contribution["audio"], abs=1e-3)
+    assert set(alone.contribution) == {"audio"}
+
+
 def test_what_cannot_be_classified_is_said(made, tmp_path):
     _, _, run = made
     with pytest.raises(UsageError, match="no file"):
-        find_files([tmp_path / "nowhere.mp4"])
+        find_samples([tmp_path / "nowhere.mp4"])
     with pytest.raises(UsageError, match="no media"):
-        find_files([tmp_path])
+        find_samples([tmp_path])
     (tmp_path / "a.mp4").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="Not one of 1 files"):
+    with pytest.raises(DataError, match="Not one of 1 samples"):
         predict(run, [tmp_path], device="cpu")
     np.savez(tmp_path / "f.npz", a=np.random.default_rng(0).normal(size=(30, 3)), label=np.arange(30) % 2)
     arrays = prepare(tmp_path / "f.npz", out=tmp_path / "arrays").store
@@ -113,7 +132,7 @@ def test_the_command_prints_a_table_or_json(made):
     )
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
-    assert [c["file"] for c in document["clips"]] == [str(folder / "c0.mp4"), str(folder / "c1.mp4")]
+    assert [c["files"] for c in document["clips"]] == [[str(folder / "c0.mp4")], [str(folder / "c1.mp4")]]
     assert sum(document["clips"][0]["probabilities"].values()) == pytest.approx(1)
     table = CliRunner().invoke(app, [str(run), str(folder / "c0.mp4"), "--device", "cpu"])
     assert "pull of audio" in table.stdout
