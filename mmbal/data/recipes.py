@@ -203,16 +203,29 @@ def _resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
     return np.asarray(_resampler(rate, target)(torch.from_numpy(wave)))
 
 
-class FramesRecipe(Recipe):
+class PictureRecipe(Recipe):
+    """Base of what is made of pictures: bytes of a square, cropped and mirrored at random in training."""
+
+    size: int = Field(224, ge=8, le=1024, description="pixels, height and width")
+    crop: tuple[float, float] | None = Field((0.5, 1.0), description="area of random crops in training; null: none")
+    flip: bool = Field(True, description="mirror at random in training")
+
+    @property
+    def dtype(self) -> str:
+        return "uint8"
+
+    @property
+    def augment(self) -> dict[str, Any]:
+        return ({"crop": self.crop} if self.crop else {}) | ({"flip": True} if self.flip else {})
+
+
+class FramesRecipe(PictureRecipe):
     """Frames of a video, or of a folder of pictures: ``keep`` are stored, an encoder sees ``frames`` of them."""
 
     type: Literal["frames"] = "frames"
     frames: int = Field(3, ge=1, le=256, description="frames that an encoder sees")
     keep: int = Field(3, ge=1, le=1024, description="frames stored; training draws among them where they are more")
     fps: float | None = Field(None, gt=0, description="frames a second; evenly over the clip where not given")
-    size: int = Field(224, ge=8, le=1024, description="pixels, height and width")
-    crop: tuple[float, float] | None = Field((0.5, 1.0), description="area of random crops in training; null: none")
-    flip: bool = Field(True, description="mirror at random in training")
 
     @property
     def kind(self) -> Kind:
@@ -225,14 +238,6 @@ class FramesRecipe(Recipe):
     @property
     def stored_shape(self) -> tuple[int, ...]:
         return (self.keep, 3, self.size, self.size)
-
-    @property
-    def dtype(self) -> str:
-        return "uint8"
-
-    @property
-    def augment(self) -> dict[str, Any]:
-        return ({"crop": self.crop} if self.crop else {}) | ({"flip": True} if self.flip else {})
 
     def encode(self, source: Source) -> Decoded:
         decoded = read_frames(Path(source.path), self.keep, self.size, start=source.start, end=source.end, fps=self.fps)
@@ -269,13 +274,10 @@ class FlowRecipe(FramesRecipe):
         return Decoded(np.stack([across.array[:, 0], up.array[:, 0]], axis=1), None, across.remarks + up.remarks)
 
 
-class ImageRecipe(Recipe):
+class ImageRecipe(PictureRecipe):
     """A picture."""
 
     type: Literal["image"] = "image"
-    size: int = Field(224, ge=8, le=1024, description="pixels, height and width")
-    crop: tuple[float, float] | None = Field((0.5, 1.0), description="area of random crops in training; null: none")
-    flip: bool = Field(True, description="mirror at random in training")
 
     @property
     def kind(self) -> Kind:
@@ -284,14 +286,6 @@ class ImageRecipe(Recipe):
     @property
     def shape(self) -> tuple[int, ...]:
         return (3, self.size, self.size)
-
-    @property
-    def dtype(self) -> str:
-        return "uint8"
-
-    @property
-    def augment(self) -> dict[str, Any]:
-        return ({"crop": self.crop} if self.crop else {}) | ({"flip": True} if self.flip else {})
 
     def encode(self, source: Source) -> Decoded:
         decoded = read_picture(Path(source.path), self.size)

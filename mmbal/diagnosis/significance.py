@@ -13,6 +13,7 @@ from scipy.stats import binom, norm
 
 from mmbal.config import Config
 from mmbal.errors import UsageError
+from mmbal.maths.resampling import bootstrap_counts
 
 MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
 MIN_SAMPLES = 10  # of fewer samples no interval is given: redrawing a handful shows nothing of what it lacks
@@ -34,25 +35,6 @@ class Estimate(Config):
         if self.low is None or self.high is None:
             return 0
         return int(self.low > 0) - int(self.high < 0)
-
-
-def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None = None) -> Array:
-    """How often each sample is drawn: ``(1 + replicates, n)`` int32, the first row being the sample itself (ones).
-
-    With ``group (n,)`` whole groups are drawn with replacement (cluster bootstrap), so that samples of one speaker,
-    patient or actor do not count as independent.
-    """
-    rng = np.random.default_rng(seed)
-    units, unit_of = (n, np.arange(n)) if group is None else _units(group)
-    counts = np.ones((1 + replicates, n), dtype=np.int32)
-    for row in counts[1:]:
-        row[:] = np.bincount(rng.integers(units, size=units), minlength=units)[unit_of]
-    return counts
-
-
-def _units(group: Array) -> tuple[int, Array]:
-    names, unit_of = np.unique(group, return_inverse=True)
-    return len(names), unit_of
 
 
 @dataclass(frozen=True)

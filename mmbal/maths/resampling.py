@@ -1,17 +1,28 @@
-"""Percentile bootstrap of figures that are means over rows, or over bins of rows."""
+"""Bootstrap: how often each replicate draws each row, and percentile intervals of what follows from that."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def resampled_counts(n: int, replicates: int = 1000, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
-    """How often each of n rows is drawn, ``(replicates, n)``; with ``group (n,)`` whole groups are drawn."""
+def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
+    """How often each row is drawn: ``(1 + replicates, n)`` int32, the first row being the sample itself (ones).
+
+    With ``group (n,)`` whole groups are drawn with replacement (cluster bootstrap), so that samples of one speaker,
+    patient or actor do not count as independent.
+    """
     rng = np.random.default_rng(seed)
     unit_of = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
     units = int(unit_of.max()) + 1
-    draws = [np.bincount(rng.integers(units, size=units), minlength=units)[unit_of] for _ in range(replicates)]
-    return np.stack(draws).astype(np.float32)
+    counts = np.ones((1 + replicates, n), dtype=np.int32)
+    for row in counts[1:]:
+        row[:] = np.bincount(rng.integers(units, size=units), minlength=units)[unit_of]
+    return counts
+
+
+def resampled_counts(n: int, replicates: int = 1000, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
+    """:func:`bootstrap_counts` without the sample itself, ``(replicates, n)``, in single precision for fast products."""
+    return bootstrap_counts(n, replicates, seed, group)[1:].astype(np.float32)
 
 
 def interval(value: float, replicates: np.ndarray, confidence: float = 0.95) -> dict[str, float]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mmbal.diagnosis.significance import Bootstrap, Estimate, bootstrap_counts, holm, mcnemar
+from mmbal.diagnosis.significance import Bootstrap, Estimate, holm, mcnemar
 from mmbal.errors import UsageError
+from mmbal.maths.resampling import bootstrap_counts
 
 
 def test_counts_start_with_the_sample_and_each_replicate_draws_n():
