@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -97,8 +98,15 @@ def build(
 ) -> Built:
     """Build a store at ``out``; see the module for how. ``workers`` = 0 encodes in this process.
 
-    Raises UsageError where ``out`` holds something else (and ``force`` is false), DataError where nothing is usable.
+    Raises UsageError where ``out`` holds something else (and ``force`` is false) or a modality's name is no plain word,
+    DataError where nothing is usable.
     """
+    for m in source.recipes if isinstance(source, Manifest) else source.arrays:
+        if not re.fullmatch(r"\w[\w-]*", m):  # it names a file and a module
+            raise UsageError(
+                f"'{m}' can't name a modality: letters, digits, _ and - can.",
+                f"Rename the column, or take the array under another name: --modality NAME={m}",
+            )
     partial = out.with_name(f".{out.name}.partial")
     plan = _fingerprint(source)
     fingerprint = identity(source, options)

@@ -47,6 +47,10 @@ def whole(
             found.append(Finding("error", "empty class", name, "no usable sample"))
         elif not train[index]:
             found.append(Finding("warning", "class not in train", name, f"{counts[index]} samples, none to learn from"))
+    if len(classes) == 1:
+        found.append(
+            Finding("warning", "one class", classes[0], "every sample is of it: there is nothing to tell apart")
+        )
     some = train[train > 0]
     if len(some) and some.max() > IMBALANCE * some.min():
         reason = f"the largest class has {some.max()} training samples, the smallest {some.min()}"

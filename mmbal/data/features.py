@@ -10,6 +10,7 @@ import numpy as np
 
 from mmbal.data.build import Arrays
 from mmbal.data.findings import Finding
+from mmbal.data.manifest import told_apart
 from mmbal.data.options import Options
 from mmbal.data.splits import ALIASES
 from mmbal.data.store import Kind
@@ -48,16 +49,20 @@ def read_features(path: Path, options: Options) -> Arrays:
     index, classes = _classes(path, labels, given.get("classes"))
     ids_key, group_key = _key(given, IDS, n), _key(given, GROUPS, n)
     split, findings = _split(given.get("split"), n, path)
+    present = {m: np.squeeze(given[f"present_{m}"]) for m in arrays if f"present_{m}" in given}
+    for m, mask in present.items():
+        if mask.shape != (n,):
+            raise DataError(f"{path}: 'present_{m}' has shape {mask.shape}; ({n},) is needed.")
     return Arrays(
         name=path.stem,
         arrays=arrays,
         kinds=kinds,
         labels=index,
         classes=classes,
-        ids=np.arange(n).astype(str) if ids_key is None else np.squeeze(given[ids_key]).astype(str),
+        ids=np.array(told_apart(range(n) if ids_key is None else np.squeeze(given[ids_key]).tolist())),
         split=split,
         group=None if group_key is None else np.squeeze(given[group_key]).astype(str),
-        present={m: np.squeeze(given[f"present_{m}"]) for m in arrays if f"present_{m}" in given},
+        present=present,
         findings=findings,
         meta={"file_sha256": sha256(path), "arrays": chosen},
     )

@@ -13,8 +13,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,23 +77,27 @@ def read_manifest(path: Path, options: Options) -> Manifest:
     unused = [c for c in known if c not in (*columns, *RESERVED[1:], label_column)]
     findings: list[Finding] = []
     rows: list[Row] = []
-    seen: dict[str, int] = {}
     for line, record in records:
         try:
-            row = _row(record, columns, label_column, path.parent)
+            rows.append(_row(record, columns, label_column, path.parent))
         except ValueError as error:
             findings.append(Finding("error", "row", f"line {line}", str(error)))
-            continue
-        # Rows of one clip (its words, its seconds) are told apart by a number.
-        seen[row.id] = seen.get(row.id, 0) + 1
-        if seen[row.id] > 1:
-            row = Row(f"{row.id}#{seen[row.id]}", row.label, row.sources, row.split, row.group)
-        rows.append(row)
     if not rows:
         raise DataError(f"{path} has no usable row: {findings[0].where}: {findings[0].reason}.")
+    rows = [replace(row, id=name) for row, name in zip(rows, told_apart(row.id for row in rows), strict=True)]
     recipes = recipes_for(rows, options, features=[c for c in columns if c not in MEDIA], findings=findings)
     notes = [f"columns not used: {', '.join(unused)}"] if unused else []
     return Manifest(path.stem, rows, recipes, findings=findings, notes=notes, meta={"manifest_sha256": sha256(path)})
+
+
+def told_apart(names: Iterable[Any]) -> list[str]:
+    """The names as texts; of those that come again (a clip's words, its seconds) the later ones get a number: a, a#2."""
+    seen = Counter[str]()
+    apart = []
+    for name in map(str, names):
+        seen[name] += 1
+        apart.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return apart
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

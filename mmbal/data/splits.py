@@ -83,6 +83,9 @@ def complete(
         picked = carve(labels[rows], None if whole is None else whole[rows], fraction, seed)
         split[rows[picked]] = name
         how = "by class" if whole is None else "whole groups"
+        if not picked.any():
+            done.append(f"no {name} split: {len(rows)} rows are too few to carve one from")
+            continue
         done.append(f"{name} carved from train: {int(picked.sum())} of {len(rows)} rows, {how}, seed {seed}")
     return split, done
 

@@ -144,6 +144,19 @@ def test_what_does_not_apply_is_refused_not_ignored(pets, source, options):
     assert f"{options[0]} does not apply to {source}" in refused(2, "prepare", source, *options)
 
 
+@pytest.mark.parametrize("name", ["../evil", "a/b", "my.feature", "a+b", "two words", ""])
+def test_a_modality_s_name_is_a_plain_word(pets, name):
+    """It becomes a file's name and a module's: an archive from the web must not choose where files are written."""
+    np.savez("f.npz", **{name: np.ones((4, 2)), "label": np.arange(4) % 2})
+    said = refused(2, "prepare", "f.npz", "--out", "deep/er/s")
+    assert f"'{name}' can't name a modality" in said
+    assert "--modality NAME=" in said
+    assert not list(Path.cwd().rglob("*.npy"))
+    done = mmbal("prepare", "f.npz", "--modality", f"gait={name}", "--out", "s", "--json")
+    if name:
+        assert list(json.loads(done.stdout)["modalities"]) == ["gait"]
+
+
 def test_a_changed_store_is_exit_code_4(pets):
     mmbal("prepare", "avmnist", "--out", "s")
     with Path("s/image.npy").open("r+b") as stream:

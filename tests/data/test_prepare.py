@@ -321,12 +321,20 @@ def test_matlab_views_with_their_own_split(shared_data):
         ({"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "split": np.array(["test"] * 4)}, "no training rows"),
         ({"a": np.full((4, 2), np.nan), "label": np.array([0, 1, 0, 1])}, "No sample"),
         ({"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "modalities": np.array(["a", "b"])}, "no array 'b'"),
+        ({"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "present_a": np.ones(3)}, "'present_a' has shape"),
     ],
 )
 def test_a_wrong_feature_file_is_said_in_a_sentence(arrays, why):
     np.savez("f.npz", **arrays)
     with pytest.raises((DataError, UsageError), match=why):
         prepare("f.npz")
+
+
+def test_ids_that_come_again_are_told_apart_and_one_class_is_noticed():
+    np.savez("f.npz", a=np.ones((4, 2)), label=np.zeros(4, int), ids=np.array(["x", "y", "x", "x"]))
+    result = prepare("f.npz", val=0, test=0)
+    assert result.store.ids.tolist() == ["x", "y", "x#2", "x#3"]
+    assert kinds(result) == ["one class"]
 
 
 def test_pickles_are_refused_with_their_conversion(tmp_path):

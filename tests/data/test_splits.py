@@ -54,6 +54,12 @@ def test_too_few_groups_are_said():
     assert "fewer than three" in done[0]
 
 
+def test_too_few_rows_are_said():
+    split, done = complete(np.arange(3), np.full(3, ""), None, val=0.2, test=0.2)
+    assert (split == "train").all()
+    assert done == [f"no {name} split: 3 rows are too few to carve one from" for name in ("test", "val")]
+
+
 def test_the_hash_does_not_depend_on_order():
     assert split_hash(["a", "b"], ["train", "test"]) == split_hash(["b", "a"], ["test", "train"])
     assert split_hash(["a", "b"], ["train", "test"]) != split_hash(["a", "b"], ["test", "train"])
