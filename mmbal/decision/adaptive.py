@@ -9,14 +9,11 @@ weights spread where rows are few. The rungs' own shrinkage makes each the simpl
 
 Where the plain sum is right already, whatever is fitted to few rows is worse. So the average has to prove itself:
 
-    trust = sigmoid(G - max(proof - tolerance n, -proof)),    pi <- trust pi + (1 - trust) e_sum
+    trust = sigmoid(G - max(proof - tolerance n, -credit)),    pi <- trust pi + (1 - trust) e_sum
 
 G is what the average gains on n held-out rows over the plain sum, in nats, with weights that those rows had no part in.
-``proof`` (5 nats) is a prior odds of e^5 for the sum; ``tolerance`` (0.04 nats a row) is what may be lost against it for
-the sake of finding out. So with few rows the average has to prove that it is better, and with many the sum.
-
-Rows that lack a modality get weights of their own, from the held-out rows with each modality hidden in turn (and from
-those that lack one in truth): what is best for two voices need not be for one.
+A priori the average is believed with odds of e^``credit`` to 1 (1 nat); the fewer the rows, the more has to be seen, up to
+``proof`` (8 nats, less ``tolerance`` = 0.1 for each row).
 
 References: Yao, Vehtari, Simpson and Gelman, "Using stacking to average Bayesian predictive distributions", Bayesian
 Analysis 2018 (stacking of predictive distributions); van der Laan, Polley and Hubbard, "Super learner", 2007
@@ -83,11 +80,10 @@ class Adaptive(Rule):
         )
         prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
         proof: float = Field(
-            5.0,
-            ge=0,
-            description="nats that prove the average against the plain sum, or with many rows the sum against it",
+            8.0, ge=0, description="nats that the average must gain over the plain sum, with no rows yet"
         )
-        tolerance: float = Field(0.04, ge=0, description="nats a held-out row that are let off from that proof")
+        tolerance: float = Field(0.1, ge=0, description="nats less for each row")
+        credit: float = Field(1.0, ge=0, description="nats that the average may lose to the plain sum, with many rows")
         seed: int = Field(0, description="seed of the folds")
 
     @classmethod
@@ -107,7 +103,7 @@ class Adaptive(Rule):
             complete = incomplete
         stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
         gain = proven(folds, prior, len(predictions))
-        asked = max(config.proof - config.tolerance * len(predictions), -config.proof)
+        asked = max(config.proof - config.tolerance * len(predictions), -config.credit)
         trust = float(expit(gain - asked))
         weights = trust * stacks + (1 - trust) * np.eye(len(LADDER))[SUM]
         evidence = []

@@ -45,7 +45,7 @@ def calibrated(overconfidence: float = 1.0) -> GaussianWorld:
 
 
 def test_trust_is_the_logistic_function_of_what_is_gained_beyond_what_is_asked():
-    rule = fit_rule(calibrated().sample(50, seed=3), "adaptive", proof=5.0, tolerance=0.04)
+    rule = fit_rule(calibrated().sample(50, seed=3), "adaptive", proof=5.0, tolerance=0.04, credit=0.0)
     gain, asked, trust = (rule.proof[key] for key in ("gain", "asked", "trust"))
     assert asked == pytest.approx(5 - 0.04 * 50)
     assert trust == pytest.approx(1 / (1 + math.exp(asked - gain)))
@@ -74,8 +74,8 @@ def test_with_few_rows_and_a_sum_that_is_wrong_the_sum_is_left():
 
 def test_with_many_rows_it_is_the_sum_that_has_to_prove_itself():
     rule = fit_rule(calibrated().sample(400, seed=3), "adaptive")
-    assert rule.proof["asked"] == -5
-    assert rule.proof["trust"] == pytest.approx(1 / (1 + math.exp(-5 - rule.proof["gain"])))
+    assert rule.proof["asked"] == -1
+    assert rule.proof["trust"] == pytest.approx(1 / (1 + math.exp(-1 - rule.proof["gain"])))
 
 
 def test_doubt_is_said_in_words_and_survives_storage():
