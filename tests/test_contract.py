@@ -20,7 +20,7 @@ from mmbal.data.store import ModalitySpec, Store
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.evaluate import collect, find_predictions
-from mmbal.engine.train import Session, resume, train
+from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import Interrupted
 from mmbal.methods.base import chosen, parts
 from mmbal.models.encoders import build_encoder
@@ -95,6 +95,13 @@ def test_encoders_run_once_a_phase(name: str, toy: Toy, monkeypatch: pytest.Monk
     session.fit()
     phases = session.run.step
     assert all(0 < n <= phases for n in calls.values()), (calls, phases)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_it_can_be_rehearsed(name: str, toy: Toy):
+    found = dry_run(config_for(name, toy(TWO)))
+    assert found["seconds_estimated"] > 0
+    assert found["config"]["method"]["name"] == name
 
 
 @pytest.mark.parametrize("name", methods.names())

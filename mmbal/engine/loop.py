@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mmbal.data.loader import Batch
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.distributed import Processes
 from mmbal.engine.recorders import Recorder
 from mmbal.engine.seeding import seed_all
 from mmbal.errors import MmbalError
-from mmbal.methods.base import Method, Run, Stage, chosen, parts
+from mmbal.methods.base import Method, Phase, Run, Stage, chosen, parts
+from mmbal.models.multimodal import Output
 
 AfterEpoch = Callable[[Run, dict[str, Any]], bool]
 
@@ -90,10 +92,7 @@ def train_epoch(
         batch = method.on_batch(batch.to(run.device), run)
         for phase in method.phases(run):
             optimiser.zero_grad(set_to_none=True)
-            with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                features = method.on_features(model.encode(batch, phase.modalities), batch, run)
-                output = method.fuse(model.decide(features, batch.present))
-                losses = method.losses(output, batch, phase, run)
+            output, losses = forward(run, method, batch, phase, config)
             for name, loss in losses.items():
                 run.log(f"loss/{name}", loss)
                 if not bool(torch.isfinite(loss)):
@@ -117,6 +116,16 @@ def train_epoch(
     for recorder in recorders:
         recorder.on_epoch_end(run)
     processes.share_buffers(model)
+
+
+def forward(
+    run: Run, method: Method, batch: Batch, phase: Phase, config: TrainConfig
+) -> tuple[Output, dict[str, Tensor]]:
+    """What the model says about a batch in training, and its losses."""
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        features = method.on_features(run.model.encode(batch, phase.modalities), batch, run)
+        output = method.fuse(run.model.decide(features, batch.present))
+        return output, method.losses(output, batch, phase, run)
 
 
 def select_parts(modules: dict[str, nn.Module], stage: Stage, learning: set[int]) -> None:

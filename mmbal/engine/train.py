@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from mmbal.engine.checkpoint import (
 from mmbal.engine.config import Choice, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
 from mmbal.engine.evaluate import collect, summarise, with_rule
-from mmbal.engine.loop import fit
+from mmbal.engine.loop import fit, forward
 from mmbal.engine.recorders import build_recorders
 from mmbal.engine.seeding import pick_device, seed_all
 from mmbal.engine.tracking import (
@@ -319,17 +320,18 @@ def trained_encoders(config: TrainConfig) -> dict[str, Choice]:
 def dry_run(config: TrainConfig) -> dict[str, Any]:
     """What a run would be, without writing anything: resolved config, shapes, parameters, and the time of two batches."""
     session = Session(config)
-    model, loader = session.model, session.run.train
-    batches = loader.epoch(0)
+    model, method, run, loader = session.model, session.method, session.run, session.run.train
+    run.stage = method.stages(config.epochs)[0]
+    method.on_epoch_start(run)
+    batches = loader.epoch(0, method.sampler(run))
     model.train()
+    method.train()
     times = []
-    for _ in range(min(2, len(loader))):
+    for batch in islice(batches, 2):
         begun = time.monotonic()
-        batch = next(batches).to(session.device)
-        losses = session.method.losses(
-            session.method.fuse(model(batch)), batch, session.method.phases(session.run)[0], session.run
-        )
-        torch.stack(list(losses.values())).sum().backward()
+        batch = method.on_batch(batch.to(session.device), run)
+        for phase in method.phases(run):
+            method.backward(forward(run, method, batch, phase, session.config)[1], run)
         times.append(time.monotonic() - begun)
     return {
         "config": session.config.model_dump(mode="json"),
@@ -338,7 +340,7 @@ def dry_run(config: TrainConfig) -> dict[str, Any]:
         "parameters": {
             **{f"encoders.{m}": count(e) for m, e in model.encoders.items()},
             "fusion": count(model.fusion),
-            "method": count(session.method),
+            "method": count(method),
         },
         "batches": len(loader),
         "seconds_per_batch": min(times),

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def true_class_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """``softmax(o)[y] (B,)`` of logits ``(B, C)``, as a constant."""
+    return logits.detach().float().softmax(-1).gather(1, labels[:, None])[:, 0]
+
+
 def true_class_confidence(
     logits: Mapping[str, Tensor],
     labels: Tensor,
@@ -21,7 +26,7 @@ def true_class_confidence(
     being rare; where every row has every modality, ratios of scores are the same.
     """
     names = sorted(logits)
-    sums = [(logits[m].detach().softmax(-1).gather(1, labels[:, None])[:, 0] * present[m]).sum() for m in names]
+    sums = [(true_class_probability(logits[m], labels) * present[m]).sum() for m in names]
     counts = [present[m].sum() for m in names]
     found = total(torch.stack([torch.stack(sums), torch.stack(counts)], dim=1)).tolist()
     return {m: score / rows for m, (score, rows) in zip(names, found, strict=True) if rows}

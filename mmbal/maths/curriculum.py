@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,18 +16,26 @@ SLOWEST = 1e-3  # improvement rates below this count as this: with a rate of zer
 def indicators(
     fused: Tensor, own: Mapping[str, Tensor], present: Mapping[str, Tensor], labels: Tensor, before: Tensor
 ) -> Tensor:
-    """Deviation, consistency and stability ``(B, 3)``, each in [0, 1], of log-probabilities ``fused, own[m] (B, C)``.
+    """Deviation, consistency and stability ``(B, 3)``, each in [0, 1], of logits ``fused, own[m] (B, C)``.
 
     Deviation is the probability not given to the true class; consistency the mean Jensen-Shannon divergence, over log 2,
     between the fused decision and those of the modalities that the sample has; stability the relative change of the
     loss since ``before (B,)``, zero where that is NaN (a first visit).
     """
-    likelihood = fused.gather(1, labels[:, None]).squeeze(1)
+    decided = fused.log_softmax(dim=1)
+    likelihood = decided.gather(1, labels[:, None]).squeeze(1)
     names = sorted(own)
-    apart = torch.stack([jensen_shannon(own[m], fused) * present[m] for m in names]).sum(dim=0)
+    apart = torch.stack([jensen_shannon(own[m].log_softmax(dim=1), decided) * present[m] for m in names]).sum(dim=0)
     count = torch.stack([present[m] for m in names]).sum(dim=0).clamp(min=1)
     stability = (-likelihood - before).abs() / (before - likelihood).clamp(min=1e-12)
     return torch.stack([1 - likelihood.exp(), apart / count / math.log(2), stability.nan_to_num(0.0)], dim=1)
+
+
+def moments(values: Tensor, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation ``(J,)`` of the columns of ``values (B, J)``; ``total`` sums over processes."""
+    count = total(torch.tensor(float(len(values)), device=values.device))
+    mean, square = total(torch.stack([values.sum(dim=0), (values**2).sum(dim=0)])) / count
+    return mean, (square - mean**2).clamp(min=0).sqrt()
 
 
 def difficulty(values: Tensor, spread: Tensor) -> Tensor:
@@ -35,13 +43,13 @@ def difficulty(values: Tensor, spread: Tensor) -> Tensor:
     return values @ (spread / spread.sum().clamp(min=1e-12))
 
 
-def lag(before: Mapping[str, float], now: Mapping[str, float], fused: float) -> dict[str, float]:
+def lag(before: Sequence[float], now: Sequence[float], fused: float) -> list[float]:
     """``(1 - GMR)_+ HMIR / r_m`` from each modality's mean loss in two epochs and the fused one in the later.
 
     ``r_m = 1 - L_m(t) / L_m(t-1)`` is m's rate of improvement, HMIR the rates' harmonic mean, GMR the geometric mean of
     ``L_f / L_m``. The quotients HMIR / r_m have mean one.
     """
-    rate = {m: max(1 - now[m] / before[m], SLOWEST) for m in now}
-    harmonic = len(rate) / sum(1 / rate[m] for m in sorted(rate))
-    geometric = math.exp(sum(math.log(fused / now[m]) for m in sorted(now)) / len(now))
-    return {m: max(1 - geometric, 0.0) * harmonic / rate[m] for m in now}
+    rates = [max(1 - b / a, SLOWEST) for a, b in zip(before, now, strict=True)]
+    harmonic = len(rates) / sum(1 / rate for rate in rates)
+    geometric = math.exp(sum(math.log(fused / loss) for loss in now) / len(now))
+    return [max(1 - geometric, 0.0) * harmonic / rate for rate in rates]

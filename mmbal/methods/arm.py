@@ -3,7 +3,7 @@
 After Gao, Cao, Zhu, Wang and Hu, "Asymmetric Reinforcing against Multi-modal Representation Bias", AAAI 2025,
 arXiv 2501.01240; the loss and the resampling are our instantiation.
 
-    c_m = p NMI(o_m; o) + p_m NCMI(o_m; o | o_rest)         marginal and joint contribution (mmbal/maths/information.py)
+    c_m = p NMI(o_m; o) + p_m NCMI(o_m; o | o_rest)         marginal and joint contribution (mmbal/models/contribution.py)
     z_m <- k_m z_m,   k_m = (mean of the others' c / c_m)^alpha, within [1/limit, limit]      dynamic fusion
     L = CE(o, y) + beta max_m CE(o_m, y)                                                      min-max loss
     row i is drawn in proportion to 1 + gamma (1 - c_i / max c)                               dynamic resampling
@@ -31,27 +31,13 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.loader import Batch
-from mmbal.maths.information import (
-    joint_histogram,
-    normalised_conditional_mutual_information,
-    normalised_mutual_information,
-)
+from mmbal.maths.contribution import fusion_factors, rarity
 from mmbal.maths.sampling import systematic_draw
 from mmbal.methods.base import Method, Phase, Run, require_modalities
-from mmbal.models.fusion import masked_cross_entropy, total
+from mmbal.models.contribution import RunningContribution
+from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
-
-
-def fusion_factors(contribution: Mapping[str, float], alpha: float, limit: float) -> dict[str, float]:
-    """``k_m``: above one for a modality that contributes less than the others do on average."""
-
-    def factor(m: str) -> float:
-        others = [c for n, c in contribution.items() if n != m]
-        own, mean = max(contribution[m], 1e-9), max(sum(others) / len(others), 1e-9)
-        return min(max((mean / own) ** alpha, 1 / limit), limit)
-
-    return {m: factor(m) for m in contribution}
 
 
 @methods.register(
@@ -76,17 +62,15 @@ class ARM(Method):
             "conditional", description="joint part: NCMI, or the public code's NMI - NCMI"
         )
 
-    counts: Tensor  # (M, bins, bins, bins): o_m, o and o_rest, modalities by name
-    confidence: Tensor  # (1 + M,): p and p_m
-    factor: Tensor  # (M,): k_m
-    contribution: Tensor  # (rows of the store,): c_i
+    factor: Tensor  # k_m (M,), modalities by name
+    contribution: Tensor  # c_i, by row of the store
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
         require_modalities(self)
         self.names = sorted(model.modalities)
-        self.register_buffer("counts", torch.zeros(len(self.names), *[self.config.bins] * 3, dtype=torch.float64))
-        self.register_buffer("confidence", torch.zeros(1 + len(self.names)))
+        interaction = self.config.joint == "interaction"
+        self.running = RunningContribution(self.names, self.config.bins, self.config.momentum, interaction)
         self.register_buffer("factor", torch.ones(len(self.names)))
 
     def setup(self, run: Run) -> None:
@@ -96,8 +80,7 @@ class ARM(Method):
         if self.config.gamma == 0:
             return None
         rows = run.train.split_rows
-        known = self.contribution[rows].cpu()
-        weights = 1 + self.config.gamma * (1 - known / known.max().clamp(min=1e-9))
+        weights = rarity(self.contribution[rows].cpu(), self.config.gamma)
         drawn: np.ndarray = rows[systematic_draw(weights, float(torch.rand(()))).numpy()]
         return drawn
 
@@ -121,35 +104,15 @@ class ARM(Method):
         worst = self.names[int((parts[:, 0] / parts[:, 1].clamp(min=1)).argmax())]
         return found | ({"worst": self.config.beta * own[worst]} if self.config.beta > 0 else {})
 
-    @torch.no_grad()
     def observe(self, output: Output, batch: Batch, run: Run) -> None:
         """Bring the running averages, the factors and the rows' contributions up to date with a batch."""
-        decisions = torch.stack([output.fused, *(output.logits[m] for m in self.names)])
-        there = torch.stack([torch.ones_like(batch.labels, dtype=torch.bool), *(output.present[m] for m in self.names)])
-        true = decisions.float().softmax(dim=-1)[:, torch.arange(len(batch)), batch.labels] * there
-        sums, rows = run.sum(torch.stack([true.sum(dim=1), there.sum(dim=1)]))
-        keep = self.config.momentum if self.counts.any() else 0.0
-        averaged = self.confidence.lerp(sums / rows.clamp(min=1), 1 - keep)
-        self.confidence.copy_(torch.where(rows > 0, averaged, self.confidence))
-        marginal, joint = {}, {}
-        for m, counts in zip(self.names, self.counts, strict=True):
-            rest = total({n: o for n, o in output.logits.items() if n != m})
-            variables = [x[output.present[m]] for x in (output.logits[m], output.fused, rest)]
-            counts.lerp_(joint_histogram(variables, self.config.bins, run.sum), 1 - keep)
-            marginal[m] = normalised_mutual_information(counts.sum(2))
-            joint[m] = normalised_conditional_mutual_information(counts)
-            if self.config.joint == "interaction":
-                joint[m] = marginal[m] - joint[m]
-        p, *own = self.confidence.tolist()
-        contribution = {m: p * marginal[m] + q * joint[m] for m, q in zip(self.names, own, strict=True)}
+        contribution, each = self.running.update(output, batch.labels, run.sum)
         factors = fusion_factors(contribution, self.config.alpha, self.config.limit)
         self.factor.copy_(torch.tensor([factors[m] for m in self.names]))
         for m in self.names:
             run.log(f"contribution/{m}", contribution[m])
             run.log(f"factor/{m}", factors[m])
-        each = torch.stack([true[0] * marginal[m] + p * joint[m] for m, p in zip(self.names, true[1:], strict=True)])
         # Summed over processes, each of which has other rows; a row drawn twice counts by its mean.
-        seen = torch.zeros(2, len(self.contribution), device=batch.labels.device)
-        seen.index_add_(1, batch.index, torch.stack([each.mean(dim=0), torch.ones_like(true[0])]))
-        value, times = run.sum(seen)
+        seen = torch.zeros(2, len(self.contribution), device=each.device)
+        value, times = run.sum(seen.index_add_(1, batch.index, torch.stack([each, torch.ones_like(each)])))
         self.contribution.copy_(torch.where(times > 0, value / times.clamp(min=1), self.contribution))

@@ -7,16 +7,16 @@ Disproportion", NeurIPS 2025, arXiv 2502.20120. Head j of modality m is o_mj = V
     r   = y (1 - lambda sum_{j<n} softmax(o_mj)[y])                        what the earlier heads leave of the truth
     s_m = mean_i softmax(sum_j o_mj)[y_i];   every t_N epochs, m gets one more head if  max_{k != m} s_k - sigma s_m > tau
 
-Deviations: r is kept at or above zero (below, its loss has no minimum). The public code subtracts the earlier ensemble's
-softmax once (`residual = ensemble`, lambda 0.5), compares s_k / s_m with 1 + tau (`rule = ratio`) and weighs the decision
-by hand (`weights = {audio: 0.4, video: 0.6}`); its added heads never reach the optimiser, here all do, from the start. It
-steps one modality after the other, here one step serves all; they share V alone. t_N is a tenth of the epochs, as there.
-An absent modality casts no vote.
+Deviations: r is kept at or above zero (below, its loss has no minimum). s_m is of the ensemble, as in the public code: the
+paper sums the heads' probabilities, which grow with their number. That code subtracts the earlier ensemble's softmax once
+(`residual = ensemble`, lambda 0.5), compares s_k / s_m with 1 + tau (`rule = ratio`) and weighs the decision by hand
+(`weights = {audio: 0.4, video: 0.6}`); its added heads never reach the optimiser, here all do, from the start. It steps one
+modality after the other, here one step serves all; they share V alone. t_N is a tenth of the epochs, as there. The heads
+decide in the fusion's place, on the features that it is given. An absent modality casts no vote.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
 from typing import Literal, cast
 
 import torch
@@ -27,28 +27,26 @@ from torch.nn.functional import cross_entropy
 from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.errors import ConfigError, did_you_mean
-from mmbal.maths.confidence import true_class_confidence
+from mmbal.maths.confidence import true_class_confidence, true_class_probability
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
 
-def residual(earlier: Sequence[Tensor], labels: Tensor, shrinkage: float, kind: str = "heads") -> Tensor:
-    """``r[y]``, what is left of the true class ``(B,)`` after the earlier heads' logits ``(B, C)`` each; constant."""
-    voices = [reduce(torch.add, earlier)] if kind == "ensemble" else earlier
-    said = reduce(torch.add, [o.detach().softmax(-1).gather(1, labels[:, None])[:, 0] for o in voices])
+def residual(earlier: Tensor, labels: Tensor, shrinkage: float, kind: str = "heads") -> Tensor:
+    """``r[y]``, what is left of the true class ``(B,)`` after the earlier heads' logits ``(J, B, C)``; constant."""
+    voices = earlier.sum(0, keepdim=True) if kind == "ensemble" else earlier
+    said = torch.stack([true_class_probability(o, labels) for o in voices]).sum(0)
     return (1 - shrinkage * said).clamp(min=0)
 
 
 def behind(scores: Mapping[str, float], sigma: float, tau: float, rule: str = "difference") -> list[str]:
     """The modalities that are to get one more head."""
-
-    def lags(m: str) -> bool:
-        best = max((score for name, score in scores.items() if name != m), default=0.0)
-        return best > (1 + tau) * scores[m] if rule == "ratio" else best - sigma * scores[m] > tau
-
-    return [m for m in sorted(scores) if lags(m)]
+    ahead = {m: max((score for name, score in scores.items() if name != m), default=0.0) for m in scores}
+    if rule == "ratio":
+        return [m for m in sorted(scores) if ahead[m] > (1 + tau) * scores[m]]
+    return [m for m in sorted(scores) if ahead[m] - sigma * scores[m] > tau]
 
 
 @methods.register(
@@ -84,13 +82,13 @@ class AUG(Method):
         self.names = sorted(model.modalities)
         self.register_buffer("active", torch.ones(len(self.names), dtype=torch.long))  # heads in use
 
-    def votes(self, m: str, features: Tensor) -> list[Tensor]:
-        """Logits ``(B, C)`` of each head of m that is in use."""
-        layers = cast(nn.ModuleList, self.hidden[m])
-        return [self.last(layer(features).relu()) for layer in layers[: int(self.active[self.names.index(m)])]]
+    def votes(self, m: str, features: Tensor) -> Tensor:
+        """Logits ``(J, B, C)`` of the heads of m that are in use."""
+        layers = cast(nn.ModuleList, self.hidden[m])[: int(self.active[self.names.index(m)])]
+        return torch.stack([self.last(layer(features).relu()) for layer in layers])
 
     def fuse(self, output: Output) -> Output:
-        said = {m: reduce(torch.add, self.votes(m, z)) * output.present[m][:, None] for m, z in output.features.items()}
+        said = {m: self.votes(m, z).sum(0) * output.present[m][:, None] for m, z in output.features.items()}
         weighted = {m: self.config.weights.get(m, 1.0) * vote for m, vote in said.items()}
         return replace(output.with_contributions(weighted), logits=said)
 
@@ -100,11 +98,12 @@ class AUG(Method):
         losses = {}
         for m in phase.modalities:
             labels, present = batch.labels, output.present[m]
-            *earlier, newest = self.votes(m, output.features[m])
+            votes = self.votes(m, output.features[m])
+            earlier, newest = votes[:-1], votes[-1]
             losses[f"ensemble/{m}"] = masked_cross_entropy(output.logits[m], labels, present)
-            if earlier:
+            if len(earlier):
                 left = residual(earlier, labels, self.config.shrinkage, self.config.residual)
-                losses[f"earlier/{m}"] = masked_cross_entropy(reduce(torch.add, earlier), labels, present)
+                losses[f"earlier/{m}"] = masked_cross_entropy(earlier.sum(0), labels, present)
                 surprise = left * cross_entropy(newest, labels, reduction="none")
                 losses[f"residual/{m}"] = (surprise * present).sum() / present.sum().clamp(min=1)
         return losses

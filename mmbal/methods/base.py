@@ -27,6 +27,7 @@ from mmbal.config import Config
 from mmbal.data.loader import Batch, Loader
 from mmbal.errors import ConfigError
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.registry import methods
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def require_modalities(method: Method, at_least: int = 2) -> None:
     have = len(method.model.modalities)
     if have < at_least:
         raise ConfigError(
-            f"{type(method).__name__} balances modalities and needs at least {at_least}; the model has {have}.",
+            f"The method '{methods.name_of(type(method))}' needs at least {at_least} modalities; the model has {have}.",
             "Use --method joint for a single modality.",
         )
 

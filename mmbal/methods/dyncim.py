@@ -8,41 +8,32 @@ the fused and p_m the unimodal probabilities, L_f and L_m their cross-entropies:
                  consistency  x_i2 = mean_m JS(p_m, p_f) / log 2
                  stability    x_i3 = |L_f,i - E_i| / (L_f,i + E_i),  E_i the sample's loss at its last visit
                  weight       v_i = exp(-kappa (1 - t/T)_+ d_i),  scaled to mean one; T = ramp * epochs
-    modality m:  improvement  r_m = max(1 - L_m(t) / L_m(t-1), 0.001)
-                 GMR = (prod_m L_f / L_m)^(1/M),   HMIR = M / sum_m 1 / r_m
-                 lambda_m = lambda (1 - GMR)_+ HMIR / r_m     (HMIR / r_m has mean one)
+    modality m:  improvement  r_m = max(1 - L_m(t) / L_m(t-1), 0.001),   HMIR = M / sum_m 1 / r_m
+                 GMR = (prod_m L_f / L_m)^(1/M)               below 1: the fusion leaves its modalities behind
+                 lambda_m = lambda (1 - GMR)_+ HMIR / r_m     most where m stagnates (HMIR / r_m has mean one)
     L = mean_i v_i (L_f,i + sum_m lambda_m L_m,i),    o = sum_m g_m o_m,   g = M softmax_m(u_m . z_m + c_m)
 
-GMR below 1 says that the fusion is ahead of its modalities and leaves them behind, HMIR / r_m which one stagnates.
-
-Deviations: our instantiation. The paper's formulas could not be obtained and its repository holds no code; indicators,
-ratios and the gated fusion are those it names, for any M. u and c start at zero, so the fusion starts as the plain sum;
-the gate takes features without passing them a gradient. A missing modality keeps its bias share, ungated. GMR and HMIR
-need the losses of two epochs: lambda_m is lambda before.
+Deviations: our instantiation for any M: the formulas could not be obtained, and the public repository holds no code. u and
+c start at zero, so the fusion starts as the plain sum; features get no gradient from the gate. A missing modality keeps
+its bias share, ungated. lambda_m is lambda until the losses of two epochs are known.
 """
 
-import math
 from dataclasses import replace
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.errors import ConfigError
-from mmbal.maths.curriculum import difficulty, indicators, lag
+from mmbal.maths.curriculum import difficulty, indicators, lag, moments
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.fusion import LinearFusion, total
+from mmbal.models.gate import VoteGate
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
-
-
-def gates(scores: Tensor, present: Tensor) -> Tensor:
-    """``g (B, M)`` of scores ``(B, M)``: softmax over the modalities present, times their number; 1 for the absent."""
-    shares = scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=1)
-    return torch.where(present, shares * present.sum(dim=1, keepdim=True), torch.ones_like(scores))
 
 
 @methods.register(
@@ -72,24 +63,20 @@ class DynCIM(Method):
         self.names = sorted(model.modalities)
         if self.config.gate:
             if not isinstance(model.fusion, LinearFusion):
-                raise ConfigError(
-                    "DynCIM gates the votes of an additive fusion.", "Use --fusion concat, or method.gate=false."
-                )
-            self.gate = nn.ParameterDict({m: nn.Parameter(torch.zeros(model.fusion.dims[m])) for m in self.names})
-            self.gate_bias = nn.Parameter(torch.zeros(len(self.names)))
-        self.register_buffer("losses_before", torch.full((len(self.names),), math.nan))
+                hint = "Use --fusion concat, or --set method.gate=false."
+                raise ConfigError("DynCIM gates the votes of an additive fusion.", hint)
+            self.gate = VoteGate(model.fusion.dims)
+        self.register_buffer("losses_before", torch.full((len(self.names),), torch.nan))
         self.register_buffer("emphasis", torch.ones(len(self.names)))
 
     def setup(self, run: Run) -> None:
-        self.register_buffer("sample_loss", torch.full((len(run.train.store),), math.nan))
+        self.register_buffer("sample_loss", torch.full((len(run.train.store),), torch.nan))
 
     def fuse(self, output: Output) -> Output:
-        if not self.config.gate:
+        if not self.config.gate or output.contribution is None:
             return output
-        assert output.contribution is not None
-        scores = torch.stack([output.features[m].detach() @ self.gate[m] for m in self.names], dim=1) + self.gate_bias
-        weight = gates(scores, torch.stack([output.present[m] for m in self.names], dim=1))
-        votes = {m: output.contribution[m] * weight[:, i, None] for i, m in enumerate(self.names)}
+        weight = self.gate(output.features, output.present)
+        votes = {m: vote * weight[m][:, None] for m, vote in output.contribution.items()}
         return replace(output, contribution=votes, fused=total(votes))
 
     def on_epoch_start(self, run: Run) -> None:
@@ -114,24 +101,20 @@ class DynCIM(Method):
     @torch.no_grad()
     def sample_weights(self, output: Output, batch: Batch, run: Run) -> Tensor:
         """``v (B,)``; means and spreads are those of the whole batch, over all processes."""
-        own = {m: output.logits[m].log_softmax(dim=1) for m in self.names}
         before = self.sample_loss[batch.index]
-        values = indicators(output.fused.log_softmax(dim=1), own, output.present, batch.labels, before)
-        count = run.sum(torch.tensor(float(len(batch)), device=values.device))
-        mean, square = run.sum(torch.stack([values.sum(dim=0), (values**2).sum(dim=0)])) / count
+        values = indicators(output.fused, output.logits, output.present, batch.labels, before)
+        mean, spread = moments(values, run.sum)
         for name, value in zip(("deviation", "consistency", "stability"), mean, strict=True):
             run.log(name, value)
         left = max(0.0, 1 - run.epoch / (self.config.ramp * run.epochs))
-        hard = difficulty(values, (square - mean**2).clamp(min=0).sqrt())
-        weight = torch.exp(-self.config.kappa * left * hard)
-        return weight * count / run.sum(weight.sum())
+        weight = torch.exp(-self.config.kappa * left * difficulty(values, spread))
+        whole, count = run.sum(torch.stack([weight, torch.ones_like(weight)]).sum(dim=1))
+        return weight * count / whole
 
     def on_epoch_end(self, run: Run) -> None:
         (losses, visits), (sums, counts) = run.sum(self.seen), run.sum(self.sums)
         self.sample_loss.copy_(torch.where(visits > 0, losses / visits, self.sample_loss))
         *own, fused = (sums / counts.clamp(min=1)).tolist()
         if not (bool(self.losses_before.isnan().any()) or fused == 0 or 0 in own):
-            before = dict(zip(self.names, self.losses_before.tolist(), strict=True))
-            found = lag(before, dict(zip(self.names, own, strict=True)), fused)
-            self.emphasis.copy_(torch.tensor([found[m] for m in self.names]))
+            self.emphasis.copy_(torch.tensor(lag(self.losses_before.tolist(), own, fused)))
         self.losses_before.copy_(torch.tensor(own))

@@ -26,22 +26,12 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.loader import Batch
-from mmbal.methods.base import Method, Run, require_modalities
-from mmbal.models.fusion import named_seed, total
-from mmbal.models.multimodal import MultimodalClassifier
+from mmbal.maths.fading import faded, simplex
+from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.models.draws import named_generator, uniform_by_row
+from mmbal.models.fusion import total
+from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
-
-
-def faded(values: Tensor, share: Tensor, thresholds: Tensor) -> Tensor:
-    """``c x`` for inputs ``(B, ...)`` and c ``(B,)``; token ids are kept where their ``thresholds`` are below c."""
-    share = share.view(-1, *[1] * (values.dim() - 1))
-    return values * share if values.is_floating_point() else values * (thresholds < share)
-
-
-def simplex(draws: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Uniform numbers in (0, 1), one for each modality and sample, to a uniform point with ``sum_m c_m = 1``."""
-    exponential = {m: -u.log() for m, u in draws.items()}
-    return {m: e / total(exponential) for m, e in exponential.items()}
 
 
 def replaced(batch: Batch, values: dict[str, Tensor], rows: Tensor, absent: str | None = None) -> Batch:
@@ -82,42 +72,45 @@ class ModalityDropout(Method):
         require_modalities(self)
 
     def on_batch(self, batch: Batch, run: Run) -> Batch:
-        with named_seed(f"dropout.{run.step}"):
-            if float(torch.rand(())) >= self.config.share:
-                return batch
-        count = total({m: p.long() for m, p in batch.present.items()})
-        copies = [batch]
-        if self.config.augmentation == "softhard":
-            shares = simplex({m: self.draw(f"fade.{m}", batch, run) for m in batch.inputs})
-            values = {m: faded(x, shares[m], self.thresholds(m, x, run)) for m, x in batch.inputs.items()}
-            copies.append(replaced(batch, values, count > 1))
-        for m, x in batch.inputs.items():
-            rows = batch.present[m] & (count > 1)
-            if self.config.augmentation == "softhard":
-                copies.append(replaced(batch, {m: torch.zeros_like(x)}, rows, absent=m))
-            else:
-                copies.append(replaced(batch, {m: self.noise(m, x, batch, run)}, rows))
-        return joined(copies)
+        copies = {"whole": batch}
+        if float(torch.rand((), generator=named_generator(f"dropout.{run.step}"))) < self.config.share:
+            copies |= self.copies(batch, run)
+        self.sizes = {name: len(copy) for name, copy in copies.items()}
+        return joined(list(copies.values()))
 
-    def draw(self, name: str, batch: Batch, run: Run) -> Tensor:
-        """A uniform number ``(B,)`` for each sample, by row of the store, so that processes that share a batch agree."""
-        with named_seed(f"{name}.{run.step}"):
-            numbers = torch.rand(len(run.train.store)).clamp(min=1e-7)
-        return numbers[batch.index.cpu()].to(batch.index.device)
+    def copies(self, batch: Batch, run: Run) -> dict[str, Batch]:
+        """The batch faded, and without each modality; of the samples that have several."""
+        several, found = total({m: p.long() for m, p in batch.present.items()}) > 1, {}
+        soft = self.config.augmentation == "softhard"
+        if soft:
+            rows = len(run.train.store)
+            shares = simplex({m: uniform_by_row(f"fade.{m}.{run.step}", batch.index, rows) for m in batch.inputs})
+            values = {m: faded(x, shares[m], self.thresholds(m, x, run)) for m, x in batch.inputs.items()}
+            found["faded"] = replaced(batch, values, several)
+        for m, x in batch.inputs.items():
+            value = torch.zeros_like(x) if soft else self.noise(m, x, batch, run)
+            found[f"without/{m}"] = replaced(batch, {m: value}, batch.present[m] & several, absent=m if soft else None)
+        return found
+
+    def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
+        right = (output.fused.argmax(dim=1) == batch.labels).float().split(list(self.sizes.values()))
+        for name, part in zip(self.sizes, right, strict=True):
+            if len(part):
+                run.log(f"accuracy_{name}", part.mean())
+        return super().losses(output, batch, phase, run)
 
     def thresholds(self, m: str, values: Tensor, run: Run) -> Tensor:
         """Uniform numbers for the entries of one sample of m, the same for every sample of the batch."""
-        with named_seed(f"words.{m}.{run.step}"):
-            return torch.rand(values.shape[1:]).to(values.device)
+        return torch.rand(values.shape[1:], generator=named_generator(f"words.{m}.{run.step}")).to(values.device)
 
     def noise(self, m: str, values: Tensor, batch: Batch, run: Run) -> Tensor:
-        """Inputs of m that say nothing, drawn row by row for the same reason."""
+        """Inputs of m that say nothing, drawn row by row, so that processes that share a batch agree."""
         drawn = torch.empty(values.shape, dtype=values.dtype)
         for position, row in enumerate(batch.index.tolist()):
-            with named_seed(f"noise.{m}.{run.step}.{row}"):
-                if values.is_floating_point():
-                    drawn[position] = torch.randn(values.shape[1:])
-                else:
-                    vocabulary = int(run.train.specs[m].preprocessing["vocabulary"])
-                    drawn[position] = torch.randint(1, vocabulary, values.shape[1:])
+            chance = named_generator(f"noise.{m}.{run.step}.{row}")
+            if values.is_floating_point():
+                drawn[position] = torch.randn(values.shape[1:], generator=chance)
+            else:
+                vocabulary = int(run.train.specs[m].preprocessing["vocabulary"])
+                drawn[position] = torch.randint(1, vocabulary, values.shape[1:], generator=chance)
         return drawn.to(values.device)

@@ -10,7 +10,8 @@ Wei, Hu, Du and Wen, "On-the-fly Modulation for Balanced Multimodal Learning", T
 Deviations: for M modalities the other side of the ratio is the smallest score, which is the paper's for M = 2. The step
 of k at rho = 1, from 1 to 1 - tanh(alpha), is the paper's. At a tie nothing is slowed (the public code slows one side).
 Scores are means over the rows that have the modality. The paper scales every encoder parameter (`scope = all`), the
-public code only convolutions (`scope = conv`). The X"""
+public code only convolutions (`scope = conv`).
+"""
 
 import math
 from collections.abc import Iterator, Mapping

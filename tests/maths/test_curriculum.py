@@ -39,9 +39,9 @@ def test_difficulty_weighs_what_varies():
 
 def test_the_modality_that_stagnates_lags():
     # rates 1/2 and 1/10: harmonic mean 2 / (2 + 10) = 1/6; losses .5 and .9, fused .3: GMR = sqrt(.3/.5 * .3/.9)
-    found = lag({"a": 1.0, "v": 1.0}, {"a": 0.5, "v": 0.9}, 0.3)
+    found = lag([1.0, 1.0], [0.5, 0.9], 0.3)
     ahead = 1 - math.sqrt(0.6 / 3)
-    assert found == pytest.approx({"a": ahead / 3, "v": ahead * 5 / 3})
-    assert lag({"a": 1.0, "v": 1.0}, {"a": 0.5, "v": 0.9}, 2.0) == {"a": 0.0, "v": 0.0}
+    assert found == pytest.approx([ahead / 3, ahead * 5 / 3])
+    assert lag([1.0, 1.0], [0.5, 0.9], 2.0) == [0.0, 0.0]
     # a loss that rises counts as no improvement: rate .001 in both, so they lag alike
-    assert lag({"a": 1.0, "v": 1.0}, {"a": 2.0, "v": 1.5}, 1.0)["a"] == pytest.approx(1 - math.sqrt(1 / 3))
+    assert lag([1.0, 1.0], [2.0, 1.5], 1.0)[0] == pytest.approx(1 - math.sqrt(1 / 3))

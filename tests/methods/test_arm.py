@@ -13,7 +13,7 @@ import torch
 from mmbal.data.store import Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
-from mmbal.methods.arm import fusion_factors
+from mmbal.maths.contribution import fusion_factors, rarity
 from mmbal.methods.base import Phase
 
 Toy = Callable[..., Store]
@@ -26,6 +26,12 @@ def test_the_weaker_is_scaled_up_by_the_ratio_of_contributions():
     assert fusion_factors({"a": 0.6, "v": 0.4}, 0.5, 10.0)["v"] == pytest.approx(math.sqrt(1.5))
     assert fusion_factors({"a": 0.6, "v": -0.1}, 1.0, 2.0) == {"a": 0.5, "v": 2.0}
     assert fusion_factors({"a": 0.6, "v": 0.4}, 0.0, 2.0) == {"a": 1.0, "v": 1.0}
+
+
+def test_rows_are_drawn_by_what_they_lack():
+    drawn = rarity(torch.tensor([0.4, 0.1, 0.0]), 2.0).tolist()
+    assert drawn == pytest.approx([1.0, 2.5, 3.0])
+    assert rarity(torch.zeros(2), 1.0).tolist() == [2.0, 2.0]  # nothing known yet: all alike
 
 
 def entropy(values: Sequence[tuple[int, ...]]) -> float:

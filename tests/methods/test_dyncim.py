@@ -10,7 +10,7 @@ from mmbal.data.loader import Batch
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session, train
 from mmbal.errors import ConfigError
-from mmbal.methods.dyncim import gates
+from mmbal.models.gate import gates
 from mmbal.models.multimodal import Output
 
 
@@ -79,7 +79,7 @@ def test_the_gate_starts_as_the_plain_sum_and_learns(toy, tmp_path):
     assert torch.equal(session.method.fuse(plain).fused, plain.fused)
     result = train(config, out=tmp_path / "run")
     content = torch.load(result.folder / "last.pt", weights_only=True)
-    assert content["method"]["gate.audio"].abs().sum() > 0
+    assert content["method"]["gate.weight.audio"].abs().sum() > 0
     *_, last = (json.loads(line)["train"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert {"deviation", "consistency", "stability", "emphasis/audio", "emphasis/video"} <= last.keys()
 

@@ -14,7 +14,8 @@ from mmbal.data.predictions import Predictions
 from mmbal.data.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.train import Session, train
-from mmbal.methods.modality_dropout import faded, simplex
+from mmbal.maths.fading import faded, simplex
+from mmbal.methods.base import Phase
 
 Toy = Callable[..., Store]
 
@@ -72,6 +73,24 @@ def test_a_sample_with_one_modality_loses_none(toy: Toy):
     found = made.method.on_batch(batch, made.run)
     assert len(found) == 16 + 11 + 11 + 11
     assert torch.stack(list(found.present.values())).any(dim=0).all()
+
+
+@pytest.mark.parametrize("augmentation", ["softhard", "noise"])
+def test_the_run_says_how_well_each_copy_is_decided(toy: Toy, augmentation: str):
+    made, batch = session(toy({"audio": 6, "video": 4}), augmentation=augmentation)
+    batch.present["video"][:5] = False
+    found = made.method.on_batch(batch, made.run)
+    sizes = {"accuracy_whole": 16, "accuracy_without/audio": 11, "accuracy_without/video": 11}
+    if augmentation == "softhard":
+        sizes = {"accuracy_whole": 16, "accuracy_faded": 11} | sizes
+    output = made.model(found)
+    made.method.losses(output, found, Phase(made.model.modalities), made.run)
+    right = [int(row.argmax() == label) for row, label in zip(output.fused, found.labels, strict=True)]
+    first = 0
+    for name, size in sizes.items():
+        assert made.run.records[name] == pytest.approx([sum(right[first : first + size]) / size])
+        first += size
+    assert first == len(found)
 
 
 def test_shares_are_uniform_on_the_simplex():
