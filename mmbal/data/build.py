@@ -28,11 +28,12 @@ from mmbal.data.options import Options
 from mmbal.data.pool import encode_rows
 from mmbal.data.splits import complete, split_hash
 from mmbal.data.store import FORMAT, Kind, ModalitySpec, Store, seal
-from mmbal.data.worker import Encoder
+from mmbal.data.worker import DIGEST, Encoder
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, write_json
 
 STORED_FINDINGS = 1000
+COMPARED = ("spectrogram", "frames", "image")  # kinds of which two samples are alike only where one is a copy
 
 
 @dataclass
@@ -264,7 +265,7 @@ def _encode(
             rows.present[m][index] = "lost" not in got
         found, comparable = row_findings(manifest.rows[index], answer["modalities"])
         for m in comparable:
-            if recipes[m].kind in ("spectrogram", "frames", "image"):
+            if recipes[m].kind in COMPARED:
                 rows.digest[m][index] = answer["modalities"][m]["digest"]
         if found:
             noticed[index] = found
@@ -323,6 +324,7 @@ def _write_arrays(
     n = len(source.labels)
     specs: dict[str, ModalitySpec] = {}
     present: dict[str, np.ndarray] = {}
+    digest: dict[str, np.ndarray] = {}
     findings: list[Finding] = []
     for m, array in source.arrays.items():
         kind = source.kinds[m]
@@ -334,13 +336,21 @@ def _write_arrays(
                 findings.append(Finding("error", "corrupt", str(source.ids[row]), "NaN or infinite values", m))
             present[m] &= finite
             stored[~present[m]] = 0
+        if kind in COMPARED:
+            digest[m] = np.array([_digest(row) if there else "" for row, there in zip(stored, present[m], strict=True)])
         np.save(folder / f"{m}.npy", stored)
         preprocessing: dict[str, Any] = {"recipe": None, "augment": source.augment.get(m, {})}
         if kind == "text":
             preprocessing["vocabulary"] = int(stored.max()) + 1
         specs[m] = ModalitySpec(kind=kind, shape=shape, preprocessing=preprocessing)
     split = np.full(n, "", dtype="<U8") if source.split is None else source.split.astype("<U8")
-    return specs, _Rows(source.labels.astype(np.int64), split, source.ids, source.group, present), findings, 0
+    rows = _Rows(source.labels.astype(np.int64), split, source.ids, source.group, present, digest)
+    return specs, rows, findings, 0
+
+
+def _digest(row: np.ndarray) -> str:
+    """A hash of a sample's content by which copies are found; '' where it is the same all over."""
+    return "" if row.min() == row.max() else hashlib.sha256(row.tobytes()).hexdigest()[:DIGEST]
 
 
 def _as_stored(array: np.ndarray, kind: Kind) -> tuple[np.ndarray, tuple[int, ...]]:

@@ -147,6 +147,14 @@ def test_the_same_file_in_train_and_test_is_a_leak(manifest, tmp_path):
     assert "too good" in result.verdict
 
 
+def test_a_picture_given_twice_is_found_among_arrays_too():
+    pictures = np.random.default_rng(0).integers(0, 255, (6, 5, 5), dtype=np.uint8)
+    pictures[4], pictures[1], pictures[2] = pictures[0], 0, 0  # a copy, and two that are black
+    np.savez("f.npz", image=pictures, label=np.arange(6) % 2, split=np.array(["train"] * 4 + ["test"] * 2))
+    found = [(f.kind, f.where, f.modality) for f in prepare("f.npz", val=0).findings if f.level == "warning"]
+    assert found == [("leak", "4 (test)", "image")]
+
+
 def test_sound_and_picture_of_different_length_are_noticed(tmp_path, clip):
     clip(tmp_path / "a.wav", seconds=3.0)
     clip(tmp_path / "a.mp4", seconds=1.0, audio=False)
