@@ -9,7 +9,7 @@ import torch
 from mmbal.data.store import Store
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import TrainConfig
-from mmbal.engine.missing import Filler, complete_features, evaluate_missing
+from mmbal.engine.missing import Case, Filler, Interval, MissingReport, complete_features, evaluate_missing
 from mmbal.engine.train import train
 from mmbal.errors import ConfigError, DataError, UsageError
 
@@ -89,3 +89,23 @@ def test_the_command(run, capsys):
     shown = capsys.readouterr().out
     assert "audio + text" in shown
     assert "gain over zero" in shown
+
+
+def test_the_command_says_what_helps_and_what_is_worse():
+    from mmbal.cli.missing import conclusions
+
+    def case(absent, impute, gain):
+        low_high = None if gain is None else Interval(value=gain, low=gain - 0.02, high=gain + 0.02)
+        whole = Interval(value=0.5, low=0.4, high=0.6)
+        return Case(absent=absent, impute=impute, accuracy=whole, nll=whole, gain=low_high)
+
+    cases = [
+        case(["audio"], "zero", None),
+        *(case(["audio"], "mean", 0.05), case(["audio"], "diffusion", 0.1), case(["audio"], "noise", -0.03)),
+        *(case(["audio", "text"], "mean", 0.01), case(["audio", "text"], "noise", -0.01)),
+    ]
+    report = MissingReport(run="r", split="test", samples=9, complete=case([], None, None), cases=cases)
+    assert conclusions(report) == [
+        "Without audio: diffusion helps most, by 10.0 [8.0, 12.0] points; noise is worse.",
+        "Without audio + text: nothing is shown to beat zero.",
+    ]
