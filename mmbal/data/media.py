@@ -26,6 +26,8 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+# Codecs whose frames say for certain whether others are predicted from them (HEVC's do so for one temporal layer only).
+DROPPABLE = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vp8")
 SEEK_BACK = (0.0, 1.0, 4.0)  # streams without an index are entered late: the jump is then tried from further back
 SEEK_GAP = 1.0  # seconds ahead beyond which jumping to a key frame is cheaper than decoding on
 TOLERANCE = 0.25  # seconds by which a stream may end early before it counts as truncated
@@ -158,7 +160,7 @@ class Stream:
     def _decode(self) -> Iterator[tuple[float, Any]]:
         """(time, frame) in order; damaged packets are skipped, a broken end ends it."""
         self._fresh = False
-        origin, unit = self._origin, self._stream.time_base
+        origin, unit, coder = self._origin, self._stream.time_base, self._stream.codec_context
         clock, newest = 0.0, -math.inf
         packets = self._container.demux(self._stream)
         while True:
@@ -166,10 +168,10 @@ class Stream:
                 packet = next(packets)
             except (StopIteration, av.FFmpegError):
                 return
-            if self._kind == "video" and packet.pts is not None:
-                time = float(packet.pts * unit) - origin
+            if coder.name in DROPPABLE:
+                time = math.inf if packet.pts is None else float(packet.pts * unit) - origin
                 # What comes before a frame that is due already is needed only where others are predicted from it.
-                self._stream.codec_context.skip_frame = "NONREF" if time < newest else "DEFAULT"
+                coder.skip_frame = "NONREF" if time < newest else "DEFAULT"
                 if time <= self.due:
                     newest = max(newest, time)
             try:
