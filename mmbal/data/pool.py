@@ -22,8 +22,18 @@ ROW_LIMIT = 300.0  # seconds after which a decoder counts as hanging
 
 
 def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: those that it may run on, but no more than its container is granted."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return min(seen, granted(Path("/sys/fs/cgroup/cpu.max").read_text()))
+    except (OSError, ValueError):  # no such limit here, or one of another form
+        return seen
+
+
+def granted(limit: str) -> int:
+    """Cores, rounded up, of a control group's ``cpu.max``: microseconds of each period, or ``max``."""
+    quota, period = limit.split()
+    return sys.maxsize if quota == "max" else max(1, -(-int(quota) // int(period)))
 
 
 class _Worker:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmbal.data.moments import chunks, moments
+from mmbal.data.pool import cores, granted
 from mmbal.data.prepare import embedded_store, prepare
 from mmbal.data.store import Store, latest_store
 from mmbal.errors import DataError, UsageError
@@ -163,6 +164,13 @@ def test_sound_and_picture_of_different_length_are_noticed(tmp_path, clip):
         "audio,video,label,split\na.wav,a.mp4,x,train\nb.wav,a.mp4,y,train\nb.wav,a.mp4,y,test\n"
     )
     assert "length mismatch" in kinds(prepare("m.csv", val=0, **FAST))
+
+
+def test_a_container_s_share_of_the_cores_is_its_own():
+    assert granted("150000 100000\n") == 2  # one and a half
+    assert granted("20000 100000") == 1
+    assert granted("max 100000") > 1000
+    assert 1 <= cores() <= os.cpu_count()
 
 
 def test_the_number_of_workers_changes_no_byte(manifest):
