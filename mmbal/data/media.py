@@ -55,11 +55,11 @@ class Decoded:
 
 
 def check_file(path: Path) -> None:
-    """Raise Unusable where ``path`` is missing, empty, a folder, unreadable, or a Git LFS pointer."""
+    """Raise Unusable where ``path`` is missing, empty, no regular file, unreadable, or a Git LFS pointer."""
     if not path.exists():
         raise Unusable("missing", "no such file")
-    if path.is_dir():
-        raise Unusable("corrupt", "a folder, not a file")
+    if not path.is_file():  # reading a pipe could wait for ever
+        raise Unusable("corrupt", "a folder, not a file" if path.is_dir() else "not a regular file")
     try:
         with path.open("rb") as stream:
             head = stream.read(len(LFS_POINTER))

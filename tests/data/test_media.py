@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 
 import av
@@ -136,6 +137,13 @@ def test_what_is_no_media_is_unusable_with_its_kind(tmp_path, content, kind):
         with pytest.raises(Unusable) as caught:
             read()
         assert caught.value.kind == kind
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(Unusable, match="not a regular file"):
+        read_audio(tmp_path / "a.mp4")
 
 
 def test_a_missing_stream_is_named(tmp_path, clip):
