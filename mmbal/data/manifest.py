@@ -111,7 +111,9 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_records(path, text)
         return
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    first = text.lstrip("\r\n").partition("\n")[0]
+    # Spreadsheets write semicolons where the decimal sign is a comma.
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = [name.strip() for name in next(reader, [])]

@@ -108,6 +108,11 @@ def test_texts_come_whole_whatever_they_hold(tmp_path):
     assert [row.sources["text"].text for row in manifest.rows] == [odd.replace("\x0c", " ")]
 
 
+def test_semicolons_as_spreadsheets_of_half_the_world_write_them(tmp_path):
+    (row,) = read(tmp_path, "text;label\r\none, two;x\r\n").rows
+    assert (row.sources["text"].text, row.label) == ("one, two", "x")
+
+
 def test_rows_are_named_by_their_id_else_by_a_file_else_by_their_class(tmp_path):
     long = "word " * 60
     manifest = read(tmp_path, f"text,image,label,id\n{long},,x,mine\n{long},a/b.png,x,\nis it 5/7.5?,,x,\nno,,x,\n")
