@@ -1,9 +1,9 @@
-"""MODS: choose each sample's primary modality and keep every modality recognisable in what is fused around it.
+"""MODS: choose each sample's primary modality among such as can decide alone, and keep all of them in what is fused.
 
 After Yang et al., "Improving Multimodal Sentiment Analysis via Modality Optimization and Dynamic Primary Modality
 Selection", AAAI 2026, arXiv 2511.06328: our instantiation.
 
-    L = CE(o, y) + alpha mean_m NCE_m
+    L = CE(o, y) + alpha mean_m NCE_m + beta mean_m CE(o_m, y),   o_m: the decision with m the only candidate
     NCE_m = -mean_i log [ exp(s_ii / t) / sum_{j in N(i)} exp(s_ij / t) ],   s_ij = cos(f_i P_m, h_mj)
 
 The architecture (compression, selection by w, interaction around the primary modality) is a fusion, mmbal/models/mods.py:
@@ -12,9 +12,10 @@ the fused feature f to each modality's own h_m, and the report: in metrics.jsonl
 primary modality argmax w is m, `primary[class]/m` the same by class, `weight/m` the mean of w_m. For single samples,
 `model(batch).reading.weight` has w.
 
-Deviations: classification in the place of regression. The h_mj are targets without gradient: f must keep what each
-modality knows, and no modality can be drawn towards a stronger one. N(i) is i and the batch's rows of other classes
-that have m: to drive samples of one class apart would work against the classifier. alpha and t are not public.
+Deviations: classification in the place of regression. The losses CE(o_m, y) are ours: a selector trained by the fused loss
+alone soon knows one modality to choose, and the others, rarely chosen, never become worth it. The h_mj are targets without
+gradient: f must keep what each modality knows, and none is drawn towards a stronger one. N(i) is i and the batch's rows of
+other classes that have m: to drive samples of one class apart would work against the classifier. alpha, t are not public.
 """
 
 from typing import cast
@@ -27,7 +28,7 @@ from torch.nn.functional import cross_entropy, normalize
 from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.methods.base import Method, Phase, Run, require_modalities
-from mmbal.models.fusion import linear, total
+from mmbal.models.fusion import linear, masked_cross_entropy, total
 from mmbal.models.mods import MODSFusion, Selection
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
@@ -46,13 +47,14 @@ def contrast(anchors: Tensor, keys: Tensor, own: Tensor, candidates: Tensor, tem
     needs={"selector"},
     fusion="mods",
     status="our instantiation",
-    off={"alpha": 0.0},
+    off={"alpha": 0.0, "beta": 0.0},
 )
 class MODS(Method):
     """Trains a MODS fusion with the contrastive loss, and reports which modality is primary."""
 
     class Config(Config):
         alpha: float = Field(0.1, ge=0, description="alpha: weight of the contrastive loss")
+        beta: float = Field(1.0, ge=0, description="beta: weight of the modalities' own decisions")
         temperature: float = Field(0.2, gt=0, description="t: temperature of the contrastive loss")
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
@@ -65,10 +67,14 @@ class MODS(Method):
         assert isinstance(output, Selection)
         found = super().losses(output, batch, phase, run)
         self.report(output, batch, run)
-        if self.config.alpha == 0:
-            return found
-        parts = {m: self.distance(m, output, batch, run) for m in self.project}
-        return found | {"contrast": self.config.alpha * total(parts) / len(parts)}
+        count = len(self.project)
+        if self.config.alpha:
+            parts = {m: self.distance(m, output, batch, run) for m in self.project}
+            found["contrast"] = self.config.alpha * total(parts) / count
+        if self.config.beta:
+            alone = {m: masked_cross_entropy(o, batch.labels, output.present[m]) for m, o in output.logits.items()}
+            found["alone"] = self.config.beta * total(alone) / count
+        return found
 
     def distance(self, m: str, output: Selection, batch: Batch, run: Run) -> Tensor:
         """``NCE_m`` over this process's rows that have m, against the keys of all processes."""

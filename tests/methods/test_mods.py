@@ -118,6 +118,22 @@ def test_the_distance_is_a_mean_over_the_rows_that_have_the_modality(toy: Toy):
     assert found == pytest.approx(sum(losses) / 10, abs=1e-5)
 
 
+def test_each_modality_also_decides_as_the_only_candidate(toy: Toy):
+    made = session(toy({"audio": 6, "video": 4}), alpha=0.0, beta=0.6)
+    batch = next(made.run.train.epoch(0))
+    batch.present["video"][:6] = False
+    output = made.model(batch)
+    losses = made.method.losses(output, batch, Phase(made.model.modalities), made.run)
+    assert list(losses) == ["fused", "alone"]
+    expected = 0.0
+    for m, rows in (("audio", range(16)), ("video", range(6, 16))):
+        others_gone = made.model.without(output, {"audio", "video"} - {m})
+        assert torch.equal(others_gone.reading.weight[m], torch.ones(16)) or m == "video"
+        logits = others_gone.fused.log_softmax(dim=1).detach()
+        expected += 0.6 / 2 * sum(-float(logits[i, batch.labels[i]]) for i in rows) / len(rows)
+    assert float(losses["alone"].detach()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_shares_of_primary_modalities_are_reported_by_class(toy: Toy):
     made = session(toy({"audio": 6, "video": 4}))
     batch = next(made.run.train.epoch(0))
@@ -166,7 +182,7 @@ def alternating(out: Path) -> Store:
 
 def test_the_informative_modality_becomes_primary(tmp_path: Path):
     store = alternating(tmp_path / "store")
-    made = session(store)
+    made = session(store, beta=0.0)  # own decisions could only learn noise by heart here
     config = made.config.model_copy(update={"epochs": 12, "optimiser": OptimiserConfig(lr=0.02)})
     result = train(config, out=tmp_path / "run")
     assert result.summary["test"]["accuracy"] > 0.9
