@@ -33,6 +33,14 @@ from mmbal.errors import ConfigError, UsageError
 from mmbal.models.fusion import Fusion, linear, named_seed, total
 from mmbal.registry import fusions
 
+ABOUT: dict[str, Any] = {
+    "additive": False,
+    "family": "attention",
+    "year": 2022,
+    "paper": "2201.11095",
+    "status": "with stated deviations",
+}
+
 
 def filled(tokens: Tensor) -> Tensor:
     """Which of the tokens ``(B, T, D)`` are more than padding: ``(B, T)`` bool."""
@@ -162,9 +170,12 @@ class _TransformerFusion(_AttentionFusion):
         return found
 
 
-@fusions.register("attention_lt", additive=False, paper="2201.11095")
+@fusions.register("attention_lt", **ABOUT)
 class LateTransformer(_TransformerFusion):
-    """Late transformer: after both stages, each modality's tokens ask and the others' answer."""
+    """Late transformer: after both stages, each modality's tokens ask and the others' answer.
+
+    ``H_m = mean_n B_nm`` of the second stages' tokens; Chumachenko et al., ICPR 2022, arXiv 2201.11095.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
@@ -174,9 +185,12 @@ class LateTransformer(_TransformerFusion):
         return self.exchange(self.stages(tokens))
 
 
-@fusions.register("attention_it", additive=False, paper="2201.11095")
+@fusions.register("attention_it", **ABOUT)
 class IntermediateTransformer(_TransformerFusion):
-    """Intermediate transformer: between the stages, each modality adds to its tokens what it reads in the others."""
+    """Intermediate transformer: between the stages, each modality adds to its tokens what it reads in the others.
+
+    ``H_m = S_m(X_m + mean_n B_nm)``; Chumachenko et al., ICPR 2022, arXiv 2201.11095.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
@@ -187,9 +201,13 @@ class IntermediateTransformer(_TransformerFusion):
         return self.stages({m: x + read[m] * filled(x).unsqueeze(-1) for m, x in tokens.items()})
 
 
-@fusions.register("attention_ia", additive=False, paper="2201.11095")
+@fusions.register("attention_ia", **ABOUT)
 class IntermediateAttention(_AttentionFusion):
-    """Intermediate attention: the attention that a token receives from the others opens or closes it; no values flow."""
+    """Intermediate attention: the attention that a token receives from the others opens or closes it; no values flow.
+
+    ``H_m = S_m(g_m * X_m)``, with the mean over n of ``g_m[j] = sum_i A_mn[i, j] T_m / T_n``; Chumachenko et al., ICPR
+    2022, arXiv 2201.11095.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
