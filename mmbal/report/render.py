@@ -63,14 +63,13 @@ def legend(comparison: Comparison) -> list[str]:
 
 
 def method_line(row: Row) -> str:
-    """What a row's method recorded itself, means over the last epoch and over seeds; empty for nothing or very much."""
-    names = list(row.entries[0].method)
-    if not 0 < len(names) <= MOST_FIGURES:
+    """What a row's method recorded itself, means over the last epoch and over seeds; empty for nothing."""
+    shared = [n for n in row.entries[0].method if all(n in entry.method for entry in row.entries)]
+    if not shared:
         return ""
-    means = {
-        n: sum(e.method[n] for e in row.entries) / row.seeds for n in names if all(n in e.method for e in row.entries)
-    }
-    return f"{row.label}, last epoch: " + ", ".join(f"{name} {value:.3g}" for name, value in means.items()) + "."
+    told = [f"{n} {mean(entry.method[n] for entry in row.entries):.3g}" for n in shared[:MOST_FIGURES]]
+    more = f" and {len(shared) - len(told)} more in --json" if len(shared) > len(told) else ""
+    return f"{row.label}, last epoch: {', '.join(told)}{more}."
 
 
 def tail_line(row: Row) -> str:

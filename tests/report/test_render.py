@@ -55,6 +55,18 @@ def test_cells_are_readable(comparison):
     assert not any("optimistic" in name for name in head), "only where it was asked for"
 
 
+def test_a_line_of_what_the_method_recorded():
+    entries = [
+        Entry(path=f"s{k}", samples=10, weak_modality=None, figures={}, method={f"share/{n}": n + k for n in range(14)})
+        for k in (0, 1)
+    ]
+    seeds = Row(label="mine", meta={}, entries=entries, figures={}, weak_modality=None)
+    assert render.method_line(seeds).startswith("mine, last epoch: share/0 0.5, share/1 1.5, ")
+    assert render.method_line(seeds).endswith("share/11 11.5 and 2 more in --json.")
+    entries[1].method.clear()
+    assert render.method_line(seeds) == ""  # not all seeds have them
+
+
 def test_the_optimistic_figure_is_called_so(comparison):
     text = render.markdown(comparison, optimistic=True)
     assert "best test epoch % (optimistic)" in text
