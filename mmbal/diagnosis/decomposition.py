@@ -22,7 +22,7 @@ import torch
 from mmbal.data.predictions import Array, Predictions
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
 from mmbal.diagnosis.coalitions import correct, log_likelihood
-from mmbal.diagnosis.figures import Figures, present
+from mmbal.diagnosis.figures import GAIN, SHARE, Figures, present
 from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
@@ -45,7 +45,7 @@ def decision_gap(figures: Figures, as_is: Array, best: Array) -> tuple[Gap | Non
     nats = log_likelihood(best, labels) - log_likelihood(as_is, labels)
 
     def gap(path: str, rows: Array | None = None) -> Gap | None:
-        accuracy = figures.mean(f"{path}.accuracy", right, rows)
+        accuracy = figures.mean(f"{path}.accuracy", right, rows, GAIN)
         gained = figures.mean(f"{path}.nats", nats, rows)
         return None if accuracy is None else Gap(accuracy=accuracy, nats=gained)
 
@@ -91,6 +91,12 @@ class Readout:
     reference_fused: Reading
     here: dict[str, Array]
     by: str
+
+    def spread(self, values: Array, figures: Figures) -> Array:
+        """Values of these rows in the place of all samples, zero elsewhere."""
+        out = np.zeros(len(figures.labels))
+        out[self.rows] = values
+        return out
 
 
 def pair_rows(predictions: Predictions, reference: Predictions) -> tuple[Array, Array]:
@@ -179,14 +185,14 @@ def representation_gap(figures: Figures, readout: Readout) -> tuple[Representati
     labels = figures.labels[readout.rows]
 
     def gap(path: str, model: Reading, reference: Reading, inside: Array, probed: bool = True) -> Gap | None:
+        right = correct(reference.log_p, labels) - correct(model.log_p, labels)
+        nats = log_likelihood(reference.log_p, labels) - log_likelihood(model.log_p, labels)
+        if probed and inside.any():
+            fitted = reference.influence - model.influence
+            nats = nats + fitted - fitted[inside].mean()
         rows = readout.rows[inside]
-        right = (correct(reference.log_p, labels) - correct(model.log_p, labels))[inside]
-        nats = (log_likelihood(reference.log_p, labels) - log_likelihood(model.log_p, labels))[inside]
-        if probed and len(rows):
-            fitted = (reference.influence - model.influence)[inside]
-            nats = nats + fitted - fitted.mean()
-        accuracy = figures.add(f"{path}.accuracy", figures.boot.means(right, rows), len(rows))
-        gained = figures.add(f"{path}.nats", figures.boot.means(nats, rows), len(rows))
+        accuracy = figures.mean(f"{path}.accuracy", readout.spread(right, figures), rows, GAIN)
+        gained = figures.mean(f"{path}.nats", readout.spread(nats, figures), rows)
         return None if accuracy is None else Gap(accuracy=accuracy, nats=gained)
 
     fused = readout.model_fused, readout.reference_fused
@@ -211,8 +217,8 @@ def reference_accuracy(figures: Figures, readout: Readout) -> Estimates:
     found = {}
     for m, reading in readout.reference.items():
         rows = readout.rows[readout.here[m]]
-        right = correct(reading.log_p[readout.here[m]], figures.labels[rows])
-        found[m] = figures.add(f"accuracy.reference.{m}", figures.boot.means(right, rows), len(rows))
+        right = correct(reading.log_p, figures.labels[readout.rows])
+        found[m] = figures.mean(f"accuracy.reference.{m}", readout.spread(right, figures), rows, SHARE)
     return present(found)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mmbal.data.predictions import Array, Predictions
 from mmbal.diagnosis.coalitions import Decision, correct, log_likelihood
 from mmbal.diagnosis.decomposition import pair_rows
-from mmbal.diagnosis.figures import Figures, present
+from mmbal.diagnosis.figures import GAIN, SHARE, Figures, present
 from mmbal.diagnosis.schema import Discrepancy, DiscrepancyBin
 from mmbal.maths.discrepancy import discrepancy
 
@@ -42,8 +42,11 @@ def discrepancy_of(
     right = {m: correct(logits[m], labels) for m in names}
 
     def measure(path: str, m: str, low: float, high: float, rows: Array) -> DiscrepancyBin:
-        alone = {n: figures.mean(f"{path}.alone.{n}", right[n], rows[here[n][rows]]) for n in names}
-        whole, gain = figures.mean(f"{path}.fused", fused, rows), figures.mean(f"{path}.gain", fused - right[m], rows)
+        alone = {n: figures.mean(f"{path}.alone.{n}", right[n], rows[here[n][rows]], SHARE) for n in names}
+        whole, gain = (
+            figures.mean(f"{path}.fused", fused, rows, SHARE),
+            figures.mean(f"{path}.gain", fused - right[m], rows, GAIN),
+        )
         assert whole is not None  # there are rows
         assert gain is not None
         return DiscrepancyBin(low=low, high=high, samples=len(rows), fused=whole, alone=present(alone), gain=gain)

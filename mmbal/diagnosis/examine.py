@@ -16,7 +16,7 @@ from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
 from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import MAX_MODALITIES, Decision, correct, decision_of, log_likelihood
 from mmbal.diagnosis.discrepancy import discrepancy_of
-from mmbal.diagnosis.figures import Figures, present
+from mmbal.diagnosis.figures import SHARE, Figures, present
 from mmbal.diagnosis.human import human_of
 from mmbal.diagnosis.norms import geometry_of, norms_of
 from mmbal.diagnosis.preference import preference_of, samples_of
@@ -234,24 +234,24 @@ class Examination:
     def accuracy(self, probes: dict[str, Probe], readout: decomposition.Readout | None) -> schema.Accuracy:
         p, figures = self.predictions, self.figures
         fused = correct(self.decision.fused, p.labels)
-        self.file("fused", figures.by_class("classes.{}.fused", fused))
+        self.file("fused", figures.by_class("classes.{}.fused", fused, bounds=SHARE))
         right = {m: correct(p.logits[m], p.labels) for m in self.names}
         found: dict[str, Estimates] = {"alone": {}, "probe": {}, "reference": {}}
         for kind, table in (("alone", right), ("probe", {m: correct(x.logits, p.labels) for m, x in probes.items()})):
             for m, values in table.items():
-                estimate = figures.mean(f"accuracy.{kind}.{m}", values, np.flatnonzero(self.here(m)))
+                estimate = figures.mean(f"accuracy.{kind}.{m}", values, np.flatnonzero(self.here(m)), SHARE)
                 if estimate is None:
                     self.lacks(f"accuracy.{kind}.{m}", "every sample lacks the modality")
                     continue
                 found[kind][m] = estimate
-                self.file(kind, figures.by_class(f"classes.{{}}.{kind}.{m}", values, self.here(m)), m)
+                self.file(kind, figures.by_class(f"classes.{{}}.{kind}.{m}", values, self.here(m), SHARE), m)
         if readout is not None:
             found["reference"] = decomposition.reference_accuracy(figures, readout)
         best = max(found["alone"], key=lambda m: found["alone"][m].value)
         return schema.Accuracy.model_validate(
             {
                 **found,
-                "fused": figures.mean("accuracy.fused", fused),
+                "fused": figures.mean("accuracy.fused", fused, bounds=SHARE),
                 "best": best,
                 "fusion_gain": self.fusion_gain(fused, right[best], np.flatnonzero(self.here(best))),
                 "chance": float(np.bincount(p.labels).max() / len(p)),
@@ -329,7 +329,7 @@ class Examination:
             accuracy=present({m: figures.mean(f"shapley.accuracy.{m}", v) for m, v in gains.items()}),
             log_likelihood=present({m: figures.mean(f"shapley.log_likelihood.{m}", v) for m, v in nats.items()}),
             none={"accuracy": float(right[()].mean()), "log_likelihood": float(likely[()].mean())},
-            helps=present({m: figures.mean(f"shapley.helps.{m}", v > 0) for m, v in nats.items()}),
+            helps=present({m: figures.mean(f"shapley.helps.{m}", v > 0, bounds=SHARE) for m, v in nats.items()}),
         )
 
     def calibrations(self) -> dict[str, schema.Calibration]:

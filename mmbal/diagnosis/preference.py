@@ -8,7 +8,7 @@ import numpy as np
 
 from mmbal.data.predictions import Array, Predictions, log_softmax
 from mmbal.diagnosis.coalitions import Decision, correct
-from mmbal.diagnosis.figures import Figures, present
+from mmbal.diagnosis.figures import SHARE, Figures, present
 from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
 
 
@@ -37,12 +37,14 @@ def preference_of(
     follows, by_class, flips = {}, {}, {}
     for k, m in enumerate(predictions.modalities):
         agrees, rows = fused == decided[:, k], differ & here[:, k]
-        follows[m] = figures.mean(f"preference.follows.{m}", agrees, np.flatnonzero(rows))
-        by_class[m] = figures.by_class(f"classes.{{}}.follows.{m}", agrees, rows)
+        follows[m] = figures.mean(f"preference.follows.{m}", agrees, np.flatnonzero(rows), SHARE)
+        by_class[m] = figures.by_class(f"classes.{{}}.follows.{m}", agrees, rows, SHARE)
         without = decision.without(m)
         if without is not None:
-            flips[m] = figures.mean(f"preference.flips.{m}", here[:, k] & (without.argmax(axis=1) != fused))
-    rate = figures.mean("preference.disagreement", differ, np.flatnonzero(several))
+            flips[m] = figures.mean(
+                f"preference.flips.{m}", here[:, k] & (without.argmax(axis=1) != fused), bounds=SHARE
+            )
+    rate = figures.mean("preference.disagreement", differ, np.flatnonzero(several), SHARE)
     assert rate is not None  # some sample has two modalities
     return Preference(disagreement=rate, follows=present(follows), flips=present(flips)), by_class
 
@@ -65,16 +67,16 @@ def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -
     for k, m in enumerate(names):
         chosen = np.flatnonzero(several & (favourite == k))
         path = f"samples.preferred.{m}"
-        share = figures.mean(f"{path}.share", favourite == k, np.flatnonzero(several))
-        there = figures.mean(f"{path}.fused", fused, chosen)
-        alone = figures.mean(f"{path}.alone", right[:, k], chosen)
+        share = figures.mean(f"{path}.share", favourite == k, np.flatnonzero(several), SHARE)
+        there = figures.mean(f"{path}.fused", fused, chosen, SHARE)
+        alone = figures.mean(f"{path}.alone", right[:, k], chosen, SHARE)
         if share and there and alone:
             preferred[m] = Preferred(share=share, fused=there, alone=alone)
     agreement, double_fault = {}, {}
     for i, j in combinations(range(len(names)), 2):
         pair, both = f"{names[i]}+{names[j]}", np.flatnonzero(here[:, i] & here[:, j])
-        agreement[pair] = figures.mean(f"samples.agreement.{pair}", decided[:, i] == decided[:, j], both)
-        double_fault[pair] = figures.mean(f"samples.double_fault.{pair}", ~right[:, i] & ~right[:, j], both)
-    oracle = figures.mean("samples.oracle", right.any(axis=1))
+        agreement[pair] = figures.mean(f"samples.agreement.{pair}", decided[:, i] == decided[:, j], both, SHARE)
+        double_fault[pair] = figures.mean(f"samples.double_fault.{pair}", ~right[:, i] & ~right[:, j], both, SHARE)
+    oracle = figures.mean("samples.oracle", right.any(axis=1), bounds=SHARE)
     assert oracle is not None  # there are samples
     return Samples(preferred=preferred, agreement=present(agreement), double_fault=present(double_fault), oracle=oracle)

@@ -1,0 +1,40 @@
+"""Shares of few samples: what a sample has not shown is not certain."""
+
+import numpy as np
+import pytest
+
+from mmbal.diagnosis.figures import GAIN, SHARE, Figures
+from mmbal.diagnosis.significance import Bootstrap
+
+N = 20
+
+
+@pytest.fixture
+def figures():
+    return Figures(Bootstrap.of(N, replicates=20_000, seed=0), np.zeros(N, dtype=int), ("one",))
+
+
+def test_always_right_is_not_certainly_right(figures):
+    """Of the sample at 0, drawn k ~ Poisson(1) times, each takes 1 / 22; P(k <= 2) = 0.92 and P(k <= 3) = 0.98."""
+    found = figures.mean("accuracy", np.ones(N), bounds=SHARE)
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(1 - 3 / 22)
+    never = figures.by_class("{}", np.zeros(N), bounds=SHARE)["one"]
+    assert (never.low, never.high) == (0, pytest.approx(3 / 22))
+
+
+def test_no_decision_changed_is_not_certainly_no_difference(figures):
+    """The difference of two Poisson(1) variables: P(<= 2) = 0.957 and P(<= 3) = 0.990, so its 97.5 % point is 3."""
+    found = figures.mean("gain", np.zeros(N), bounds=GAIN)
+    assert (found.low, found.high) == (pytest.approx(-3 / 22), pytest.approx(3 / 22))
+
+
+def test_half_right_is_hardly_wider(figures):
+    figures.mean("a", np.arange(N) % 2, bounds=SHARE)
+    # variance 1/4 / 20 of the share, and 2 * (1/2 / 22)^2 of the two more samples
+    assert figures.replicates["a"][1:].std() == pytest.approx((1 / 80 + 2 / 44**2) ** 0.5, rel=0.02)
+
+
+def test_quantities_without_bounds_stay_as_they_are(figures):
+    found = figures.mean("nats", np.full(N, 0.5))
+    assert (found.low, found.high) == (0.5, 0.5)
