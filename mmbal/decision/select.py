@@ -13,7 +13,7 @@ from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule
 from mmbal.decision.folds import folds_of
 from mmbal.errors import ConfigError, UsageError
-from mmbal.maths.resampling import interval, mean_interval, resampled_counts
+from mmbal.maths.resampling import GAIN, SHARE, interval, mean_interval, resampled_counts
 from mmbal.maths.scoring import resampled_calibration_error, scores
 from mmbal.registry import rules
 
@@ -78,14 +78,15 @@ def compare_rules(
         right, loss = _right_and_loss(log_p, predictions.labels, rows)
         plain_right, plain_loss = _right_and_loss(plain, predictions.labels, rows)
         known = scores(log_p, predictions.labels)
+        other = None if np.array_equal(log_p, plain) else GAIN  # the sum itself certainly differs in nothing
         result.append(
             {
                 "rule": name,
-                "accuracy": mean_interval(right, counts),
+                "accuracy": mean_interval(right, counts, f"{name}.accuracy", SHARE),
                 "nll": mean_interval(loss, counts),
                 "ece": interval(known["ece"], resampled_calibration_error(np.exp(log_p), predictions.labels, counts)),
                 "brier": known["brier"],
-                "accuracy_gain": mean_interval(right - plain_right, counts),
+                "accuracy_gain": mean_interval(right - plain_right, counts, f"{name}.accuracy_gain", other),
                 "nll_gain": mean_interval(plain_loss - loss, counts),
             }
         )

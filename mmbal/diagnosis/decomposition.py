@@ -22,10 +22,11 @@ import torch
 from mmbal.data.predictions import Array, Predictions
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
 from mmbal.diagnosis.coalitions import correct, log_likelihood
-from mmbal.diagnosis.figures import GAIN, SHARE, Figures, present
+from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
+from mmbal.maths.resampling import GAIN, SHARE
 
 FOLDS = 5
 

@@ -12,9 +12,10 @@ import numpy as np
 from mmbal.data.predictions import Array, Predictions
 from mmbal.diagnosis.coalitions import Decision, correct, log_likelihood
 from mmbal.diagnosis.decomposition import pair_rows
-from mmbal.diagnosis.figures import GAIN, SHARE, Figures, present
+from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Discrepancy, DiscrepancyBin
 from mmbal.maths.discrepancy import discrepancy
+from mmbal.maths.resampling import GAIN, SHARE
 
 BINS = 4
 

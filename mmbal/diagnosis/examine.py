@@ -16,7 +16,7 @@ from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
 from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import MAX_MODALITIES, Decision, correct, decision_of, log_likelihood
 from mmbal.diagnosis.discrepancy import discrepancy_of
-from mmbal.diagnosis.figures import SHARE, Figures, present
+from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.human import human_of
 from mmbal.diagnosis.norms import geometry_of, norms_of
 from mmbal.diagnosis.preference import preference_of, samples_of
@@ -24,6 +24,7 @@ from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
 from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
+from mmbal.maths.resampling import SHARE
 from mmbal.maths.shapley import shapley_values
 
 CALIBRATION_SPLITS = ("calibration", "val")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from zlib import crc32
 
 import numpy as np
 
 from mmbal.diagnosis.significance import MIN_SAMPLES, Array, Bootstrap, Estimate
-
-SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
-GAIN = (-1.0, 1.0)  # and of the difference of two
+from mmbal.maths.resampling import bounded
 
 
 @dataclass
@@ -38,17 +35,13 @@ class Figures:
     ) -> Estimate | None:
         """The mean of ``values (N,)``, over ``rows`` where given; None where there are none.
 
-        ``bounds``: the least and the greatest value that a sample can have. Two more samples, one at each bound, are then
-        drawn with the others, so that a class that is always right, or a rule that changes no decision of these samples,
-        is not taken for certain (Agresti and Coull 1998; for paired differences Bonett and Price 2012).
+        ``bounds``: the least and the greatest value that a sample can have; see :func:`mmbal.maths.resampling.bounded`.
         """
         values = np.asarray(values, dtype=np.float64)
         values = values if rows is None else values[rows]
         means = self.boot.means(values, rows)
         if bounds is not None:
-            drawn = np.random.default_rng(crc32(path.encode())).poisson(1.0, (2, len(means) - 1))
-            for end, times in zip(bounds, drawn, strict=True):
-                means[1:] += times * (end - means[0]) / (len(values) + 2)
+            means[1:] = bounded(path, means[0], means[1:], len(values), bounds)
         return self.add(path, means, None if rows is None else len(rows))
 
     def by_class(

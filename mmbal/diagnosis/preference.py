@@ -8,8 +8,9 @@ import numpy as np
 
 from mmbal.data.predictions import Array, Predictions, log_softmax
 from mmbal.diagnosis.coalitions import Decision, correct
-from mmbal.diagnosis.figures import SHARE, Figures, present
+from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
+from mmbal.maths.resampling import SHARE
 
 
 def own_decisions(predictions: Predictions) -> tuple[Array, Array]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mmbal.diagnosis.figures import GAIN, SHARE, Figures
+from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.significance import Bootstrap
+from mmbal.maths.resampling import GAIN, SHARE
 
 N = 20
 
