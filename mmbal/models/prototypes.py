@@ -106,11 +106,10 @@ class ComparedPrototypes(nn.Module):
         self, features: Mapping[str, Tensor], labels: Tensor, present: Mapping[str, Tensor], total: Total
     ) -> None:
         """Try all prototypes together on the rows whose class each knows, then update each; ``features[m] (B, D_m)``."""
-        distances = torch.stack(
-            [self[m].distances(features[m]).where(present[m][:, None], 0.0) for m in sorted(features)]
-        )
-        found = distances.sum(dim=0)
-        known = torch.stack([present[m] for m in features]).any(dim=0) & found.isfinite()[range(len(labels)), labels]
+        there = torch.stack([present[m] for m in features]).any(dim=0)
+        distances = [self[m].distances(features[m]).where(present[m][:, None], 0.0) for m in sorted(features)]
+        found = torch.stack(distances).sum(dim=0)
+        known = there & found.gather(1, labels[:, None]).squeeze(1).isfinite()
         right = known & (found.argmin(dim=1) == labels)
         counts = total(torch.stack([known.sum(), right.sum()]).to(self.tally))
         if counts[0] > 0:
