@@ -77,12 +77,16 @@ class Registry:
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
-        module = importlib.import_module(self.source)
-        for found in pkgutil.iter_modules(getattr(module, "__path__", [])):
-            importlib.import_module(f"{self.source}.{found.name}")
-        for point in entry_points(group=f"mmbal.{self.kind}"):
-            point.load()
+        self._loaded = True  # first, since the modules ask registries themselves while they are imported
+        try:
+            module = importlib.import_module(self.source)
+            for found in pkgutil.iter_modules(getattr(module, "__path__", [])):
+                importlib.import_module(f"{self.source}.{found.name}")
+            for point in entry_points(group=f"mmbal.{self.kind}"):
+                point.load()
+        except BaseException:
+            self._loaded = False
+            raise
 
 
 methods = Registry("method", "mmbal.methods")

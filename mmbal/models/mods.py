@@ -32,6 +32,15 @@ from mmbal.models.attention import Block, filled
 from mmbal.models.fusion import Fusion, Output, linear, named_seed, total
 from mmbal.registry import fusions
 
+ABOUT: dict[str, Any] = {
+    "additive": False,
+    "gives": {"selector"},
+    "family": "fusion",
+    "year": 2026,
+    "paper": "2511.06328",
+    "status": "our instantiation",
+}
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -107,7 +116,7 @@ class Selector(nn.Module):
         return pooled, dict(zip(names, weights.unbind(dim=1), strict=True))
 
 
-@fusions.register("mods", additive=False, gives={"selector"}, paper="2511.06328")
+@fusions.register("mods", **ABOUT)
 class MODSFusion(Fusion):
     """Dynamic primary modality selection over the modalities' token sequences."""
 
@@ -178,7 +187,7 @@ class MODSFusion(Fusion):
         return Selection(**vars(output), reading=reading)
 
 
-@fusions.register("mods_light", additive=False, gives={"selector"}, paper="2511.06328")
+@fusions.register("mods_light", **ABOUT)
 class MODSLightFusion(MODSFusion):
     """The same on pooled features: one node each, so selection and interaction are all there is."""
 
