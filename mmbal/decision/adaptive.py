@@ -9,11 +9,11 @@ weights spread where rows are few. The rungs' own shrinkage makes each the simpl
 
 Where the plain sum is right already, whatever is fitted to few rows is worse. So the average has to prove itself:
 
-    trust = sigmoid(G - max(proof - tolerance n, -credit)),    pi <- trust pi + (1 - trust) e_sum
+    trust = sigmoid(G - asked),    pi <- trust pi + (1 - trust) e_sum
 
 G is what the average gains on n held-out rows over the plain sum, in nats, with weights that those rows had no part in.
-A priori the average is believed with odds of e^``credit`` to 1 (1 nat); the fewer the rows, the more has to be seen, up to
-``proof`` (8 nats, less ``tolerance`` = 0.1 for each row).
+``asked`` is the prior log odds for the sum: ``proof`` (3 nats) for up to 50 rows, ``-credit`` (-1 nat) from 90 on, linear
+in between; so with few rows the average has to prove that it is better, with many the sum.
 
 References: Yao, Vehtari, Simpson and Gelman, "Using stacking to average Bayesian predictive distributions", Bayesian
 Analysis 2018 (stacking of predictive distributions); van der Laan, Polley and Hubbard, "Super learner", 2007
@@ -57,6 +57,7 @@ LADDER: tuple[tuple[str, dict[str, Any], float], ...] = (  # rule, its hyper-par
     ("matrix", {"strength": 1.2}, 1.0),
     ("matrix", {"strength": 2.4}, 1.0),
 )
+FEW, MANY = 50, 90  # held-out rows: up to FEW the average must prove itself, from MANY on the plain sum
 SUM = 0  # the rung that all others are measured against
 NEGLIGIBLE = 1e-3  # a rung with less weight than this is left out
 
@@ -79,11 +80,8 @@ class Adaptive(Rule):
             50_000, ge=1, description="held-out votes (rows x classes) after which no more folds are fitted"
         )
         prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
-        proof: float = Field(
-            8.0, ge=0, description="nats that the average must gain over the plain sum, with no rows yet"
-        )
-        tolerance: float = Field(0.1, ge=0, description="nats less for each row")
-        credit: float = Field(1.0, ge=0, description="nats that the average may lose to the plain sum, with many rows")
+        proof: float = Field(3.0, ge=0, description="nats that the average must gain over the plain sum on few rows")
+        credit: float = Field(1.0, ge=0, description="nats that it may lose to the plain sum on many rows")
         seed: int = Field(0, description="seed of the folds")
 
     @classmethod
@@ -103,7 +101,7 @@ class Adaptive(Rule):
             complete = incomplete
         stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
         gain = proven(folds, prior, len(predictions))
-        asked = max(config.proof - config.tolerance * len(predictions), -config.credit)
+        asked = float(np.interp(len(predictions), (FEW, MANY), (config.proof, -config.credit)))
         trust = float(expit(gain - asked))
         weights = trust * stacks + (1 - trust) * np.eye(len(LADDER))[SUM]
         evidence = []

@@ -45,9 +45,9 @@ def calibrated(overconfidence: float = 1.0) -> GaussianWorld:
 
 
 def test_trust_is_the_logistic_function_of_what_is_gained_beyond_what_is_asked():
-    rule = fit_rule(calibrated().sample(50, seed=3), "adaptive", proof=5.0, tolerance=0.04, credit=0.0)
+    rule = fit_rule(calibrated().sample(60, seed=3), "adaptive", proof=5.0, credit=1.0)
     gain, asked, trust = (rule.proof[key] for key in ("gain", "asked", "trust"))
-    assert asked == pytest.approx(5 - 0.04 * 50)
+    assert asked == pytest.approx(5 - (60 - 50) / (90 - 50) * 6)
     assert trust == pytest.approx(1 / (1 + math.exp(asked - gain)))
     alone = fit_rule(calibrated().sample(50, seed=3), "adaptive", proof=1000.0)
     assert [e["weight"] for e in alone.evidence] == pytest.approx(np.eye(K)[SUM])
