@@ -102,7 +102,7 @@ class Adaptive(Rule):
         stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
         gain = proven(folds, prior, len(predictions))
         asked = float(np.interp(len(predictions), (FEW, MANY), (config.proof, -config.credit)))
-        trust = float(expit(gain - asked))
+        trust = float(expit(gain - asked)) if folds else 0.0
         weights = trust * stacks + (1 - trust) * np.eye(len(LADDER))[SUM]
         evidence = []
         if folds:
