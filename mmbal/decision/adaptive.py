@@ -36,6 +36,7 @@ from torch import Tensor
 from mmbal.config import Config
 from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule
+from mmbal.decision.discriminant import Discriminant
 from mmbal.decision.folds import folds_of
 from mmbal.decision.linear import LogLinear
 from mmbal.decision.pool import Pool
@@ -56,6 +57,8 @@ LADDER: tuple[tuple[str, dict[str, Any], float], ...] = (  # rule, its hyper-par
     ("matrix", {"strength": 0.6}, 1.0),
     ("matrix", {"strength": 1.2}, 1.0),
     ("matrix", {"strength": 2.4}, 1.0),
+    ("discriminant", {"scale": "log"}, 1.0),
+    ("discriminant", {"scale": "root"}, 1.0),
 )
 FEW, MANY = 50, 90  # held-out rows: up to FEW the average must prove itself, from MANY on the plain sum
 SUM = 0  # the rung that all others are measured against
@@ -181,7 +184,7 @@ def climb(predictions: Predictions, start: list[Rule] | None = None) -> list[Rul
         if issubclass(cls, LogLinear):
             below = fitted[-1] if type(fitted[-1]) is cls else None
             known = {"beta": beta, "start": below if start is None else start[k]}
-        elif cls is Pool:
+        elif cls in (Pool, Discriminant):
             known = {"beta": beta}
         fitted.append(cls.fit(predictions, cls.Config(**options), **known))
     return fitted
