@@ -1,11 +1,12 @@
-"""The flagship: averages a ladder of decision layers, from the plain sum to matrices, by what held-out rows say.
+"""The flagship: averages a ladder of decision layers, plain sum to discriminant analysis, by what held-out rows say.
 
     p(c) = sum_k pi_k p_k(c),    pi = argmax sum_n log sum_k pi_k p_k^(-n)(y_n) + sum_k a_k log pi_k
 
 p_k is rung k fitted on all calibration rows, p_k^(-n) the same rung fitted without the fold of row n (cross-fitting:
 every row serves to fit and to judge, never both at once). Averaging beats choosing: with few rows the choice is noise,
-and rungs of different shrinkage average to a shrinkage in between. The pseudo-counts ``a`` (10 rows in all) keep the
-weights spread where rows are few. The rungs' own shrinkage makes each the simpler the fewer rows there are.
+rungs of different shrinkage average to a shrinkage in between, and log-linear rungs and discriminants err on different
+rows. The pseudo-counts ``a`` (10 rows in all) keep the weights spread where rows are few. The rungs' own shrinkage makes
+each the simpler the fewer rows there are.
 
 Where the plain sum is right already, whatever is fitted to few rows is worse. So the average has to prove itself:
 
@@ -251,4 +252,6 @@ def _judged(rungs: list[Rule], test: Predictions, present: Mapping[str, np.ndarr
 def _rung(evidence: Mapping[str, Any]) -> str:
     if "shared" in evidence:
         return "sum at one temperature"
+    if "scale" in evidence:
+        return f"{evidence['rule']} ({evidence['scale']} scale)"
     return evidence["rule"] + (f" (strength {evidence['strength']:g})" if "strength" in evidence else "")

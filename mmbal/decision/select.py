@@ -18,7 +18,9 @@ from mmbal.maths.scoring import resampled_calibration_error, scores
 from mmbal.registry import rules
 
 FORMAT = "mmbal.rule"
-COMPARED = ("sum", "mean", "best", "temperature", "pool", "bias", "classwise", "matrix", "stacking", "adaptive")
+COMPARED = (
+    "sum", "mean", "best", "temperature", "pool", "bias", "classwise", "matrix", "discriminant", "stacking", "adaptive",
+)  # fmt: skip
 
 
 def fit_rule(predictions: Predictions, name: str = "adaptive", **config: Any) -> Rule:
