@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.predictions import Predictions
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError, UsageError, did_you_mean
 
 R = TypeVar("R", bound="Rule")
 
@@ -76,7 +76,7 @@ class Rule(ABC):
 
         ``predictions``: Predictions, or a mapping modality -> logits ``(N, C)``. ``present``: modality -> mask
         ``(N,)``, false where a row lacks the modality (what stands in its logits is then ignored).
-        Raises ConfigError where the modalities or the classes are not those of the fit.
+        Raises ConfigError where modalities or classes are not those of the fit, or rows do not match.
         """
         if isinstance(predictions, Predictions):
             if predictions.classes != self.classes:
@@ -89,17 +89,25 @@ class Rule(ABC):
             given: Mapping[str, Any] = getattr(predictions, self.source)
         else:
             given = predictions
+            unknown = sorted(set(present or {}) - set(given))
+            if unknown:
+                raise ConfigError(
+                    f"`present` tells of '{unknown[0]}', which has no {self.source} here.",
+                    did_you_mean(unknown[0], given),
+                )
         inputs = [self._input(given, m) for m in self.modalities]
         tensors = all(isinstance(given[m], Tensor) for m in self.modalities)
-        mask = torch.ones(len(inputs[0]), len(inputs), dtype=inputs[0].dtype, device=inputs[0].device)
-        for column, m in enumerate(self.modalities):
-            if present is not None and m in present:
-                mask[:, column] = torch.as_tensor(present[m]).to(mask)
+        mask = self._mask(inputs, {} if present is None else present)
         # where, not a product: what stands in for a missing modality may be NaN
         inputs = [torch.where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)]
-        scores = self.combine(torch.stack(inputs, dim=1) if self.source == "logits" else inputs, mask)  # type: ignore[arg-type]
-        fused = torch.log_softmax(scores, dim=-1)
+        with torch.autocast(mask.device.type, enabled=False):  # half precision would turn close decisions over
+            scores = self.combine(torch.stack(inputs, dim=1) if self.source == "logits" else inputs, mask)  # type: ignore[arg-type]
+            fused = torch.log_softmax(scores, dim=-1)
         return fused if tensors else fused.numpy()
+
+    def width(self, modality: str) -> int:
+        """Columns of what ``apply`` is to be given of a modality."""
+        return len(self.classes)
 
     def _input(self, given: Mapping[str, Any], modality: str) -> Tensor:
         if modality not in given:
@@ -109,14 +117,28 @@ class Rule(ABC):
             )
         value = given[modality]
         if not isinstance(value, Tensor):
-            return torch.from_numpy(np.array(value, dtype=np.float64))
+            value = torch.from_numpy(np.array(value, dtype=np.float64))
         value = value if value.dtype in (torch.float32, torch.float64) else value.float()
-        if self.source == "logits" and (value.ndim != 2 or value.shape[1] != len(self.classes)):
+        if value.ndim != 2 or value.shape[1] != self.width(modality):
             raise ConfigError(
-                f"The logits of '{modality}' have shape {tuple(value.shape)}, but the rule was fitted for "
-                f"{len(self.classes)} classes."
+                f"The {self.source} of '{modality}' have shape {tuple(value.shape)}, "
+                f"but the rule was fitted for (N, {self.width(modality)})."
             )
         return value
+
+    def _mask(self, inputs: list[Tensor], present: Mapping[str, Any]) -> Tensor:
+        """1 where a row has a modality, else 0: ``(N, M)``."""
+        n = len(inputs[0])
+        mask = torch.ones(n, len(inputs), dtype=inputs[0].dtype, device=inputs[0].device)
+        for column, (m, value) in enumerate(zip(self.modalities, inputs, strict=True)):
+            if len(value) != n:
+                raise ConfigError(f"'{m}' has {len(value)} rows of {self.source}, but '{self.modalities[0]}' has {n}.")
+            if m in present:
+                rows = torch.as_tensor(present[m])
+                if rows.shape != (n,):
+                    raise ConfigError(f"The mask of '{m}' has shape {tuple(rows.shape)}, expected ({n},).")
+                mask[:, column] = rows.to(mask)
+        return mask
 
     def tensor(self, name: str, like: Tensor) -> Tensor:
         """A parameter with the type and on the device of ``like``."""

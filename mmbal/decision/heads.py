@@ -30,6 +30,9 @@ class HeadRule(Rule):
                     "Runs of mmbal keep features and weights of linear fusions; other rules need logits alone.",
                 )
 
+    def width(self, modality: str) -> int:
+        return self.parameters[f"weight_{modality}"].shape[1]
+
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         parts = [z @ self.tensor(f"weight_{m}", z).T for m, z in zip(self.modalities, inputs, strict=True)]
         return torch.stack(parts).sum(dim=0) + self.tensor("bias", parts[0])

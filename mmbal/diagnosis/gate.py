@@ -8,9 +8,10 @@ its interval. Operators: ``> >= < <= == !=``. Nothing is evaluated as code.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,7 @@ class Condition:
         """Parse ``FIGURE OPERATOR NUMBER``; raises UsageError where the text has another form."""
         match = FORM.fullmatch(text)
         try:
-            if match is None:
+            if match is None or not math.isfinite(float(match["bound"])):
                 raise ValueError
             return cls(match["path"], match["sign"], float(match["bound"]))
         except ValueError:
@@ -54,13 +55,18 @@ class Condition:
         """Whether the condition holds; raises UsageError for an unknown figure and for one that was not computed."""
         figures = figures_of(diagnosis)
         if self.path not in figures:
-            if self.path in _empty(diagnosis.model_dump(mode="json")):
+            if self._ways() & _empty(diagnosis.model_dump(mode="json")):
                 why = [n for n in diagnosis.not_computed if n.what.split(".")[0] == self.path.split(".")[0]]
                 reason = f" ({why[0].reason})" if why else ""
                 raise UsageError(f"'{self.path}' was not computed{reason}, so the condition can't be judged.")
-            raise UsageError(f"The diagnosis has no figure '{self.path}'.", did_you_mean(self.path, figures))
+            raise UsageError(f"The diagnosis has no figure '{self.path}'.", _nearest(self.path, figures))
         value, low, high = figures[self.path]
         return Outcome(self, OPERATORS[self.sign](value, self.bound), value, low, high)
+
+    def _ways(self) -> set[str]:
+        """The path and all that it goes through."""
+        parts = self.path.split(".")
+        return {".".join(parts[: k + 1]) for k in range(len(parts))}
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,20 @@ def _figures(node: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
         yield path, (float(node), None, None)
 
 
+def _nearest(path: str, known: Iterable[str]) -> str:
+    """A hint at what there is where the path leaves the known ones."""
+    start = ""
+    while True:
+        below = {name[len(start) :].split(".")[0] for name in known if name.startswith(start)}
+        step = path[len(start) :].split(".")[0]
+        if step not in below:
+            return did_you_mean(start + step, {start + name for name in below})
+        start += f"{step}."
+
+
 def _empty(node: Any, path: str = "") -> set[str]:
     """The paths that exist and hold nothing."""
-    if node is None:
+    if node in (None, {}):
         return {path}
     if isinstance(node, dict):
         return set().union(*(_empty(child, f"{path}.{key}" if path else key) for key, child in node.items()))

@@ -8,6 +8,7 @@ import torch
 
 from mmbal.data.predictions import Predictions
 from mmbal.decision import cross_fit, fit_rule, rule_from_json, rule_to_json
+from mmbal.errors import ConfigError
 from mmbal.registry import rules
 
 NAMES = [entry.name for entry in rules]
@@ -45,6 +46,36 @@ def test_log_probabilities_come_back_the_same_through_json_and_tensors(name, mis
     tensor[:, 0].sum().backward()
     assert all(torch.isfinite(x.grad).all() for x in given.values() if x.grad is not None)
     assert any(x.grad is not None and x.grad.abs().sum() > 0 for x in given.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_forward_in_half_precision_gives_what_a_file_gives(name):
+    data = gaussian(c=20, missing=True)
+    rule = fit_rule(data, name)
+    given = {m: torch.tensor(v, dtype=torch.float32) for m, v in getattr(data, rule.source).items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        tensor = rule.apply(given, present=data.present)
+    assert tensor.dtype == torch.float32
+    np.testing.assert_allclose(tensor.numpy(), rule.apply(data), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "adaptive", "crt"])
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+def test_what_does_not_fit_is_named(name, kind):
+    data = gaussian(n=30)
+    rule = fit_rule(data, name)
+    given = {m: kind(value) for m, value in getattr(data, rule.source).items()}
+    narrow, short = {**given, "m1": given["m1"][:, :3]}, {**given, "m1": given["m1"][:29]}
+    with pytest.raises(ConfigError, match=r"'m1' have shape \(30, 3\), but the rule was fitted for \(N, [45]\)"):
+        rule.apply(narrow)
+    with pytest.raises(ConfigError, match=r"of 'm2' have shape \([45],\)"):
+        rule.apply({**given, "m2": given["m2"][0]})
+    with pytest.raises(ConfigError, match=rf"'m1' has 29 rows of {rule.source}, but 'm0' has 30"):
+        rule.apply(short)
+    with pytest.raises(ConfigError, match=r"mask of 'm1' has shape \(3,\), expected \(30,\)"):
+        rule.apply(given, present={"m1": np.ones(3, dtype=bool)})
+    with pytest.raises(ConfigError, match="`present` tells of 'm7'"):
+        rule.apply(given, present={"m7": np.ones(30, dtype=bool)})
 
 
 @pytest.mark.parametrize("name", NAMES)

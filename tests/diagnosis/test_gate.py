@@ -31,7 +31,18 @@ def test_conditions_are_parsed(text, path, sign, bound):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "index", "index >", "index > high", "> 0.2", "index => 1", "__import__('os') > x"]
+    "text",
+    [
+        "",
+        "index",
+        "index >",
+        "index > high",
+        "> 0.2",
+        "index => 1",
+        "index > nan",
+        "index < inf",
+        "__import__('os') > x",
+    ],
 )
 def test_other_forms_are_refused(text):
     with pytest.raises(UsageError, match="FIGURE OPERATOR NUMBER"):
@@ -57,9 +68,34 @@ def test_an_unknown_figure_offers_the_nearest(diagnosis):
     assert "index" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("contribution.vido", "Did you mean contribution.video or contribution.audio?"),
+        ("contribution", "Did you mean contribution.video or contribution.audio?"),
+        ("classes.very angry.fuzed", "Did you mean classes.very angry.fused or "),
+        ("qqq", "Known: accuracy, balance, calibration, "),
+    ],
+)
+def test_the_hint_names_what_there_is_at_that_place_and_no_more(diagnosis, path, hint):
+    with pytest.raises(UsageError) as caught:
+        Condition(path, ">", 0.2).judge(diagnosis)
+    assert caught.value.hint.startswith(hint)
+    assert len(caught.value.hint) < 500
+
+
 def test_what_was_not_computed_can_not_pass(diagnosis):
     with pytest.raises(UsageError, match=r"not computed.*no reference"):
         Condition.parse("representation_gap > 0").judge(diagnosis)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["representation_gap.accuracy", "representation_gap.modalities.audio.nats.low", "human.clips"],
+)
+def test_what_lies_below_a_figure_that_was_not_computed_was_not_either(diagnosis, path):
+    with pytest.raises(UsageError, match=f"'{path}' was not computed"):
+        Condition(path, ">", 0).judge(diagnosis)
 
 
 def test_figures_hold_every_number_and_no_text(diagnosis):
