@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: atomic writes, JSON and NPZ without pickles, hashes."""
+"""Files that are either whole or not there: atomic writes, locks, JSON and NPZ without pickles, hashes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,6 +25,50 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from ``path`` (there or not) while the block runs; the lock dies with this process.
+
+    Raises UsageError where another process has it, unless told to ``wait``. Nothing is kept from anybody on Windows, and
+    where the folder around ``path`` can't be written or its file system has no locks.
+    """
+    whole = path.resolve()
+    file = whole.with_name(f".{whole.name}.lock")
+    try:
+        stream = None if os.name == "nt" else _lock(file, wait)
+    except BlockingIOError:
+        raise UsageError(
+            f"Another mmbal process is writing {path}.", "Wait until it has ended, or choose another folder."
+        ) from None
+    except OSError:
+        stream = None
+    try:
+        yield
+    finally:
+        if stream is not None:
+            file.unlink(missing_ok=True)
+            stream.close()
+
+
+def _lock(file: Path, wait: bool) -> BinaryIO:
+    import fcntl
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        stream = file.open("ab")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its holder removes it at the end: a lock on a file that is gone, or another by now, would exclude nobody.
+            if os.path.samestat(os.fstat(stream.fileno()), file.stat()):
+                return stream
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            stream.close()
+            raise
+        stream.close()
 
 
 def write_text(path: Path, text: str) -> None:

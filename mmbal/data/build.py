@@ -2,7 +2,8 @@
 
 All work happens in ``.NAME.partial`` beside the store: the arrays, and a journal with one line per encoded row. A row is
 journalled after its arrays are written, so after a kill the same command goes on where the journal ends, and the sealed
-store is the same byte for byte, whatever the number of workers. The folder is renamed when all is done.
+store is the same byte for byte, whatever the number of workers. The folder is renamed when all is done. Two processes
+never work on one store: the second is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mmbal.data.splits import complete, split_hash
 from mmbal.data.store import FORMAT, Kind, ModalitySpec, Store, seal
 from mmbal.data.worker import DIGEST, Encoder
 from mmbal.errors import DataError, UsageError
-from mmbal.files import read_json, write_json
+from mmbal.files import locked, read_json, write_json
 
 STORED_FINDINGS = 1000
 COMPARED = ("spectrogram", "frames", "image")  # kinds of which two samples are alike only where one is a copy
@@ -95,12 +96,13 @@ def build(
     *,
     workers: int,
     force: bool,
+    wait: bool = False,
     progress: Progress | None = None,
 ) -> Built:
     """Build a store at ``out``; see the module for how. ``workers`` = 0 encodes in this process.
 
-    Raises UsageError where ``out`` holds something else (and ``force`` is false) or a modality's name is no plain word,
-    DataError where nothing is usable.
+    Raises UsageError where ``out`` holds something else (and ``force`` is false), where another process is writing it (and
+    ``wait`` is false) or a modality's name is no plain word, DataError where nothing is usable.
     """
     for m in source.recipes if isinstance(source, Manifest) else source.arrays:
         if not re.fullmatch(r"\w[\w-]*", m):  # it names a file and a module
@@ -108,16 +110,31 @@ def build(
                 f"'{m}' can't name a modality: letters, digits, _ and - can.",
                 f"Rename the column, or take the array under another name: --modality NAME={m}",
             )
+    fingerprint = identity(source, options)
+    # Asked first, since what is only read needs no lock, and again, since another process may have written it meanwhile.
+    if out.exists() and not force:
+        return _existing(out, fingerprint)
+    with locked(out, wait=wait):
+        if out.exists() and not force:
+            return _existing(out, fingerprint)
+        return _build(source, out, options, fingerprint, workers, progress)
+
+
+def _existing(out: Path, fingerprint: str) -> Built:
+    """The store at ``out``; raises UsageError where it was made from something else."""
+    if (out / "meta.json").is_file() and read_json(out / "meta.json").get("fingerprint") == fingerprint:
+        store = Store.open(out)
+        return Built(store, [Finding(**f) for f in store.meta["findings"]], existed=True)
+    raise UsageError(
+        f"{out} exists already and was made from something else.", "Choose another --out, or give --force."
+    )
+
+
+def _build(
+    source: Manifest | Arrays, out: Path, options: Options, fingerprint: str, workers: int, progress: Progress | None
+) -> Built:
     partial = out.with_name(f".{out.name}.partial")
     plan = _fingerprint(source)
-    fingerprint = identity(source, options)
-    if out.exists() and not force:
-        if (out / "meta.json").is_file() and read_json(out / "meta.json").get("fingerprint") == fingerprint:
-            store = Store.open(out)
-            return Built(store, [Finding(**f) for f in store.meta["findings"]], existed=True)
-        raise UsageError(
-            f"{out} exists already and was made from something else.", "Choose another --out, or give --force."
-        )
     if not _continues(partial, plan):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)

@@ -203,4 +203,4 @@ def embedded_store() -> Path:
     cache = os.environ.get("MMBAL_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     samples, options = read_source("avmnist", None, {})
     out = Path(cache) / "mmbal" / f"avmnist-{identity(samples, options)[:12]}"
-    return build(samples, out, options, workers=0, force=False).store.path
+    return build(samples, out, options, workers=0, force=False, wait=True).store.path

@@ -9,7 +9,7 @@ from mmbal.config import write_yaml
 from mmbal.data.store import Store
 from mmbal.engine.checkpoint import CHECKPOINT, load_model, read_checkpoint
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_folder
+from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_run
 from mmbal.engine.train import Report, Result, Session, train
 from mmbal.files import write_json, write_tensors
 
@@ -30,13 +30,13 @@ def pretrain(
     for m in modalities:
         store.require(m)
     alone = config.model_copy(update={"method": Choice(name="joint"), "fusion": Choice(name="sum")})
-    folder = new_folder(None if out is None else Path(out), f"{store.name}-pretrain-s{config.seed}", force)
-    results: dict[str, Result] = {}
-    for m in modalities:
-        encoder = {m: config.encoder[m]} if m in config.encoder else {}
-        own = alone.model_copy(update={"modalities": (m,), "encoder": encoder})
-        results[m] = train(own, out=folder / m, report=report)
-    return assemble(alone.model_copy(update={"modalities": modalities}), folder, results)
+    with new_run(None if out is None else Path(out), f"{store.name}-pretrain-s{config.seed}", force) as folder:
+        results: dict[str, Result] = {}
+        for m in modalities:
+            encoder = {m: config.encoder[m]} if m in config.encoder else {}
+            own = alone.model_copy(update={"modalities": (m,), "encoder": encoder})
+            results[m] = train(own, out=folder / m, report=report)
+        return assemble(alone.model_copy(update={"modalities": modalities}), folder, results)
 
 
 def assemble(config: TrainConfig, folder: Path, results: dict[str, Result]) -> Result:

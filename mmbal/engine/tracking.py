@@ -8,14 +8,17 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from mmbal import __version__
 from mmbal.data.store import Store
 from mmbal.errors import UsageError
-from mmbal.files import read_json, write_text
+from mmbal.files import locked, read_json, write_text
 
 CONFIG = "config.yaml"
 LAST = "last.pt"
@@ -70,10 +73,8 @@ def new_folder(out: Path | None, default: str, force: bool) -> Path:
     Without ``out``: ``runs/<default>``, with a number where that is taken.
     """
     if out is None:
-        base = Path("runs") / default
-        taken = (base.with_name(f"{base.name}-{n}") for n in range(2, sys.maxsize))
-        out = base if not base.exists() else next(p for p in taken if not p.exists())
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        return _numbered(Path("runs") / default)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not force:
             raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
         if out.is_dir() and not (out / CONFIG).is_file():
@@ -81,6 +82,25 @@ def new_folder(out: Path | None, default: str, force: bool) -> Path:
         shutil.rmtree(out) if out.is_dir() else out.unlink()
     out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+def _numbered(base: Path) -> Path:
+    for n in count(1):
+        folder = base if n == 1 else base.with_name(f"{base.name}-{n}")
+        try:
+            folder.mkdir(parents=True)  # of several processes, one makes it
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def new_run(out: Path | None, default: str, force: bool) -> Iterator[Path]:
+    """A :func:`new_folder` that no other process trains into, or replaces, while the block runs."""
+    folder = new_folder(None, default, force) if out is None else out
+    with locked(folder):
+        yield new_folder(folder, default, force)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

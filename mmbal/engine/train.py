@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -41,13 +42,13 @@ from mmbal.engine.tracking import (
     SUMMARY,
     environment,
     finished,
-    new_folder,
+    new_run,
     read_metrics,
     summary_of,
     write_metrics,
 )
 from mmbal.errors import ConfigError, Interrupted, UsageError
-from mmbal.files import read_json, write_json, write_tensors
+from mmbal.files import locked, read_json, write_json, write_tensors
 from mmbal.methods.base import Run
 
 KIND = "train"
@@ -236,16 +237,17 @@ def train(
     """Train as configured into a new run folder.
 
     ``report(1, line)`` is called after each epoch. Raises Interrupted on Ctrl-C, after the last finished epoch was
-    saved; UsageError, ConfigError or DataError for what can't be trained.
+    saved; UsageError, ConfigError or DataError for what can't be trained, UsageError where another process has the folder.
     """
     session = Session(config, report=report)
     name = f"{session.store.name}-{config.method.name}-{config.fusion.name}-s{config.seed}"
-    if session.processes.first:
-        session.folder = new_folder(None if out is None else Path(out), name, force)
-        write_yaml(session.folder / CONFIG, session.config)
-        write_json(session.folder / ENVIRONMENT, environment(KIND, session.store, config.seed, str(session.device)))
-    session.folder = Path(session.processes.agree(str(session.folder)))
-    return _guarded(session, resume=False)
+    with ExitStack() as stack:
+        if session.processes.first:
+            session.folder = stack.enter_context(new_run(None if out is None else Path(out), name, force))
+            write_yaml(session.folder / CONFIG, session.config)
+            write_json(session.folder / ENVIRONMENT, environment(KIND, session.store, config.seed, str(session.device)))
+        session.folder = Path(session.processes.agree(str(session.folder)))
+        return _guarded(session, resume=False)
 
 
 def resume(
@@ -276,11 +278,13 @@ def resume(
         raise ConfigError(
             f"The store {config.data} is not the one that {folder} was trained on.", "Say where that is: --data STORE."
         )
-    if session.processes.first:
-        write_yaml(folder / CONFIG, session.config)
-        (folder / SUMMARY).unlink(missing_ok=True)
-        (folder / RULE).unlink(missing_ok=True)
-    return _guarded(session, resume=(folder / LAST).is_file())
+    with ExitStack() as stack:
+        if session.processes.first:
+            stack.enter_context(locked(folder))
+            write_yaml(folder / CONFIG, session.config)
+            (folder / SUMMARY).unlink(missing_ok=True)
+            (folder / RULE).unlink(missing_ok=True)
+        return _guarded(session, resume=(folder / LAST).is_file())
 
 
 def _guarded(session: Session, resume: bool) -> Result:

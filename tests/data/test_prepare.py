@@ -14,6 +14,7 @@ from mmbal.data.pool import cores, granted
 from mmbal.data.prepare import embedded_store, prepare
 from mmbal.data.store import Store, latest_store
 from mmbal.errors import DataError, UsageError
+from mmbal.files import locked
 
 FAST = {"size": 16, "workers": 0, "sample_rate": 8000, "mels": 16}
 
@@ -220,6 +221,20 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(manifest, workers):
     assert 7 <= result.resumed < 24
     assert files_of(result.store.path) == files_of(whole)
     assert not Path(".killed.partial").exists()
+
+
+def test_a_store_that_another_process_writes_is_left_alone(manifest):
+    path = manifest(n=8)
+    partial = Path(".own.partial")
+    partial.mkdir()
+    (partial / "journal.jsonl").write_text("of the other")
+    with locked(Path("own")), pytest.raises(UsageError, match="Another mmbal process is writing own"):
+        prepare(path, out="own", force=True, **FAST)
+    assert (partial / "journal.jsonl").read_text() == "of the other"
+    made = prepare(path, out="own", **FAST)
+    with locked(Path("own")):
+        assert prepare(path, out="own", **FAST).existed  # nothing is written, so nobody is in the way
+    assert made.store.path.parent.joinpath(".own.lock").exists() is False
 
 
 def test_other_splits_need_no_second_decoding(manifest):

@@ -23,8 +23,10 @@ from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.evaluate import find_predictions, find_reference
 from mmbal.engine.loop import learning_rate
 from mmbal.engine.pretrain import pretrain
+from mmbal.engine.tracking import new_run
 from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import ConfigError, MmbalError, UsageError
+from mmbal.files import locked
 
 ROOT = Path(__file__).parents[2]
 DIMS = {"audio": 6, "video": 4}
@@ -70,6 +72,27 @@ def test_a_killed_run_resumes_to_the_same_bits(toy, tmp_path: Path):
     assert a["epoch"] == b["epoch"] == 40
     assert all(torch.equal(a["model"][k], b["model"][k]) for k in a["model"])
     assert metrics.read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
+def test_a_run_that_another_process_trains_is_left_alone(toy, tmp_path: Path):
+    store, out = toy(DIMS), tmp_path / "run"
+    train(config(store, epochs=1), out=out)
+    before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
+    with locked(out):
+        with pytest.raises(UsageError, match="Another mmbal process"):
+            train(config(store), out=out, force=True)
+        with pytest.raises(UsageError, match="Another mmbal process"):
+            pretrain(config(store), out=out, force=True)
+        with pytest.raises(UsageError, match="Another mmbal process"):
+            resume(out, epochs=2)
+    assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == before
+    assert resume(out, epochs=2).summary["epochs"] == 2
+
+
+def test_runs_without_a_name_get_a_number_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with new_run(None, "own", force=False) as first, new_run(None, "own", force=False) as second:
+        assert [first, second] == [Path("runs/own"), Path("runs/own-2")]
 
 
 def test_the_saved_config_gives_the_same_numbers(toy, tmp_path: Path):
