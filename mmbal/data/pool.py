@@ -1,4 +1,4 @@
-"""Workers of preparation, seen from the command: rows go out, answers come back, a crash costs its row alone."""
+"""Workers of preparation, seen from the command: rows go out, answers come back, a crash or a hang costs its row alone."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def granted(limit: str) -> int:
 
 class _Worker:
     def __init__(self, setup: str) -> None:
+        self._stopped_after: float | None = None  # seconds
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         command = [sys.executable, "-m", "mmbal.data.worker"]
         pipe = subprocess.PIPE
@@ -68,16 +69,27 @@ class _Worker:
         except (BrokenPipeError, OSError):
             pass  # a dead worker is noticed where its answer is missing
 
-    def ask(self, task: str) -> str:
-        """The answer to a task; empty where the worker died over it."""
+    def ask(self, task: str, limit: float = ROW_LIMIT) -> str:
+        """The answer to a task; empty where the worker died over it, or was stopped after ``limit`` seconds."""
         assert self.process.stdout is not None
-        alarm = threading.Timer(ROW_LIMIT, self.process.kill)
+        alarm = threading.Timer(limit, self._stop, [limit])
         alarm.start()
         try:
             self._send(task)
             return self.process.stdout.readline()
         finally:
             alarm.cancel()
+
+    def _stop(self, limit: float) -> None:
+        self._stopped_after = limit
+        self.process.kill()
+
+    def end(self) -> list[str]:
+        """Kind and reason of the finding that a missing answer becomes."""
+        code = self.close()
+        if self._stopped_after is not None:
+            return ["timeout", f"decoding took longer than {self._stopped_after:g} s and was stopped"]
+        return ["crash", f"the decoder died over it (exit status {code})"]
 
     def close(self) -> int:
         assert self.process.stdin is not None
@@ -89,9 +101,16 @@ class _Worker:
 
 
 def encode_rows(
-    folder: Path, recipes: Mapping[str, Recipe], rows: Iterable[tuple[int, Row]], workers: int
+    folder: Path,
+    recipes: Mapping[str, Recipe],
+    rows: Iterable[tuple[int, Row]],
+    workers: int,
+    limit: float = ROW_LIMIT,
 ) -> Iterator[dict[str, Any]]:
-    """Encode rows on ``workers`` processes and yield each row's answer as it comes, in no fixed order."""
+    """Encode rows on ``workers`` processes and yield each row's answer as it comes, in no fixed order.
+
+    A worker that takes longer than ``limit`` seconds over a row is stopped.
+    """
     setup = json.dumps({"folder": str(folder), "recipes": {m: r.model_dump(mode="json") for m, r in recipes.items()}})
     tasks = iter(rows)
     lock = threading.Lock()
@@ -109,15 +128,14 @@ def encode_rows(
                     return
                 number, row = task
                 sources = {m: asdict(source) for m, source in row.sources.items() if m in recipes}
-                answer = worker.ask(json.dumps({"row": number, "sources": sources}))
+                answer = worker.ask(json.dumps({"row": number, "sources": sources}), limit)
                 if answer:
                     document = json.loads(answer)
                     if "failed" in document:
                         raise OSError(document["failed"])
                     answers.put(document)
                     continue
-                code = worker.close()
-                lost = ["crash", f"the decoder died over it (exit status {code})"]
+                lost = worker.end()
                 answers.put({"row": number, "modalities": {m: {"lost": lost} for m in sources}})
                 worker = _Worker(setup)
         except BaseException as error:

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmbal.config import validate
+from mmbal.data.manifest import read_manifest
 from mmbal.data.moments import chunks, moments
-from mmbal.data.pool import cores, granted
+from mmbal.data.options import Options
+from mmbal.data.pool import cores, encode_rows, granted
 from mmbal.data.prepare import embedded_store, prepare
 from mmbal.data.store import Store, latest_store
 from mmbal.errors import DataError, UsageError
@@ -277,6 +280,29 @@ def test_a_crash_of_the_decoder_costs_one_row(manifest, monkeypatch, tmp_path):
     crash = [f for f in result.findings if f.kind == "crash"]
     assert len(crash) == 2  # both modalities of c2
     assert "77" in crash[0].reason
+
+
+def test_a_decoder_that_hangs_is_told_from_one_that_dies(manifest, monkeypatch, tmp_path):
+    asked = read_manifest(manifest(n=2), validate(Options, {"size": 16}, "options"))
+    recipes = {"video": asked.recipes["video"]}
+    shape = (2, *recipes["video"].stored_shape)
+    np.lib.format.open_memmap(tmp_path / "video.npy", "w+", np.dtype(recipes["video"].dtype), shape)
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "if 'mmbal.data.worker' in ' '.join(sys.orig_argv):\n"
+        "    import mmbal.data.recipes as recipes\n"
+        "    recipes.read_frames = lambda path, *a, **k: time.sleep(600) if path.stem == 'c0' else os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+
+    def lost(row: int, **limit: float) -> list[str]:
+        (answer,) = encode_rows(tmp_path, recipes, [(row, asked.rows[row])], workers=1, **limit)
+        return answer["modalities"]["video"]["lost"]
+
+    assert lost(0, limit=0.25) == ["timeout", "decoding took longer than 0.25 s and was stopped"]
+    assert lost(1) == ["crash", "the decoder died over it (exit status -9)"]
 
 
 def test_verify_finds_a_changed_byte(manifest):
