@@ -164,12 +164,13 @@ class MODSFusion(Fusion):
     def centred(self, primary: str, sequences: Mapping[str, Tensor]) -> Tensor:
         """The primary modality's sequence once it has read itself and the others, layer by layer."""
         state = dict(sequences)
-        others = total({m: filled(h).any(dim=1).to(h.dtype) for m, h in sequences.items() if m != primary})
+        others = torch.stack([filled(h).any(dim=1) for h in sequences.values()]).sum(dim=0) - 1
         for layer in self.layers:
             blocks = cast(nn.ModuleDict, cast(nn.ModuleDict, layer)[primary])
             read = {m: blocks[m](state[primary], h) for m, h in state.items()}
-            mine = read.pop(primary)
-            state[primary] = state[primary] + mine + total(read) / others.clamp(min=1)[:, None, None]
+            state[primary] = state[primary] + read.pop(primary)
+            if read:
+                state[primary] = state[primary] + total(read) / others.clamp(min=1)[:, None, None]
             if layer is not self.layers[-1]:
                 for m in read:
                     answer = cast(nn.ModuleDict, cast(nn.ModuleDict, layer)[m])[primary](state[m], state[primary])
@@ -182,7 +183,8 @@ class MODSFusion(Fusion):
 
     def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Selection:
         reading = self.read(inputs)
-        alone = {m: self.head({n: v if n == m else torch.zeros_like(v) for n, v in inputs.items()}) for m in inputs}
+        # What is absent is read as nothing, so the only candidate needs none of the others beside it.
+        alone = {m: self.head({m: x}) for m, x in inputs.items()}
         output = self._output(inputs, present, alone, self.out(reading.fused), None)
         return Selection(**vars(output), reading=reading)
 

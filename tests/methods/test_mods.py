@@ -87,6 +87,27 @@ def test_the_primary_reads_itself_and_the_mean_of_the_others():
     assert torch.allclose(fusion.centred("a", h), expected, atol=1e-6)
 
 
+def test_own_decisions_are_those_beside_absent_modalities_but_read_nothing_of_them():
+    fusion = build_fusion("mods", {"dim": 6, "layers": 2}, {"a": 3, "t": 3, "v": 5}, 2)
+    inputs = {"a": torch.randn(4, 9, 3), "t": torch.randn(4, 4, 3), "v": torch.randn(4, 3, 5)}
+    inputs["v"][1] = 0
+    present = {m: (x != 0).flatten(1).any(dim=1) for m, x in inputs.items()}
+    read = 0
+
+    def count(*_: object) -> None:
+        nonlocal read
+        read += 1
+
+    for block in (b for layer in fusion.layers for row in layer.values() for b in row.values()):
+        block.register_forward_hook(count)
+    logits = fusion.decide(inputs, present).logits
+    # Each of 3 as the primary reads all 3 in both layers, and 2 answer in the first; alone it reads itself, twice.
+    assert read == 3 * (2 * 3 + 2) + 3 * 2
+    for m in inputs:
+        beside = {n: x if n == m else torch.zeros_like(x) for n, x in inputs.items()}
+        assert torch.allclose(logits[m], fusion.head(beside), atol=1e-6)
+
+
 def test_the_contrast_is_against_other_classes_only():
     anchors = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     keys = torch.tensor([[3.0, 0.0], [1.0, 1.0], [0.0, 5.0]])
