@@ -46,7 +46,7 @@ def bounded(name: str, mean: float, replicates: np.ndarray, n: int, bounds: tupl
     """
     drawn = np.random.default_rng(crc32(name.encode())).poisson(1.0, (2, len(replicates)))
     ends = np.array(bounds) - mean
-    wider: np.ndarray = replicates + ends @ drawn / (n + 2)
+    wider: np.ndarray = np.clip(replicates + ends @ drawn / (n + 2), *bounds)
     return wider
 
 

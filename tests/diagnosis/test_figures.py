@@ -39,3 +39,10 @@ def test_half_right_is_hardly_wider(figures):
 def test_quantities_without_bounds_stay_as_they_are(figures):
     found = figures.mean("nats", np.full(N, 0.5))
     assert (found.low, found.high) == (0.5, 0.5)
+
+
+def test_no_share_is_above_one(figures):
+    """Where the one wrong row of 20 is not drawn, all are right already: the two more rows can add nothing."""
+    found = figures.mean("almost", np.arange(N) > 0, bounds=SHARE)
+    assert found.high == 1
+    assert figures.mean("hardly", np.arange(N) == 0, bounds=SHARE).low == 0
