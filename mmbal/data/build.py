@@ -101,9 +101,10 @@ def build(
 ) -> Built:
     """Build a store at ``out``; see the module for how. ``workers`` = 0 encodes in this process.
 
-    Raises UsageError where ``out`` holds something else (and ``force`` is false), where another process is writing it (and
+    Raises UsageError where ``out`` holds something else (with ``force``: no store), where another process is writing it (and
     ``wait`` is false) or a modality's name is no plain word, DataError where nothing is usable.
     """
+    _check_replaceable(out)
     for m in source.recipes if isinstance(source, Manifest) else source.arrays:
         if not re.fullmatch(r"\w[\w-]*", m):  # it names a file and a module
             raise UsageError(
@@ -112,17 +113,27 @@ def build(
             )
     fingerprint = identity(source, options)
     # Asked first, since what is only read needs no lock, and again, since another process may have written it meanwhile.
-    if out.exists() and not force:
+    if (out / "meta.json").is_file() and not force:
         return _existing(out, fingerprint)
     with locked(out, wait=wait):
-        if out.exists() and not force:
+        if (out / "meta.json").is_file() and not force:
             return _existing(out, fingerprint)
         return _build(source, out, options, fingerprint, workers, progress)
 
 
+def _check_replaceable(out: Path) -> None:
+    """Raise UsageError where a store at ``out`` would take the place of what is none."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"--out {out} is the folder you are in.", "Give the store a folder of its own: --out stores/NAME."
+        )
+    if out.exists() and not (out / "meta.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out} holds something that is not a store, so it is not replaced.", "Choose another --out.")
+
+
 def _existing(out: Path, fingerprint: str) -> Built:
     """The store at ``out``; raises UsageError where it was made from something else."""
-    if (out / "meta.json").is_file() and read_json(out / "meta.json").get("fingerprint") == fingerprint:
+    if read_json(out / "meta.json").get("fingerprint") == fingerprint:
         store = Store.open(out)
         return Built(store, [Finding(**f) for f in store.meta["findings"]], existed=True)
     raise UsageError(

@@ -194,6 +194,22 @@ def test_prepared_twice_is_prepared_once(manifest):
     assert prepare(path, force=True, **{**FAST, "size": 32}).store.modalities["video"].shape[-1] == 32
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_only_a_store_is_ever_replaced(manifest, force):
+    path = manifest(n=4)
+    with pytest.raises(UsageError, match="folder you are in"):
+        prepare(path, out=".", force=force, **FAST)
+    photos = Path("photos")
+    photos.mkdir()
+    assert prepare(path, out=photos, force=force, **FAST).store.path.samefile(photos)  # an empty folder is no loss
+    Path("mine").mkdir()
+    (Path("mine") / "thesis.tex").write_text("ten years of work")
+    for taken in ("mine", "mine/thesis.tex"):
+        with pytest.raises(UsageError, match="not a store"):
+            prepare(path, out=taken, force=force, **FAST)
+    assert (Path("mine") / "thesis.tex").read_text() == "ten years of work"
+
+
 RUN = """
 import sys
 from mmbal.data.prepare import prepare
