@@ -48,8 +48,8 @@ class Crt(HeadRule):
         say = n / (np.count_nonzero(counts) * counts[predictions.labels])
         precision = np.full(sum(design.sizes), 1 / config.strength**2)
         precision[-c:] = 1.0
-        target = np.eye(c)[predictions.labels] * say[:, None]
-        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, np.zeros(len(precision)), precision))
+        target, mean = np.eye(c)[predictions.labels] * say[:, None], np.zeros(len(precision))
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, tolerance=1e-6))
         parts = np.split(matrix, np.cumsum([standard[m].shape[1] for m in names])[:-1])
         weights = {m: (part / scale[m][:, None]).T for m, part in zip(names, parts, strict=True)}
         shift = {f"shift_{m}": -weights[m] @ centre[m] for m in names}

@@ -3,7 +3,8 @@
     log p(c) = sum_mj F_mjc log p_m(j) + b_c + const,    minimise NLL + |F|^2 / (2 C)
 
 Reference: Wolpert, "Stacked generalization", Neural Networks 1992. The regression knows nothing of what its inputs mean:
-it is shrunk towards the uniform answer, not towards the modalities' consensus, and needs more rows for it.
+it is shrunk towards the uniform answer, not towards the modalities' consensus, and needs more rows for it. It is
+scikit-learn's LogisticRegression, but with two classes, where that has one vector of coefficients instead of two.
 """
 
 from typing import Any
@@ -35,9 +36,8 @@ class Stacking(Rule):
         design = Design(none, none, (log_p * mask[..., None]).reshape(n, -1), bias=True)
         precision = np.full(sum(design.sizes), 1 / config.C)
         precision[-c:] = 1e-6  # the intercept is free, but for the direction that a softmax does not see
-        _, _, matrix, bias = design.split(
-            maximum_a_posteriori(design, np.eye(c)[predictions.labels], np.zeros(len(precision)), precision)
-        )
+        target, mean = np.eye(c)[predictions.labels], np.zeros(len(precision))
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, tolerance=1e-6))
         return {"matrix": matrix, "bias": bias}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
 
 from mmbal.data.predictions import Predictions
 from mmbal.decision import fit_rule
@@ -153,6 +155,17 @@ def test_ecml_averages_uniformly_over_three_views():
     evidence = torch.tensor([[[3.0, 0.0], [0.0, 3.0], [0.0, 6.0]]])
     np.testing.assert_allclose(average_evidence(evidence, torch.ones(1, 3))[0], [1.0, 3.0])
     np.testing.assert_allclose(average_evidence(evidence, torch.tensor([[1.0, 0.0, 1.0]]))[0], [1.5, 3.0])
+
+
+def test_stacking_is_the_logistic_regression_of_scikit_learn():
+    rng = np.random.default_rng(3)
+    y = np.arange(60) % 4
+    data = two(2 * np.eye(4)[y] + rng.normal(size=(60, 4)), 3 * rng.normal(size=(60, 4)), labels=y)
+    log_p = np.concatenate([log_softmax(x, axis=1) for x in data.logits.values()], axis=1)
+    peer = LogisticRegression(C=0.5, tol=1e-10, max_iter=5000).fit(log_p, y)
+    np.testing.assert_allclose(
+        np.exp(fit_rule(data, "stacking", C=0.5).apply(data)), peer.predict_proba(log_p), atol=1e-3
+    )
 
 
 def test_tau_norm_divides_rows_by_a_power_of_their_length():
