@@ -164,6 +164,7 @@ class MODSFusion(Fusion):
     def centred(self, primary: str, sequences: Mapping[str, Tensor]) -> Tensor:
         """The primary modality's sequence once it has read itself and the others, layer by layer."""
         state = dict(sequences)
+        # less the primary itself; where that is absent its weight is 0, and so is what becomes of this sequence
         others = torch.stack([filled(h).any(dim=1) for h in sequences.values()]).sum(dim=0) - 1
         for layer in self.layers:
             blocks = cast(nn.ModuleDict, cast(nn.ModuleDict, layer)[primary])
