@@ -5,14 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from mmbal.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from mmbal.data.predictions import Predictions
     from mmbal.data.prepare import prepare
-    from mmbal.data.store import Store
+    from mmbal.data.store.store import Store
     from mmbal.decision import cross_fit, fit_rule
-    from mmbal.decision.select import calibrate
+    from mmbal.decision.fitting import calibrate
     from mmbal.diagnosis import diagnose
     from mmbal.engine.checkpoint import load_model
     from mmbal.engine.config import TrainConfig
@@ -20,14 +19,15 @@ if TYPE_CHECKING:
     from mmbal.engine.pretrain import pretrain
     from mmbal.engine.train import train
     from mmbal.models.collect import collect
+    from mmbal.predictions.format import Predictions
     from mmbal.report.compare import compare
 
 # Imported at first use: `import mmbal` and `mmbal --help` stay fast, since torch comes with the first of these.
 _PUBLIC = {
-    "Predictions": ("mmbal.data.predictions", "Predictions"),
-    "Store": ("mmbal.data.store", "Store"),
+    "Predictions": ("mmbal.predictions.format", "Predictions"),
+    "Store": ("mmbal.data.store.store", "Store"),
     "TrainConfig": ("mmbal.engine.config", "TrainConfig"),
-    "calibrate": ("mmbal.decision.select", "calibrate"),
+    "calibrate": ("mmbal.decision.fitting", "calibrate"),
     "collect": ("mmbal.models.collect", "collect"),
     "compare": ("mmbal.report.compare", "compare"),
     "cross_fit": ("mmbal.decision", "cross_fit"),
@@ -40,22 +40,7 @@ _PUBLIC = {
     "train": ("mmbal.engine.train", "train"),
 }
 
-__all__ = [
-    "Predictions",
-    "Store",
-    "TrainConfig",
-    "calibrate",
-    "collect",
-    "compare",
-    "cross_fit",
-    "diagnose",
-    "fit_rule",
-    "load",
-    "load_model",
-    "prepare",
-    "pretrain",
-    "train",
-]
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
@@ -66,4 +51,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*_PUBLIC, "__version__"]

@@ -30,7 +30,7 @@ def test_a_module_that_cannot_be_imported_is_not_forgotten(source):
 
 
 def test_a_name_that_is_not_there_is_answered_with_the_nearest():
-    rules = Registry("rule", "mmbal.decision")
+    rules = Registry("rule", "mmbal.decision.rules")
     rules.register("adaptive")(type("Adaptive", (), {}))
     with pytest.raises(UsageError, match="no rule 'adaptve'"):
         rules.get("adaptve")

@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "Batch": "loader",
-    "Loader": "loader",
-    "ModalitySpec": "store",
-    "Predictions": "predictions",
+    "Batch": "store.loader",
+    "Loader": "store.loader",
+    "ModalitySpec": "store.store",
+    "Predictions": "predictions.format",
     "Preparation": "prepare",
-    "Store": "store",
+    "Store": "store.store",
     "embedded_store": "prepare",
-    "latest_store": "store",
+    "latest_store": "store.store",
     "prepare": "prepare",
-    "write_view": "store",
+    "write_view": "store.store",
 }
 
 __all__ = sorted(_HOME)

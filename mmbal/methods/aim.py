@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.encoders import Encoder
 from mmbal.models.fusion import SumFusion, named_seed, total

@@ -30,7 +30,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.contribution import fusion_factors, rarity
 from mmbal.maths.sampling import systematic_draw
 from mmbal.methods.base import Method, Phase, Run, require_modalities

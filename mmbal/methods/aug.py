@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.errors import ConfigError, did_you_mean
 from mmbal.maths.confidence import true_class_confidence, true_class_probability
 from mmbal.methods.base import Method, Phase, Run, require_modalities

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 
 from mmbal.config import Config
-from mmbal.decision.discrepancy import unimodal_confidences
+from mmbal.data.store.balanced import unimodal_confidences
 from mmbal.maths.discrepancy import discrepancy, uniform_draw
 from mmbal.methods.base import Method, Run, require_modalities
 from mmbal.models.multimodal import MultimodalClassifier

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.errors import ConfigError
 from mmbal.maths.curriculum import difficulty, indicators, lag, moments
 from mmbal.methods.base import Method, Phase, Run, require_modalities

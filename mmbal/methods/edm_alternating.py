@@ -27,14 +27,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
-from mmbal.data.predictions import subsets_of
+from mmbal.data.store.loader import Batch
 from mmbal.maths.prototypes import prototype_cross_entropy
 from mmbal.maths.shapley import shapley_values
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.models.prototypes import RunningPrototypes
+from mmbal.predictions.format import subsets_of
 from mmbal.registry import methods
 
 

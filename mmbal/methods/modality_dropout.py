@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.fading import faded, simplex
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.draws import named_generator, uniform_by_row

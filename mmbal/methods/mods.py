@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.fusion import linear, masked_cross_entropy, total
 from mmbal.models.mods import MODSFusion, Selection

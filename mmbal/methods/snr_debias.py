@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.snr import Weighting, margin_snr, weight
 from mmbal.methods.base import Method, Phase, Run, require_modalities
 from mmbal.models.fusion import masked_cross_entropy

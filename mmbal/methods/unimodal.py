@@ -11,7 +11,7 @@ m's loss. For fusions that are not additive, o_m is the fusion's decision on m w
 
 from torch import Tensor
 
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.multimodal import Output
