@@ -2,7 +2,7 @@
 
     python benchmarks/decision_synthetic.py [--seeds 20] [--json]
 
-Worlds of class-conditional Gaussians (mmbal.predictions.synthetic) with over-confident modalities. With 10,000 calibration rows
+Worlds of class-conditional Gaussians (mmbal.predictions.synthetic) with over-confident modalities. With 10,000 rows
 the test NLL is compared with that of the Bayes-optimal layer on the same 20,000 rows; with 50 rows, with the plain sum,
 over seeds (mean and paired 95 % interval over seeds).
 """

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from mmbal.files import write_text
-from mmbal.registry import Entry, methods
+from mmbal.registry import AboutMethod, Entry, methods
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "methods"
@@ -39,7 +39,7 @@ def write_pages(folder: Path = FOLDER) -> list[Path]:
     return changed
 
 
-def _index(entries: list[Entry]) -> str:
+def _index(entries: list[Entry[AboutMethod]]) -> str:
     lines = [NOTICE, "", "# Training methods", ""]
     lines += ["Each trains with `mmbal train --data STORE --method NAME`; the status says how near to its paper it is:"]
     lines += [
@@ -47,20 +47,20 @@ def _index(entries: list[Entry]) -> str:
         "",
     ]
     lines += ["| method | in a sentence | family | year | paper | status |", "|---|---|---|---|---|---|"]
-    for entry in sorted(entries, key=lambda e: (e.metadata["family"] != "baseline", e.metadata["family"], e.name)):
-        about = entry.metadata
+    for entry in sorted(entries, key=lambda e: (e.about.family != "baseline", e.about.family, e.name)):
+        about = entry.about
         sentence = _text(entry).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
-        cells = [about["family"], str(about["year"]), _paper(about["paper"]), about["status"]]
+        cells = [about.family, str(about.year or ""), _paper(about.paper), about.status]
         lines.append(f"| [`{entry.name}`]({entry.name}.md) | {sentence} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _page(entry: Entry) -> str:
-    about = entry.metadata
+def _page(entry: Entry[AboutMethod]) -> str:
+    about = entry.about
     title, _, rest = _text(entry).partition("\n\n")
     lines = [NOTICE, "", f"# `{entry.name}`", "", title.replace("\n", " "), ""]
     lines += [
-        f"Family: {about['family']}. Paper: {_paper(about['paper'])}, {about['year']}. Status: {about['status']}.",
+        f"Family: {about.family}. Paper: {_paper(about.paper)}, {about.year}. Status: {about.status}.",
         "",
     ]
     lines += [
@@ -79,14 +79,14 @@ def _page(entry: Entry) -> str:
             for key, field in fields.items()
         ]
         lines.append("")
-    if about.get("off"):
-        off = ", ".join(f"`{key}={_yaml(value)}`" for key, value in about["off"].items())
+    if about.off:
+        off = ", ".join(f"`{key}={_yaml(value)}`" for key, value in about.off.items())
         lines += [f"With {off} it is joint training, bit for bit.", ""]
     lines.append(f"Source: {_link(entry.cls.__module__.replace('.', '/') + '.py')}.{_test(entry)}")
     return "\n".join(lines) + "\n"
 
 
-def _test(entry: Entry) -> str:
+def _test(entry: Entry[AboutMethod]) -> str:
     path = f"tests/methods/test_{entry.name}.py"
     return f" The formula by hand: {_link(path)}." if (ROOT / path).is_file() else ""
 
@@ -95,19 +95,19 @@ def _link(path: str) -> str:
     return f"[{path}](../../{path})"
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: Entry[AboutMethod]) -> str:
     return inspect.cleandoc(sys.modules[entry.cls.__module__].__doc__ or "")
 
 
-def _paper(paper: str) -> str:
-    return f"[{paper}](https://arxiv.org/abs/{paper})"
+def _paper(paper: str | None) -> str:
+    return "none" if paper is None else f"[{paper}](https://arxiv.org/abs/{paper})"
 
 
-def _fusion(about: dict[str, Any]) -> str:
-    return f" --fusion {about['fusion']}" if "fusion" in about else ""
+def _fusion(about: AboutMethod) -> str:
+    return f" --fusion {about.fusion}" if about.fusion else ""
 
 
-def _example(entry: Entry) -> str:
+def _example(entry: Entry[AboutMethod]) -> str:
     """The first number among the options, as it is set on the command line."""
     for key, field in entry.cls.Config.model_fields.items():
         if isinstance(field.default, float):

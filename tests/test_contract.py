@@ -39,7 +39,7 @@ def config_for(name: str, store: Store, **changes: Any) -> TrainConfig:
     values: dict[str, Any] = {
         "data": str(store.path),
         "method": Choice(name=name),
-        "fusion": Choice(name=methods.entry(name).metadata.get("fusion", "concat")),
+        "fusion": Choice(name=methods.entry(name).about.fusion or "concat"),
         "epochs": 2,
         "batch_size": 16,
         "optimiser": OptimiserConfig(lr=0.05),
@@ -117,10 +117,10 @@ def test_the_order_of_modalities_does_not_matter(name: str, toy: Toy, tmp_path: 
         assert np.abs(found[0].logits[m] - found[1].logits[m]).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", [e.name for e in methods if e.metadata["off"] is not None])
+@pytest.mark.parametrize("name", [e.name for e in methods if e.about.off is not None])
 def test_off_is_joint_training_bit_for_bit(name: str, toy: Toy, tmp_path: Path):
     store = toy(TWO)
-    off = Choice(name=name, **methods.entry(name).metadata["off"])
+    off = Choice(name=name, **methods.entry(name).about.off)
     fusion = config_for(name, store).fusion
     train(config_for(name, store, method=off), out=tmp_path / "off")
     train(config_for("joint", store, fusion=fusion), out=tmp_path / "joint")
@@ -189,11 +189,11 @@ def test_two_processes_on_half_batches_are_one_on_the_whole(toy: Toy, tmp_path: 
 def test_the_page_says_where_it_is_from_and_what_it_does(name: str):
     entry = methods.entry(name)
     text = sys.modules[entry.cls.__module__].__doc__ or ""
-    assert entry.metadata["paper"] in text
+    assert entry.about.paper in text
     assert re.search(r"^ {4}\S.*[=<]", text, re.MULTILINE), "no formula"
     assert "Deviations:" in text
-    assert entry.metadata["status"] in ("exact", "with stated deviations", "our instantiation")
-    if entry.metadata["status"] == "our instantiation":
+    assert entry.about.status in ("exact", "with stated deviations", "our instantiation")
+    if entry.about.status == "our instantiation":
         assert "our instantiation" in text
     assert re.search(rf"^\| `{name}` ", (ROOT / "REPRODUCIBILITY.md").read_text(), re.MULTILINE)
     for key, field in entry.cls.Config.model_fields.items():
@@ -208,7 +208,7 @@ def test_a_fusion_accounts_for_its_decision(name: str, dims: dict[str, int], toy
     found = session.predictions("test")
     assert found.fused.shape == (len(found), 3)
     assert np.allclose(sum(found.contribution.values()), found.fused, atol=1e-4)
-    if not fusions.entry(name).metadata["additive"] and session.model.fusion.rule is None:
+    if not fusions.entry(name).about.additive and session.model.fusion.rule is None:
         assert set(found.subsets) == set(subsets_of(found.modalities))
         for m in dims:
             assert np.allclose(found.subsets[(m,)], found.logits[m], atol=1e-5)
@@ -243,7 +243,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize(("name", "kind"), [(e.name, k) for e in encoders for k in sorted(e.metadata["kinds"])])
+@pytest.mark.parametrize(("name", "kind"), [(e.name, k) for e in encoders for k in sorted(e.about.kinds)])
 def test_an_encoder_gives_tokens_and_their_mean(name: str, kind: Any):
     preprocessing = {"vocabulary": 30} if kind == "text" else {}
     spec = ModalitySpec(kind=kind, shape=SHAPES[kind], preprocessing=preprocessing)

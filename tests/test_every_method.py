@@ -36,11 +36,11 @@ def mmbal(*arguments: Any) -> Any:
 
 def choices() -> list[tuple[str, str]]:
     """Every method with the fusion that it asks for, and every fusion with a method that asks for what it alone gives."""
-    pairs = [(e.name, e.metadata.get("fusion", "concat")) for e in methods]
+    pairs = [(e.name, e.about.fusion or "concat") for e in methods]
 
     def made_for(fusion: Entry) -> str:
-        gives = fusion.metadata.get("gives", set())
-        return next((e.name for e in methods if e.metadata["needs"] & gives), "joint")
+        gives = set(fusion.about.gives)
+        return next((e.name for e in methods if set(e.about.needs) & gives), "joint")
 
     return sorted({*pairs, *((made_for(f), f.name) for f in fusions)})
 

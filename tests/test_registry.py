@@ -1,11 +1,13 @@
-"""The registry tells what is wrong with a module, also when it is asked again."""
+"""The registry tells what is wrong with a module; a plug-in needs to state nothing."""
 
 import sys
 
 import pytest
 
+from mmbal.cli.methods import describe
+from mmbal.engine.config import require_fusion
 from mmbal.errors import UsageError
-from mmbal.registry import Registry
+from mmbal.registry import AboutMethod, AboutRule, Registry, encoders, fusions, methods
 
 
 @pytest.fixture
@@ -23,14 +25,33 @@ def source(tmp_path, monkeypatch):
 
 
 def test_a_module_that_cannot_be_imported_is_not_forgotten(source):
-    things = Registry("thing", source)
+    things = Registry("thing", source, AboutMethod)
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError, match="a_library_that_nobody_has"):
             things.get("a_good_one")
 
 
 def test_a_name_that_is_not_there_is_answered_with_the_nearest():
-    rules = Registry("rule", "mmbal.decision.rules")
+    rules = Registry("rule", "mmbal.decision.rules", AboutRule)
     rules.register("adaptive")(type("Adaptive", (), {}))
     with pytest.raises(UsageError, match="no rule 'adaptve'"):
         rules.get("adaptve")
+
+
+def test_an_unknown_fact_is_refused_with_those_that_are_known():
+    with pytest.raises(ValueError, match="Nothing called 'famly' is known of a method: family, year"):
+        methods.register("plugged", famly="boosting")
+
+
+def test_a_plug_in_that_states_nothing_works():
+    added = {methods: "plugged_method", fusions: "plugged_fusion", encoders: "plugged_encoder"}
+    for registry, name in added.items():
+        registry.register(name)(type(name, (), {}))
+    try:
+        require_fusion("plugged_method", "plugged_fusion")
+        found = describe("method", methods.entry("plugged_method"))
+        assert (found["family"], found["status"], found["off"]) == ("other", "not stated", None)
+        assert "image" in encoders.entry("plugged_encoder").about.kinds
+    finally:
+        for registry, name in added.items():
+            del registry._entries[name]

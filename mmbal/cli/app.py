@@ -14,7 +14,7 @@ from mmbal.cli.calibrate import calibrate
 from mmbal.cli.diagnose import diagnose
 from mmbal.cli.doctor import doctor
 from mmbal.cli.importer import import_model
-from mmbal.cli.methods import methods
+from mmbal.cli.methods import list_members, show_member
 from mmbal.cli.missing import missing
 from mmbal.cli.predict import predict
 from mmbal.cli.prepare import prepare
@@ -90,12 +90,25 @@ def options(
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "The way of the data": (prepare, pretrain, train, calibrate, diagnose, report),
-    "More": (quickstart, predict, sweep, missing, methods, doctor),
+    "More": (quickstart, predict, sweep, missing, doctor),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command))
 app.command("import", rich_help_panel="More")(guarded(import_model))
+
+methods = typer.Typer(no_args_is_help=False, help="What there is to choose from: `list` it, or `show` one of it.")
+methods.command("list")(guarded(list_members))
+methods.command("show")(guarded(show_member))
+
+
+@methods.callback(invoke_without_command=True)
+def _methods(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        guarded(list_members)()
+
+
+app.add_typer(methods, name="methods", rich_help_panel="More")
 
 
 def main() -> None:

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from mmbal.tables import Table as Tabular
+from mmbal.text import bar as bar
 
 PIPED_WIDTH = 120  # a pipe has no width of its own; columns must not be cut there
 
@@ -50,6 +54,23 @@ def table(
     out.print(grid)
 
 
+def show(*tables: Tabular) -> None:
+    """Print tables on stdout as they fit its width, and say once on stderr what had no room."""
+    dropped: list[str] = []
+    intervals = True
+    for shown in tables:
+        fitted = shown.fitting(out.width, cell_len)
+        dropped += fitted.dropped
+        intervals = intervals and fitted.intervals
+        _, *others = fitted.table.columns
+        right = [column.name for column in others if not (column.left or column.bar)]
+        caption, title = fitted.table.caption, fitted.table.title
+        table(fitted.table.head, fitted.table.rows(fitted.intervals), title=title, numeric=right, caption=caption)
+    missing = [*dict.fromkeys(dropped), *([] if intervals else ["the intervals"])]
+    if missing:
+        note(f"The terminal is too narrow for: {', '.join(missing)}. A wider one, --json or a file has them.")
+
+
 def say(text: str = "", style: str = "") -> None:
     """Print a line of the answer itself on stdout (plain text: brackets are not markup)."""
     out.print(Text(text, style=style))
@@ -75,13 +96,6 @@ def print_json(document: Any) -> None:
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as text, ``59.4 %``; a dash where there is none."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def bar(share: float, width: int = 10) -> str:
-    """A share in [0, 1] as a bar of eighth blocks, at most ``width`` cells."""
-    eighths = round(max(0.0, min(1.0, share)) * width * 8)
-    full, rest = divmod(eighths, 8)
-    return "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
 
 
 @contextmanager

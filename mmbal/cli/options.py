@@ -68,7 +68,7 @@ def training_config(
     method, fusion = given.pop("method", None), given.pop("fusion", None)
     if method is not None:
         values["method"] = {"name": method}
-        fusion = fusion or methods.entry(method).metadata.get("fusion")  # the one that the method needs, if it does
+        fusion = fusion or methods.entry(method).about.fusion  # the one that the method needs, if it does
     if fusion is not None:
         values["fusion"] = {"name": fusion}
     for key, value in given.items():
@@ -92,7 +92,7 @@ def _encoders(given: list[str], store: Any) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for text in given:
         modality, equals, name = text.rpartition("=")
-        kinds = encoders.entry(name).metadata["kinds"]
+        kinds = encoders.entry(name).about.kinds
         if equals:
             store.require(modality)
             found[modality] = {"name": name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -287,11 +288,12 @@ def _list(as_json: bool) -> None:
     from mmbal.registry import datasets
 
     if as_json:
-        console.print_json({entry.name: entry.metadata for entry in datasets})
+        console.print_json({entry.name: asdict(entry.about) for entry in datasets})
         return
     columns = ("title", "modalities", "classes", "licence")
     rows = [
-        [e.name, *(", ".join(v) if isinstance(v := e.metadata[c], tuple) else v for c in columns)] for e in datasets
+        [e.name, *(", ".join(v) if isinstance(v := getattr(e.about, c), tuple) else v for c in columns)]
+        for e in datasets
     ]
     console.table(["name", *columns], rows, numeric=("classes",))
 

@@ -11,7 +11,7 @@ from mmbal.config import Config, validate
 from mmbal.data.store.store import Store
 from mmbal.errors import ConfigError
 from mmbal.models.encoders import default_encoder
-from mmbal.registry import Entry, Registry, encoders, fusions, methods, recorders
+from mmbal.registry import AboutFusion, Entry, Registry, encoders, fusions, methods, recorders
 
 
 class Choice(BaseModel):
@@ -95,7 +95,7 @@ def resolve(config: TrainConfig, store: Store, trained: Mapping[str, Choice] | N
 
 def require_fusion(method: str, fusion: str) -> None:
     """Raise ConfigError where the method needs something of the fusion that this one does not give."""
-    needs = methods.entry(method).metadata["needs"]
+    needs = set(methods.entry(method).about.needs)
     lacking = sorted(needs - _gives(fusions.entry(fusion)))
     if lacking:
         fitting = [e.name for e in fusions if needs <= _gives(e)]
@@ -105,5 +105,5 @@ def require_fusion(method: str, fusion: str) -> None:
         )
 
 
-def _gives(fusion: Entry) -> set[str]:
-    return set(fusion.metadata.get("gives", ())) | ({"additive"} if fusion.metadata["additive"] else set())
+def _gives(fusion: Entry[AboutFusion]) -> set[str]:
+    return {*fusion.about.gives, *(["additive"] if fusion.about.additive else [])}

@@ -87,10 +87,19 @@ class Method(nn.Module):
     """Base of all methods: joint training. Extra heads, teachers and averages are sub-modules or buffers."""
 
     Config: ClassVar[type[Config]] = Config
+    at_least: ClassVar[int] = 1  # modalities without which the method has nothing to do
     model: MultimodalClassifier
 
     def __init__(self, model: MultimodalClassifier, config: Any = None) -> None:
+        """Raises ConfigError where the model has fewer modalities than the method needs."""
         super().__init__()
+        have = len(model.modalities)
+        if have < self.at_least:
+            raise ConfigError(
+                f"The method '{methods.name_of(type(self))}' needs at least {self.at_least} modalities; the model has "
+                f"{have}.",
+                "Use --method joint for a single modality.",
+            )
         self.__dict__["model"] = model  # known, but not owned: its state is saved once, with the model
         self.config: Any = config if config is not None else type(self).Config()
 
@@ -146,16 +155,6 @@ class Method(nn.Module):
 def parts(model: MultimodalClassifier, method: Method) -> dict[str, nn.Module]:
     """The addressable parts of a training: ``encoders.<m>``, ``fusion``, ``method``."""
     return {f"encoders.{m}": e for m, e in model.encoders.items()} | {"fusion": model.fusion, "method": method}
-
-
-def require_modalities(method: Method, at_least: int = 2) -> None:
-    """Raise ConfigError where the model has fewer modalities than the method balances."""
-    have = len(method.model.modalities)
-    if have < at_least:
-        raise ConfigError(
-            f"The method '{methods.name_of(type(method))}' needs at least {at_least} modalities; the model has {have}.",
-            "Use --method joint for a single modality.",
-        )
 
 
 def chosen(names: Collection[str], selected: Collection[str] | None) -> set[str]:

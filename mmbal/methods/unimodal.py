@@ -18,7 +18,7 @@ from mmbal.models.multimodal import Output
 from mmbal.registry import methods
 
 
-@methods.register(family="baseline", year=2023, paper="2305.01233", needs=set(), status="exact", off=None)
+@methods.register(family="baseline", year=2023, paper="2305.01233", status="exact", off=None)
 class Unimodal(Method):
     """The sum of the modalities' own losses."""
 

@@ -45,8 +45,8 @@ class Encoder(nn.Module):
 def build_encoder(spec: ModalitySpec, name: str, options: dict[str, object]) -> Encoder:
     """The encoder ``name`` for a modality; raises ConfigError where it can't take that kind of input."""
     entry = encoders.entry(name)
-    if spec.kind not in entry.metadata["kinds"]:
-        fitting = [e.name for e in encoders if spec.kind in e.metadata["kinds"]]
+    if spec.kind not in entry.about.kinds:
+        fitting = [e.name for e in encoders if spec.kind in e.about.kinds]
         raise ConfigError(f"The encoder '{name}' takes no {spec.kind}.", f"Those that do: {', '.join(fitting)}.")
     return entry.cls(spec, validate(entry.cls.Config, options, f"encoder {name}"))
 

@@ -287,9 +287,11 @@ def test_ucf101_with_flow_or_with_sound(tmp_path, clip, layout):
 
 def test_every_known_set_says_what_it_is():
     for entry in datasets:
-        assert set(entry.metadata) == {"title", "modalities", "classes", "licence", "shipped"}
-        assert len(entry.cls.__module__.rsplit(".", 1)[-1]) == len(entry.name)
-        if not entry.metadata["shipped"]:
+        about = entry.about
+        assert all((about.title, about.modalities, about.classes))
+        assert about.licence != "not stated"
+        assert entry.cls.__module__.rsplit(".", 1)[-1] == entry.name
+        if not about.shipped:
             with pytest.raises(UsageError, match="not shipped"):
                 prepare(entry.name)
             with pytest.raises(UsageError, match="no folder"):

@@ -1,0 +1,102 @@
+"""A table of figures, made once and printed in the terminal, in HTML, in Markdown, in LaTeX and as CSV.
+
+The type lies below the diagnosis and the report, since both hand out tables; how a table is printed is the report's
+(:mod:`mmbal.report.tables`) and the terminal's (:mod:`mmbal.cli.console`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmbal.text import DASH, PLAIN, Form, bar
+
+GAP = 3  # characters between two columns in a terminal
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its head, and a cell a row (text, a number, a figure with an interval, or None for nothing).
+
+    ``drop`` orders what is left out where room is short: the highest first, 0 never. ``bar`` is the width of the bar
+    that stands behind a share, 0 for none. ``left`` aligns at the left; the first column of a table always does.
+    """
+
+    name: str
+    cells: Sequence[Any]
+    form: Form = PLAIN
+    drop: int = 0
+    left: bool = False
+    bar: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return all(cell is None or cell == "" for cell in self.cells)
+
+    @property
+    def intervals(self) -> bool:
+        """Whether any cell has an interval."""
+        return any(getattr(cell, "low", None) is not None for cell in self.cells)
+
+    def texts(self, intervals: bool = True) -> list[str]:
+        """The cells as text."""
+        return [self._text(cell, intervals) for cell in self.cells]
+
+    def _text(self, cell: Any, intervals: bool) -> str:
+        if cell is None:
+            return DASH
+        if isinstance(cell, (str, int)):
+            return str(cell)
+        told = self.form.text(cell, intervals and not self.bar)
+        return told if not self.bar else f"{told} {bar(getattr(cell, 'value', cell), self.bar):<{self.bar}}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length, a title above and a caption below."""
+
+    columns: tuple[Column, ...]
+    title: str = ""
+    caption: str = ""
+
+    @classmethod
+    def of(cls, columns: Iterable[Column], title: str = "", caption: str = "") -> Table:
+        """The table of those columns that hold anything; the first column stays in any case."""
+        first, *rest = columns
+        return cls((first, *(c for c in rest if not c.empty)), title, caption)
+
+    @property
+    def head(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def rows(self, intervals: bool = True) -> list[list[str]]:
+        """The body as text, row by row."""
+        return [list(row) for row in zip(*(c.texts(intervals) for c in self.columns), strict=True)]
+
+    def width(self, intervals: bool = True, measure: Callable[[str], int] = len) -> int:
+        """Characters that the table takes in a terminal."""
+        widest = [max(map(measure, (c.name, *c.texts(intervals)))) for c in self.columns]
+        return 1 + sum(w + GAP for w in widest)
+
+    def fitting(self, width: int, measure: Callable[[str], int] = len) -> Fitted:
+        """The table as it fits ``width`` characters: first without intervals, then without its least important columns."""
+        table, intervals, dropped = self, True, []
+        if table.width(True, measure) > width and any(c.intervals for c in table.columns):
+            intervals = False
+        while table.width(intervals, measure) > width:
+            least = max(table.columns, key=lambda c: c.drop)
+            if least.drop == 0:
+                break
+            table = replace(table, columns=tuple(c for c in table.columns if c is not least))
+            dropped.append(least.name)
+        return Fitted(table, intervals, dropped)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A table as it is printed, whether with intervals, and the names of the columns that had no room."""
+
+    table: Table
+    intervals: bool
+    dropped: list[str]

@@ -1,0 +1,85 @@
+"""How a figure is written: one minus sign, one percent style and one form of an interval for every command and page.
+
+65.5 % [62.1, 68.9]      a share        SHARE
++3.1 pp [+1.8, +4.4]     a difference   DIFFERENCE
+0.705 [0.690, 0.721]     nats           NATS
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+DASH = "–"  # what stands where there is no figure
+MINUS = "−"
+
+
+class Figure(Protocol):
+    """A figure with its interval, where it has one."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Form:
+    """How figures of one kind are written: times ``scale``, rounded to ``digits``, with a unit and perhaps a sign."""
+
+    digits: int = 2
+    scale: float = 1.0
+    unit: str = ""
+    sign: bool = False
+
+    def number(self, value: float) -> str:
+        """The number alone, without its unit."""
+        rounded = round(self.scale * value, self.digits) + 0.0  # + 0.0 turns a negative zero into zero
+        return f"{rounded:{'+' if self.sign else ''}.{self.digits}f}".replace("-", MINUS)
+
+    def text(self, figure: Figure | float | None, interval: bool = True) -> str:
+        """``value unit [low, high]``; a dash for None. The interval is left out where there is none or none is wanted."""
+        if figure is None:
+            return DASH
+        if isinstance(figure, (int, float)):
+            return self.number(figure) + self.unit
+        told = self.number(figure.value) + self.unit
+        spread = getattr(figure, "spread", None)
+        if spread is not None:
+            return f"{told} ± {replace(self, sign=False).number(spread)}"
+        if not interval or figure.low is None or figure.high is None:
+            return told
+        return f"{told} [{self.number(figure.low)}, {self.number(figure.high)}]"
+
+    def bare(self) -> Form:
+        """The same form without the unit, for a column whose head names it."""
+        return replace(self, unit="")
+
+
+PLAIN = Form()
+SHARE = Form(1, 100.0, " %")
+DIFFERENCE = Form(1, 100.0, " pp", sign=True)
+NATS = Form(3)
+NATS_DIFFERENCE = Form(3, sign=True)
+COUNT = Form(0)
+
+
+def p_value(p: float | None) -> str:
+    """``0.031``, or ``< 0.001``; a dash for None."""
+    if p is None:
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def bar(share: float, width: int = 10) -> str:
+    """A share in [0, 1] as a bar of eighth blocks, at most ``width`` cells."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """``1 file``, ``2 files``; ``many`` where the plural takes more than an s."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
