@@ -57,7 +57,9 @@ def show_member(
         console.say(text_of(entry))
         if d["config"]:
             keys = {"key": "key", "default": "default", "description": "meaning"}
-            console.show(Table.of(Column(head, [str(f[key]) for f in d["config"]], left=True) for key, head in keys.items()))
+            console.show(
+                Table.of(Column(head, [str(f[key]) for f in d["config"]], left=True) for key, head in keys.items())
+            )
 
 
 def _entries(kind: str | None) -> list[tuple[str, Entry[Any]]]:

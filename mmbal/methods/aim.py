@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.methods.base import Method, Phase, Run
+from mmbal.methods.parts.aim import AlignedStages, by_sample
 from mmbal.models.encoders import Encoder
 from mmbal.models.fusion import SumFusion, named_seed, total
 from mmbal.models.multimodal import MultimodalClassifier, Output, mask_absent
 from mmbal.models.prototypes import ComparedPrototypes
-from mmbal.models.stages import AlignedStages, by_sample
 from mmbal.registry import methods
 
 

@@ -28,10 +28,9 @@ from torch.nn.functional import cross_entropy
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.errors import ConfigError
-from mmbal.maths.curriculum import difficulty, indicators, lag, moments
 from mmbal.methods.base import Method, Phase, Run
+from mmbal.methods.parts.dyncim import DecisionGate, difficulty, indicators, lag, moments
 from mmbal.models.fusion import LinearFusion, total
-from mmbal.models.gate import VoteGate
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
@@ -65,7 +64,7 @@ class DynCIM(Method):
             if not isinstance(model.fusion, LinearFusion):
                 hint = "Use --fusion concat, or --set method.gate=false."
                 raise ConfigError("DynCIM gates the votes of an additive fusion.", hint)
-            self.gate = VoteGate(model.fusion.dims)
+            self.gate = DecisionGate(model.fusion.dims)
         self.register_buffer("losses_before", torch.full((len(self.names),), torch.nan))
         self.register_buffer("emphasis", torch.ones(len(self.names)))
 

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.maths.fading import faded, simplex
 from mmbal.methods.base import Method, Phase, Run
+from mmbal.methods.parts.modality_dropout import faded, simplex
 from mmbal.models.draws import named_generator, uniform_by_row
 from mmbal.models.fusion import total
 from mmbal.models.multimodal import Output

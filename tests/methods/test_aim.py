@@ -14,9 +14,9 @@ from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
 from mmbal.maths.prototypes import class_distances, fisher_ratio, repaired
 from mmbal.methods.base import Phase
+from mmbal.methods.parts.aim import by_sample, stage_at, watch, widths
 from mmbal.models.encoders import build_encoder
 from mmbal.models.prototypes import ComparedPrototypes, ScoredPrototypes
-from mmbal.models.stages import by_sample, stage_at, watch, widths
 
 Toy = Callable[..., Store]
 DIMS = {"audio": 6, "video": 4}

@@ -10,7 +10,7 @@ from mmbal.data.store.loader import Batch
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session, train
 from mmbal.errors import ConfigError
-from mmbal.models.gate import gates
+from mmbal.methods.parts.dyncim import gates
 from mmbal.models.multimodal import Output
 
 

@@ -13,8 +13,8 @@ from mmbal.data.store.loader import Batch
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.train import Session, train
-from mmbal.maths.fading import faded, simplex
 from mmbal.methods.base import Phase
+from mmbal.methods.parts.modality_dropout import faded, simplex
 from mmbal.predictions.format import Predictions
 
 Toy = Callable[..., Store]

@@ -1,4 +1,4 @@
-"""What the stages of an encoder give, watched in passing, in one layout for all encoders."""
+"""AIM: what the stages of an encoder give, watched in passing, in one layout for all encoders."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbal.maths.curriculum import difficulty, indicators, lag
+from mmbal.methods.parts.dyncim import difficulty, indicators, lag
 
 
 def js(p, q):

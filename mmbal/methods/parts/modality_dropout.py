@@ -1,4 +1,4 @@
-"""Making inputs faint: each modality by its own share, the shares a uniform point of the simplex."""
+"""Modality dropout by fading: inputs are scaled down, each modality by its own share, and the shares are a uniform point of the simplex."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a curriculum over samples and modalities goes by: how hard a sample is, and which modality lags."""
+"""DynCIM: how hard a sample is, which modality lags, and a gate over the unimodal decisions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmbal.maths.divergences import jensen_shannon
 
@@ -53,3 +53,28 @@ def lag(before: Sequence[float], now: Sequence[float], fused: float) -> list[flo
     harmonic = len(rates) / sum(1 / rate for rate in rates)
     geometric = math.exp(sum(math.log(fused / loss) for loss in now) / len(now))
     return [max(1 - geometric, 0.0) * harmonic / rate for rate in rates]
+
+
+def gates(scores: Tensor, present: Tensor) -> Tensor:
+    """``g (B, M)`` of scores ``(B, M)``: softmax over the modalities present, times their number; 1 for the absent."""
+    shares = scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=1)
+    return torch.where(present, shares * present.sum(dim=1, keepdim=True), torch.ones_like(scores))
+
+
+class DecisionGate(nn.Module):
+    """``g = M softmax_m(u_m . z_m + c_m)`` of features of widths ``dims``; u and c start at zero, so g at one.
+
+    Features get no gradient from it.
+    """
+
+    def __init__(self, dims: Mapping[str, int]) -> None:
+        super().__init__()
+        self.weight = nn.ParameterDict({m: nn.Parameter(torch.zeros(dims[m])) for m in sorted(dims)})
+        self.bias = nn.Parameter(torch.zeros(len(dims)))
+
+    def forward(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``g_m (B,)`` of features ``(B, D_m)``, with the modalities that each sample has."""
+        names = sorted(features)
+        scores = torch.stack([features[m].detach() @ self.weight[m] for m in names], dim=1) + self.bias
+        found = gates(scores, torch.stack([present[m] for m in names], dim=1))
+        return dict(zip(names, found.unbind(dim=1), strict=True))
