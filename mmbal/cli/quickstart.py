@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ VOTES = "votes.npz"
 
 
 def quickstart(
+    context: typer.Context,
     out: Annotated[
         Path | None, typer.Option(help="A new folder. Default: mmbal-quickstart, numbered if taken.")
     ] = None,
@@ -27,13 +28,14 @@ def quickstart(
     No network and no GPU are needed. Every step is a command that is printed before it runs.
     """
     folder = _new_folder(out)
+    program = context.find_root().command  # the command line itself, without importing it from here
     with _inside(folder):
-        _human_raters()
-        _digits()
+        _human_raters(program)
+        _digits(program)
     _next(folder)
 
 
-def _human_raters() -> None:
+def _human_raters(program: Any) -> None:
     from mmbal.predictions.humans import human_votes
 
     votes = human_votes()
@@ -43,10 +45,10 @@ def _human_raters() -> None:
         "CREMA-D's raters named the emotion of 4,901 clips; some heard only the voice, some saw only the face. Their\n"
         f"votes are a classifier with two modalities, written to {VOTES} in mmbal's format, as any framework could."
     )
-    _run(f"mmbal diagnose {VOTES}")
-    _run(f"mmbal calibrate {VOTES} --test")
+    _run(program, f"mmbal diagnose {VOTES}")
+    _run(program, f"mmbal calibrate {VOTES} --test")
     _people_with_both()
-    _run(f"mmbal report {VOTES}")
+    _run(program, f"mmbal report {VOTES}")
 
 
 def _people_with_both() -> None:
@@ -70,17 +72,17 @@ def _people_with_both() -> None:
     console.table(["who decides", "right"], [[n, console.percent(v)] for n, v in rows], title="984 test clips")
 
 
-def _digits() -> None:
+def _digits(program: Any) -> None:
     _heading("2. A network: spoken and written digits, from data to a mended model")
     fast = "--epochs 5 --batch-size 64"
-    _run("mmbal prepare avmnist --out stores/avmnist")
-    _run("mmbal pretrain --epochs 6 --batch-size 64 --out runs/pretrained")
-    _run(f"mmbal train {fast} --out runs/joint")
-    _run(f"mmbal train --method ogm_ge {fast} --out runs/ogm_ge")
-    _run(f"mmbal train --fusion adaptive {fast} --out runs/adaptive")
-    _run("mmbal diagnose runs/joint")
-    _run("mmbal calibrate runs/joint")
-    _run("mmbal report runs/joint runs/ogm_ge runs/adaptive")
+    _run(program, "mmbal prepare avmnist --out stores/avmnist")
+    _run(program, "mmbal pretrain --epochs 6 --batch-size 64 --out runs/pretrained")
+    _run(program, f"mmbal train {fast} --out runs/joint")
+    _run(program, f"mmbal train --method ogm_ge {fast} --out runs/ogm_ge")
+    _run(program, f"mmbal train --fusion adaptive {fast} --out runs/adaptive")
+    _run(program, "mmbal diagnose runs/joint")
+    _run(program, "mmbal calibrate runs/joint")
+    _run(program, "mmbal report runs/joint runs/ogm_ge runs/adaptive")
 
 
 def _next(folder: Path) -> None:
@@ -97,12 +99,10 @@ def _next(folder: Path) -> None:
     )
 
 
-def _run(line: str) -> None:
+def _run(program: Any, line: str) -> None:
     """Say a command and run it, exactly as if it had been typed."""
-    from mmbal.cli.app import app
-
     console.say(f"\n$ {line}", style="bold cyan")
-    code = app(shlex.split(line)[1:], standalone_mode=False)
+    code = program.main(shlex.split(line)[1:], prog_name="mmbal", standalone_mode=False)
     if code:
         raise MmbalError(f"`{line}` ended with exit code {code}.", "`mmbal doctor` tells more.")
 

@@ -1,4 +1,4 @@
-"""Modality dropout by fading: inputs are scaled down, each modality by its own share, and the shares are a uniform point of the simplex."""
+"""Modality dropout by fading: each input is scaled by its own share; the shares are a uniform point of the simplex."""
 
 from __future__ import annotations
 
