@@ -1,0 +1,57 @@
+"""Templates filled in: what stands in an expression is escaped, in HTML as in Markdown, unless it is marked as safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mmbal.report.tables import escape_markdown, markdown
+from mmbal.tables import Table
+from mmbal.text import SHARE, plural
+from mmbal.version import __version__
+
+
+def _finalised(value: Any) -> Any:
+    """What an expression of a Markdown template becomes."""
+    return value if isinstance(value, Markup) else escape_markdown(str(value))
+
+
+def _code(text: object) -> Markup:
+    """Text as a code span of Markdown, fenced by more backticks than it holds in a row."""
+    told = str(text).replace("\n", " ")
+    fence = "`"
+    while fence in told:
+        fence += "`"
+    space = " " if told.startswith("`") or told.endswith("`") else ""
+    return Markup(f"{fence}{space}{told}{space}{fence}")
+
+
+def _environment(**options: Any) -> Environment:
+    found = Environment(
+        loader=PackageLoader("mmbal.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
+    found.globals.update(version=__version__, plural=plural, share=SHARE.text)
+    return found
+
+
+_HTML = _environment(autoescape=True)
+_MARKDOWN = _environment(finalize=_finalised)
+_MARKDOWN.filters["code"] = _code
+_MARKDOWN.filters["table"] = lambda table: Markup(markdown(table))
+
+
+def html(name: str, **values: Any) -> str:
+    """The HTML page of ``templates/<name>.html.j2``."""
+    return _HTML.get_template(f"{name}.html.j2").render(**values)
+
+
+def markdown_page(name: str, **values: Any) -> str:
+    """The Markdown page of ``templates/<name>.md.j2``."""
+    return _MARKDOWN.get_template(f"{name}.md.j2").render(**values)
