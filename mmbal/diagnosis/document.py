@@ -1,0 +1,88 @@
+"""The diagnosis as a typed, versioned document: what every diagnosis says, and the keys of all sections.
+
+Keys of modalities and classes are their names. A figure that can't be computed is left out of its table (or null), and
+``not_computed`` says why and which array it would need.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, create_model
+
+from mmbal.config import Frozen, validate
+from mmbal.diagnosis.schema import SCHEMA_VERSION, Advice, Data, NotComputed, Settings
+from mmbal.diagnosis.section import all_sections
+from mmbal.errors import DataError
+from mmbal.files import read_json, write_json
+
+BASICS = {r"^data\.absent\b": "data.missing"}  # renamed since version 0.1.0
+
+
+class Document(Frozen):
+    """What every diagnosis says, whatever its sections."""
+
+    schema_version: int = SCHEMA_VERSION
+    mmbal: str = Field(description="version of mmbal that wrote it")
+    verdict: list[str]
+    advice: list[Advice]
+    classes: dict[str, Any]
+    not_computed: list[NotComputed]
+    data: Data
+    settings: Settings
+
+    if TYPE_CHECKING:  # the sections' keys
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def sampled(self) -> dict[str, Any]:
+        """The figures of the classes that have samples."""
+        return {name: found for name, found in self.classes.items() if found.samples}
+
+    def save(self, path: str | Path) -> None:
+        """Write the diagnosis as JSON, atomically."""
+        write_json(Path(path), self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Any:
+        """Read a diagnosis; raises UsageError (no file), DataError (not JSON, another version), ConfigError (keys)."""
+        document = read_json(Path(path))
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{path} is not a diagnosis of schema version {SCHEMA_VERSION} (it says: {version}).",
+                "Write it anew with `mmbal diagnose`.",
+            )
+        return validate(cls, document, str(path))
+
+
+SECTIONS = tuple(all_sections())
+
+ClassDiagnosis = create_model(
+    "ClassDiagnosis",
+    __base__=Frozen,
+    __doc__="The figures of one class.",
+    samples=(int, ...),
+    **{key: field for section in SECTIONS for key, field in section.class_fields.items()},
+)
+
+if TYPE_CHECKING:
+    Diagnosis = Document
+else:
+    Diagnosis = create_model(
+        "Diagnosis",
+        __base__=Document,
+        __doc__="The whole document.",
+        classes=(dict[str, ClassDiagnosis], ...),
+        **{key: field for section in SECTIONS for key, field in section.fields.items()},
+    )
+
+
+def renamed(path: str) -> str:
+    """The path of a figure by its name of today, from that or from an older name."""
+    for names in (BASICS, *(section.renamed for section in SECTIONS)):
+        for old, new in names.items():
+            path = re.sub(old, new, path)
+    return path

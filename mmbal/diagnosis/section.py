@@ -1,0 +1,63 @@
+"""What a section of a diagnosis is: one figure, or a few that belong together, on one page of ``sections/``.
+
+A section names its keys of the document, says when it can be measured, measures, and hands out its tables. Everything
+else (diagnosis.json, ``--fail-if``, the terminal, HTML, Markdown, the intervals of ``diagnose A B``) follows from that.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mmbal.registry import sections
+from mmbal.tables import Column, Table
+from mmbal.text import Form
+
+if TYPE_CHECKING:
+    from mmbal.diagnosis.examine import Examination
+    from mmbal.diagnosis.schema import Diagnosis
+
+Fields = Mapping[str, tuple[Any, Any]]  # key -> type, and default or pydantic's Field
+
+
+class Section(ABC):
+    """A page of the diagnosis. ``measure`` is needed, the rest where there is something to show.
+
+    What a table shows must be a figure of the document: who sees it can type its path into ``--fail-if``.
+    """
+
+    order: ClassVar[int] = 1000  # sections are measured and shown in this order; a later one may use an earlier one
+    title: ClassVar[str] = ""  # heading of its tables on a page
+    full: ClassVar[bool] = False  # whether its tables are printed with --full only
+    fields: ClassVar[Fields] = {}  # of the document
+    class_fields: ClassVar[Fields] = {}  # of the document's ``classes.<class>``
+    renamed: ClassVar[Mapping[str, str]] = {}  # pattern of a path in older documents -> its name now
+
+    @abstractmethod
+    def measure(self, e: Examination) -> Mapping[str, Any]:
+        """The section's keys with their figures; ``e.file`` takes the figures by class.
+
+        What can't be computed is left out, and ``e.lacks`` is told why.
+        """
+
+    def tables(self, d: Diagnosis) -> list[Table]:
+        """The section's own tables; none where it has nothing to show."""
+        return []
+
+    def modality_columns(self, d: Diagnosis) -> list[Column]:
+        """Columns of the table of modalities: one cell for each modality, and one for ``fused``."""
+        return []
+
+    def class_columns(self, d: Diagnosis, wide: bool) -> list[Column]:
+        """Columns of the table of classes, one cell for each class that has samples; ``wide`` where room is no matter."""
+        return []
+
+    def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
+        """What ``diagnose A B`` shows side by side: path of a figure -> its label and form."""
+        return {}
+
+
+def all_sections() -> list[Section]:
+    """Every section, in order."""
+    return [entry.cls() for entry in sorted(sections, key=lambda entry: (entry.cls.order, entry.name))]

@@ -1,0 +1,39 @@
+"""The tables of a diagnosis: of its modalities and its classes, to which every section adds columns, and the sections'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmbal.diagnosis.document import SECTIONS, Diagnosis
+from mmbal.tables import Column, Table
+from mmbal.text import PLAIN
+
+
+def tables_of(d: Diagnosis, full: bool = True) -> list[Table]:
+    """Every table of a diagnosis in order; the main ones, or all."""
+    return [table for _, tables in titled_tables(d, full) for table in tables]
+
+
+def titled_tables(d: Diagnosis, full: bool = True, wide: bool = False) -> Iterator[tuple[str, list[Table]]]:
+    """Headings, each with its tables; ``wide`` where the width of a table is no matter, as on a page."""
+    yield "Modalities", [modalities(d)]
+    if len(d.sampled()) > 1:
+        yield "Classes", [classes(d, wide)]
+    for section in SECTIONS:
+        found = section.tables(d) if full or not section.full else []
+        if found:
+            yield section.title, found
+
+
+def modalities(d: Diagnosis) -> Table:
+    """One row a modality, and one for the fused decision."""
+    first = Column("modality", [*d.data.modalities, "fused"])
+    caption = f"Imbalance index: {PLAIN.text(d.index)}." if d.index is not None else ""
+    return Table.of([first, *(c for s in SECTIONS for c in s.modality_columns(d))], caption=caption)
+
+
+def classes(d: Diagnosis, wide: bool = False) -> Table:
+    """One row for each class that has samples."""
+    known = d.sampled()
+    first = [Column("class", list(known)), Column("n", [c.samples for c in known.values()], drop=9)]
+    return Table.of([*first, *(c for s in SECTIONS for c in s.class_columns(d, wide))])
