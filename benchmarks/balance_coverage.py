@@ -13,10 +13,10 @@ import argparse
 
 import numpy as np
 
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis.balance import adjusted_p_values, shares_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.diagnosis.significance import Bootstrap, Estimate
+from mmbal.predictions.synthetic import GaussianWorld
 
 CLASSES = 6
 SAMPLES = (200, 700, 3000)

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.data.predictions import Predictions
 from mmbal.decision import fit_rule
 from mmbal.errors import MmbalError, UsageError
 from mmbal.maths.resampling import interval, resampled_counts
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 REPLICATES = 1000

@@ -20,8 +20,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
-from mmbal.data.predictions import Predictions
 from mmbal.decision import fit_rule
+from mmbal.predictions.format import Predictions
 
 
 class Fixed(ClassifierMixin, BaseEstimator):

@@ -2,7 +2,7 @@
 
     python benchmarks/decision_synthetic.py [--seeds 20] [--json]
 
-Worlds of class-conditional Gaussians (mmbal.data.synthetic) with over-confident modalities. With 10,000 calibration rows
+Worlds of class-conditional Gaussians (mmbal.predictions.synthetic) with over-confident modalities. With 10,000 calibration rows
 the test NLL is compared with that of the Bayes-optimal layer on the same 20,000 rows; with 50 rows, with the plain sum,
 over seeds (mean and paired 95 % interval over seeds).
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.decision import fit_rule, scores
+from mmbal.predictions.synthetic import GaussianWorld
 
 WORLDS: dict[str, dict[str, Any]] = {
     "calibrated": {"capability": [[1.5] * 5, [1.5] * 5], "overconfidence": [1, 1]},

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.models.imputer import FeatureDiffusion
 
 DRAWS = 4

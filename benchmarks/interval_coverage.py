@@ -2,7 +2,7 @@
 
     python benchmarks/interval_coverage.py --seeds 200 --workers 2 --write docs/coverage.md
 
-Every seed is a new sample of each synthetic world (mmbal/data/synthetic.py), whose population figures are exact. The
+Every seed is a new sample of each synthetic world (mmbal/predictions/synthetic.py), whose population figures are exact. The
 first table counts how often a nominal 95 % interval of `mmbal.diagnose` holds the population's figure. The decision gap
 is that of the rule which the diagnosis has fitted, so its truth is what this rule gains in the population; it is also
 counted against what the Bayes layer gains, the best rule there is ("of Bayes"). The second fits decision rules on 10,000
@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from mmbal.data.predictions import Predictions, log_softmax
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.decision import Rule, fit_rule
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.files import write_text
+from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.synthetic import GaussianWorld
 
 SIX = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 CLASSWISE = [[1.8, 0.6, 1.4, 0.3, 1.6, 1.2], [0.5, 1.6, 0.8, 2.0, 0.5, 0.7]]

@@ -72,7 +72,7 @@ def by_ffmpeg(clips: list[Path], out: Path, ffmpeg: str) -> None:
 def by_pyav(clips: list[Path], out: Path) -> None:
     import wave as wavefile
 
-    from mmbal.data.media import read_audio
+    from mmbal.data.media.decode import read_audio
 
     for clip in clips:
         import av
@@ -113,7 +113,7 @@ def find_clips(folder: Path, n: int) -> list[Path]:
 
 
 def speed(folder: Path, n: int, ffmpeg: str | None) -> None:
-    from mmbal.data.pool import cores
+    from mmbal.data.preparation.workers import cores
 
     clips = find_clips(folder, n)
     spectrogram_ready = True
@@ -183,8 +183,8 @@ def loader(device: str) -> None:
     import torch
     from torchvision.models import resnet18
 
-    from mmbal.data.loader import Loader
-    from mmbal.data.store import ModalitySpec, Store, seal
+    from mmbal.data.store.loader import Loader
+    from mmbal.data.store.store import ModalitySpec, Store, seal
 
     batch, frames, n = 64, 3, 640
     with tempfile.TemporaryDirectory() as place:
@@ -242,7 +242,7 @@ def encode_again(clip: Path, out: Path, codecs: tuple[str, str], pixels: tuple[i
     """The clip's pictures and sound, over again until it is ``seconds`` long."""
     import av
 
-    from mmbal.data.media import read_audio
+    from mmbal.data.media.decode import read_audio
 
     sound, _ = read_audio(clip)
     with av.open(str(clip)) as source:
@@ -265,8 +265,8 @@ def encode_again(clip: Path, out: Path, codecs: tuple[str, str], pixels: tuple[i
 
 
 def sets(folder: Path, n: int) -> None:
-    from mmbal.data.options import Options
-    from mmbal.data.recipes import Source
+    from mmbal.data.media.recipes import Source
+    from mmbal.data.preparation.options import Options
     from mmbal.registry import datasets
 
     clips = find_clips(folder, n)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.diagnosis.tails import Tail, read_tails
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.train import train

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mmbal.data.predictions import Predictions
     from mmbal.data.prepare import prepare
-    from mmbal.data.store import Store
+    from mmbal.data.store.store import Store
     from mmbal.decision import cross_fit, fit_rule
-    from mmbal.decision.select import calibrate
+    from mmbal.decision.fitting import calibrate
     from mmbal.diagnosis import diagnose
     from mmbal.engine.checkpoint import load_model
     from mmbal.engine.config import TrainConfig
@@ -20,14 +19,15 @@ if TYPE_CHECKING:
     from mmbal.engine.pretrain import pretrain
     from mmbal.engine.train import train
     from mmbal.models.collect import collect
+    from mmbal.predictions.format import Predictions
     from mmbal.report.compare import compare
 
 # Imported at first use: `import mmbal` and `mmbal --help` stay fast, since torch comes with the first of these.
 _PUBLIC = {
-    "Predictions": ("mmbal.data.predictions", "Predictions"),
-    "Store": ("mmbal.data.store", "Store"),
+    "Predictions": ("mmbal.predictions.format", "Predictions"),
+    "Store": ("mmbal.data.store.store", "Store"),
     "TrainConfig": ("mmbal.engine.config", "TrainConfig"),
-    "calibrate": ("mmbal.decision.select", "calibrate"),
+    "calibrate": ("mmbal.decision.fitting", "calibrate"),
     "collect": ("mmbal.models.collect", "collect"),
     "compare": ("mmbal.report.compare", "compare"),
     "cross_fit": ("mmbal.decision", "cross_fit"),

@@ -92,6 +92,6 @@ class Registry:
 methods = Registry("method", "mmbal.methods")
 encoders = Registry("encoder", "mmbal.models")
 fusions = Registry("fusion", "mmbal.models")
-rules = Registry("rule", "mmbal.decision")
+rules = Registry("rule", "mmbal.decision.rules")
 datasets = Registry("dataset", "mmbal.data.datasets")
 recorders = Registry("recorder", "mmbal.engine.recorders")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.store import ModalitySpec, Store, seal
+from mmbal.data.store.store import ModalitySpec, Store, seal
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_contract import config_for
 
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.distributed import Processes
 from mmbal.engine.train import Session
 from mmbal.registry import methods

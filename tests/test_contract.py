@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.predictions import Predictions, subsets_of
-from mmbal.data.store import ModalitySpec, Store
+from mmbal.data.store.store import ModalitySpec, Store
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.evaluate import collect, find_predictions
@@ -25,6 +24,7 @@ from mmbal.errors import Interrupted
 from mmbal.methods.base import chosen, parts
 from mmbal.models.encoders import build_encoder
 from mmbal.models.multimodal import build_model
+from mmbal.predictions.format import Predictions, subsets_of
 from mmbal.registry import encoders, fusions, methods
 
 ROOT = Path(__file__).parents[1]

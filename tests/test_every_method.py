@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
-from mmbal.data.store import Store, write_view
+from mmbal.data.store.store import Store, write_view
 from mmbal.errors import ConfigError, UsageError
 from mmbal.methods.base import Run
 from mmbal.registry import Entry, fusions, methods

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
-from mmbal.data.predictions import Predictions
+from mmbal.predictions.format import Predictions
 
 SMALL = ["--encoder", "cnn", "--batch-size", "16", "--device", "cpu"]
 

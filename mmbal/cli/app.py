@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mmbal import __version__
 from mmbal.cli import console
 from mmbal.cli.calibrate import calibrate
 from mmbal.cli.diagnose import diagnose
@@ -25,6 +24,7 @@ from mmbal.cli.report import report
 from mmbal.cli.sweep import sweep
 from mmbal.cli.train import train
 from mmbal.errors import Interrupted, MmbalError
+from mmbal.version import __version__
 
 DEBUG = "MMBAL_DEBUG"
 

@@ -13,7 +13,7 @@ from mmbal.cli.options import Force, Json
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmbal.decision.select import Calibration
+    from mmbal.decision.fitting import Calibration
 
 
 def calibrate(

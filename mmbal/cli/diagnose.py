@@ -14,10 +14,10 @@ from mmbal.cli.options import Force, Json
 from mmbal.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
-    from mmbal.data.predictions import Predictions
     from mmbal.diagnosis.comparison import SideBySide
     from mmbal.diagnosis.schema import Diagnosis
     from mmbal.diagnosis.significance import Estimate
+    from mmbal.predictions.format import Predictions
 
 NO_BREAK = "\u00a0"
 

@@ -75,7 +75,7 @@ def _spectrogram() -> str:
 
 def _embedded() -> str:
     from mmbal.data.prepare import embedded_store
-    from mmbal.data.store import Store
+    from mmbal.data.store.store import Store
 
     store = Store.open(embedded_store())
     return f"{len(store)} spoken and written digits at {store.path}"

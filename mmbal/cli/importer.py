@@ -13,7 +13,7 @@ from mmbal.cli.options import Device, Force, Json
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmbal.data.predictions import Predictions
+    from mmbal.predictions.format import Predictions
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 
@@ -49,7 +49,7 @@ def import_model(
     Examples: [bold]mmbal import scores.csv[/bold]; [bold]mmbal import best_model.pth --data stores/cremad[/bold].
     The formats, and how to collect predictions in Python: docs/your-model.md.
     """
-    from mmbal.data.exchange import predictions_from_csv, predictions_from_features
+    from mmbal.predictions.readers import predictions_from_csv, predictions_from_features
 
     if source.suffix in CHECKPOINTS:
         _import_checkpoint(source, data, device, out, force, as_json)

@@ -35,7 +35,7 @@ Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/
 def choose_store(data: Path | None) -> Path:
     """The store asked for, else the latest prepared here, else the embedded digits; says which was taken."""
     from mmbal.data.prepare import embedded_store
-    from mmbal.data.store import latest_store
+    from mmbal.data.store.store import latest_store
 
     if data is not None:
         return data
@@ -58,7 +58,7 @@ def training_config(
 ) -> TrainConfig:
     """The configuration from a file, the command's own options (dotted keys, None: not given) and --set, in this order."""
     from mmbal.config import override, read_yaml, validate
-    from mmbal.data.store import Store
+    from mmbal.data.store.store import Store
     from mmbal.engine.config import TrainConfig
     from mmbal.registry import methods
 

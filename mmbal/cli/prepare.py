@@ -15,7 +15,7 @@ from mmbal.cli.options import Force, Json
 from mmbal.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from mmbal.data.findings import Finding
+    from mmbal.data.preparation.findings import Finding
     from mmbal.data.prepare import Preparation
 
 DOING = {"rows": "Preparing", "files": "Comparing", "bytes": "Downloading"}
@@ -297,7 +297,7 @@ def _list(as_json: bool) -> None:
 
 
 def _check(path: Path, as_json: bool) -> None:
-    from mmbal.data.store import Store
+    from mmbal.data.store.store import Store
 
     store = Store.open(path)
     problems = store.verify()
@@ -313,9 +313,9 @@ def _check(path: Path, as_json: bool) -> None:
 
 
 def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int, as_json: bool) -> None:
-    from mmbal.data.predictions import Predictions
-    from mmbal.data.store import Store, remember
-    from mmbal.decision.discrepancy import balance_discrepancy
+    from mmbal.data.store.balanced import balance_discrepancy
+    from mmbal.data.store.store import Store, remember
+    from mmbal.predictions.format import Predictions
 
     store = Store.open(source)
     given = None if confidences is None else Predictions.load(confidences)
@@ -342,7 +342,7 @@ def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int
 
 
 def _init(folder: Path | None, out: Path | None, force: bool, as_json: bool) -> None:
-    from mmbal.data.scan import write_manifest
+    from mmbal.data.preparation.scan import write_manifest
 
     if folder is None:
         raise UsageError("Which folder?", "mmbal prepare init DIR, with a folder per class inside.")

@@ -34,7 +34,7 @@ def quickstart(
 
 
 def _human_raters() -> None:
-    from mmbal.data.humans import human_votes
+    from mmbal.predictions.humans import human_votes
 
     votes = human_votes()
     votes.save(VOTES)
@@ -51,9 +51,9 @@ def _human_raters() -> None:
 
 def _people_with_both() -> None:
     """What only this data set can tell: the accuracy of people who had both modalities."""
-    from mmbal.data.humans import human_votes
     from mmbal.decision import rule_from_json, scores
     from mmbal.files import read_json
+    from mmbal.predictions.humans import human_votes
 
     test = human_votes().select("test")
     rule = rule_from_json(read_json(Path(VOTES).with_suffix(".rule.json")), test.classes)

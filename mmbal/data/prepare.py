@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.config import validate
-from mmbal.data.build import Arrays, Built, build, identity
-from mmbal.data.dataset import Dataset
-from mmbal.data.doctor import verdict
-from mmbal.data.features import read_features
-from mmbal.data.findings import Finding, Progress
-from mmbal.data.manifest import Manifest, read_manifest
-from mmbal.data.options import Options
-from mmbal.data.pool import cores
-from mmbal.data.store import Store, remember
+from mmbal.data.datasets.base import Dataset
+from mmbal.data.preparation.build import Arrays, Built, build, identity
+from mmbal.data.preparation.checks import verdict
+from mmbal.data.preparation.features import read_features
+from mmbal.data.preparation.findings import Finding, Progress
+from mmbal.data.preparation.manifest import Manifest, read_manifest
+from mmbal.data.preparation.options import Options
+from mmbal.data.preparation.workers import cores
+from mmbal.data.store.store import Store, remember
 from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
 from mmbal.registry import datasets
 

@@ -5,7 +5,7 @@ log_probabilities = rule.apply(predictions.select("test"))
 """
 
 from mmbal.decision.base import Rule
-from mmbal.decision.select import (
+from mmbal.decision.fitting import (
     calibrate,
     compare_rules,
     cross_fit,

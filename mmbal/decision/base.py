@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.predictions import Predictions
 from mmbal.errors import ConfigError, UsageError, did_you_mean
+from mmbal.predictions.format import Predictions
 
 R = TypeVar("R", bound="Rule")
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule
 from mmbal.errors import UsageError
+from mmbal.predictions.format import Predictions
 
 
 class HeadRule(Rule):

@@ -26,11 +26,11 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule
-from mmbal.decision.mean import mean_log_probabilities
-from mmbal.decision.temperature import inverse_temperatures, temperature
+from mmbal.decision.rules.mean import mean_log_probabilities
+from mmbal.decision.rules.temperature import inverse_temperatures, temperature
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
+from mmbal.predictions.format import Predictions
 
 WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mean is 1 / M
 MIXTURE_SCALE = 1.0  # of the linear pool's weight, whose mean is 0

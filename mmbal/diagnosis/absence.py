@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmbal.data.predictions import Array, Predictions
 from mmbal.diagnosis.coalitions import Decision, correct
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.schema import Absence
+from mmbal.predictions.format import Array, Predictions
 
 SHUFFLES = 10  # permutations averaged over
 

@@ -35,11 +35,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from mmbal.data.predictions import Array, Predictions, log_softmax
-from mmbal.decision.temperature import inverse_temperature
+from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import Decision, centred
 from mmbal.diagnosis.significance import MIN_SAMPLES, Bootstrap, holm, ratio
 from mmbal.maths.newton import newton
+from mmbal.predictions.format import Array, Predictions, log_softmax
 
 MODALITY_SPREAD = 3.0  # prior standard deviation of u about 1, where 1 is the best common factor: hardly informative
 BIAS_SPREAD = 1.0  # prior standard deviation of b, in nats

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmbal.data.predictions import Array, log_softmax
-from mmbal.decision.temperature import inverse_temperature
+from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.schema import Calibration
 from mmbal.diagnosis.significance import ratio
+from mmbal.predictions.format import Array, log_softmax
 
 BINS = 15
 

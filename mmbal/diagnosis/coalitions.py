@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmbal.data.predictions import Array, Predictions, log_softmax, subsets_of
 from mmbal.errors import UsageError
 from mmbal.maths.shapley import shapley_values
+from mmbal.predictions.format import Array, Predictions, log_softmax, subsets_of
 
 MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost more than they tell
 ADDITIVE_TOLERANCE = 1e-3

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from mmbal.data.predictions import Array, Predictions
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
 from mmbal.diagnosis.coalitions import correct, log_likelihood
 from mmbal.diagnosis.figures import Figures, present
@@ -27,6 +26,7 @@ from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
 from mmbal.maths.resampling import GAIN, SHARE
+from mmbal.predictions.format import Array, Predictions
 
 FOLDS = 5
 

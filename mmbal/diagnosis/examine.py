@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import mmbal
-from mmbal.data.predictions import Array, Predictions, subsets_of
 from mmbal.diagnosis import decomposition, schema
 from mmbal.diagnosis.absence import absence_of
 from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
@@ -26,6 +25,7 @@ from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.resampling import SHARE
 from mmbal.maths.shapley import shapley_values
+from mmbal.predictions.format import Array, Predictions, subsets_of
 
 CALIBRATION_SPLITS = ("calibration", "val")
 ADDITIVE = "contribution_<modality> (or subset_<a>+<b> for every coalition)"

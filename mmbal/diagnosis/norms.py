@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmbal.data.predictions import Array, Predictions
 from mmbal.decision.folds import folds_of
 from mmbal.diagnosis.coalitions import Decision, centred
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.schema import ClassNorms, Geometry, Norm, Norms
 from mmbal.diagnosis.significance import Estimate
+from mmbal.predictions.format import Array, Predictions
 
 FOLDS = 5
 

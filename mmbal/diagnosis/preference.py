@@ -6,11 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
-from mmbal.data.predictions import Array, Predictions, log_softmax
 from mmbal.diagnosis.coalitions import Decision, correct
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
 from mmbal.maths.resampling import SHARE
+from mmbal.predictions.format import Array, Predictions, log_softmax
 
 
 def own_decisions(predictions: Predictions) -> tuple[Array, Array]:

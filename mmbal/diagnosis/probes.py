@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from mmbal.data.predictions import Array, Predictions
 from mmbal.decision.folds import folds_of
 from mmbal.diagnosis.norms import FOLDS, standardise
 from mmbal.errors import DataError
 from mmbal.files import read_npz
 from mmbal.maths.influence import logistic_influence
+from mmbal.predictions.format import Array, Predictions
 
 LOGIT_SPREAD = 2.0
 FIT_ROWS = 10_000  # more rows than this are thinned before a fit: a probe is settled long before, and stays quick

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mmbal.config import validate
-from mmbal.data.store import ModalitySpec, Store
+from mmbal.data.store.store import ModalitySpec, Store
 from mmbal.decision import Rule, rule_from_json
 from mmbal.engine.config import TrainConfig
 from mmbal.errors import ConfigError, UsageError

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbal.config import Config, validate
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.errors import ConfigError
 from mmbal.models.encoders import default_encoder
 from mmbal.registry import Entry, Registry, encoders, fusions, methods, recorders

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from mmbal.config import read_yaml
-from mmbal.data.loader import Batch, Loader
-from mmbal.data.predictions import Predictions, concatenate, log_softmax, subsets_of
+from mmbal.data.store.loader import Batch, Loader
 from mmbal.decision import Rule, rule_from_json, scores
 from mmbal.engine.checkpoint import RULE
 from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY
@@ -23,6 +22,7 @@ from mmbal.maths.shapley import shapley_values
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.predictions.format import Predictions, concatenate, log_softmax, subsets_of
 
 SPLIT_FILES = ("val", "test")
 COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmbal.config import write_yaml
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import CHECKPOINT, pack
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.evaluate import summarise

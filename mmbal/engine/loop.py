@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.distributed import Processes
 from mmbal.engine.recorders import Recorder

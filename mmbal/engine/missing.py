@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Loader
-from mmbal.data.store import Store
+from mmbal.data.store.loader import Loader
+from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import Checkpoint, load_model, move
 from mmbal.engine.seeding import pick_device, seed_all
 from mmbal.errors import ConfigError, DataError, UsageError, did_you_mean

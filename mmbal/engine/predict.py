@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.data.clip import collate, encode_clip
-from mmbal.data.loader import Batch
-from mmbal.data.predictions import log_softmax
-from mmbal.data.scan import COLUMN
-from mmbal.data.store import ModalitySpec
+from mmbal.data.media.clip import collate, encode_clip
+from mmbal.data.preparation.scan import COLUMN
+from mmbal.data.store.loader import Batch
+from mmbal.data.store.store import ModalitySpec
 from mmbal.engine.checkpoint import load_model, move
 from mmbal.engine.evaluate import collect, with_rule
 from mmbal.engine.seeding import pick_device
 from mmbal.errors import DataError, UsageError
+from mmbal.predictions.format import log_softmax
 from mmbal.registry import rules
 
 ORDER = (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.config import write_yaml
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import CHECKPOINT, load_model, read_checkpoint
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_run

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from mmbal.config import Config, override, read_yaml, validate
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.config import TrainConfig, resolve
 from mmbal.engine.tracking import CONFIG, finished, summary_of
 from mmbal.engine.train import Result, resume, train, trained_encoders

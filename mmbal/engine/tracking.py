@@ -15,10 +15,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mmbal import __version__
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.errors import UsageError
 from mmbal.files import locked, read_json, write_text
+from mmbal.version import __version__
 
 CONFIG = "config.yaml"
 LAST = "last.pt"

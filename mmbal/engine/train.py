@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmbal import __version__
 from mmbal.config import read_yaml, validate, write_yaml
-from mmbal.data.loader import Loader
-from mmbal.data.predictions import Predictions
-from mmbal.data.store import Store
+from mmbal.data.store.loader import Loader
+from mmbal.data.store.store import Store
 from mmbal.decision import cross_fit, fit_rule, rule_to_json
 from mmbal.engine.checkpoint import (
     CHECKPOINT,
@@ -50,6 +48,8 @@ from mmbal.engine.tracking import (
 from mmbal.errors import ConfigError, Interrupted, UsageError
 from mmbal.files import locked, read_json, write_json, write_tensors
 from mmbal.methods.base import Run
+from mmbal.predictions.format import Predictions
+from mmbal.version import __version__
 
 KIND = "train"
 FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule

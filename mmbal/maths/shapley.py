@@ -19,7 +19,7 @@ T = TypeVar("T")  # anything that can be added and scaled: a number, a NumPy arr
 def shapley_values(value: Mapping[tuple[str, ...], T], players: Sequence[str]) -> dict[str, T]:
     """Shapley value of each of ``players``, given the value of each of their 2^M coalitions.
 
-    A coalition is the tuple of its members in the order of ``players`` (as ``mmbal.data.predictions.subsets_of`` lists
+    A coalition is the tuple of its members in the order of ``players`` (as ``mmbal.predictions.format.subsets_of`` lists
     them); values are numbers, arrays or tensors of one shape, such as one value a sample, and so are the results.
     Raises UsageError where a coalition has no value.
     """

@@ -28,8 +28,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.data.store.loader import Batch
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.encoders import Encoder
 from mmbal.models.fusion import SumFusion, named_seed, total
 from mmbal.models.multimodal import MultimodalClassifier, Output, mask_absent
@@ -42,12 +42,13 @@ from mmbal.registry import methods
     family="intra-network modulation",
     year=2025,
     paper="2508.19769",
-    needs=set(),
     status="our instantiation",
     off={"alpha": 0.0},
 )
 class AIM(Method):
     """Measures each depth of each encoder with prototypes, and lets each modality decide beside auxiliary blocks."""
+
+    at_least = 2
 
     class Config(Config):
         alpha: float = Field(5.0, ge=0, description="alpha: how fast the strength grows with the gap; 0: no change")
@@ -56,7 +57,6 @@ class AIM(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         self.probes = nn.ModuleList()  # prototypes, by depth
         self.heads = nn.ModuleList()  # decisions, by depth but for the last
         self.units: list[dict[str, Tensor]] = []  # of the batch, by depth and modality

@@ -30,10 +30,10 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.contribution import fusion_factors, rarity
 from mmbal.maths.sampling import systematic_draw
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.contribution import RunningContribution
 from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
@@ -44,12 +44,13 @@ from mmbal.registry import methods
     family="fusion",
     year=2025,
     paper="2501.01240",
-    needs=set(),
     status="our instantiation",
     off={"alpha": 0.0, "beta": 0.0, "gamma": 0.0},
 )
 class ARM(Method):
     """Scales features by contribution, minimises the worst modality's loss, and repeats samples that are ill understood."""
+
+    at_least = 2
 
     class Config(Config):
         alpha: float = Field(1.0, ge=0, description="strength of the dynamic fusion; 1 in the public code, 0 for none")
@@ -67,7 +68,6 @@ class ARM(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         self.names = sorted(model.modalities)
         interaction = self.config.joint == "interaction"
         self.running = RunningContribution(self.names, self.config.bins, self.config.momentum, interaction)

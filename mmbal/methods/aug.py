@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.errors import ConfigError, did_you_mean
 from mmbal.maths.confidence import true_class_confidence, true_class_probability
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
@@ -50,10 +50,12 @@ def behind(scores: Mapping[str, float], sigma: float, tau: float, rule: str = "d
 
 
 @methods.register(
-    family="boosting", year=2025, paper="2502.20120", needs=set(), status="with stated deviations", off=None
+    family="boosting", year=2025, paper="2502.20120", status="with stated deviations", off=None
 )
 class AUG(Method):
     """Decides by growing ensembles of heads, one ensemble a modality."""
+
+    at_least = 2
 
     active: Tensor
 
@@ -70,7 +72,6 @@ class AUG(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         for m in self.config.weights:
             if m not in model.modalities:
                 raise ConfigError(f"aug.weights: there is no modality '{m}'.", did_you_mean(m, model.modalities))

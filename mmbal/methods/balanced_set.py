@@ -18,9 +18,9 @@ import torch
 from pydantic import Field
 
 from mmbal.config import Config
-from mmbal.decision.discrepancy import unimodal_confidences
+from mmbal.data.store.balanced import unimodal_confidences
 from mmbal.maths.discrepancy import discrepancy, uniform_draw
-from mmbal.methods.base import Method, Run, require_modalities
+from mmbal.methods.base import Method, Run
 from mmbal.models.multimodal import MultimodalClassifier
 from mmbal.registry import methods
 
@@ -29,12 +29,13 @@ from mmbal.registry import methods
     family="resampling",
     year=2023,
     paper="2302.10912",
-    needs=set(),
     status="with stated deviations",
     off={"strength": 0.0},
 )
 class BalancedSet(Method):
     """Draws the rows of each epoch uniformly over the cells of preferred modality and discrepancy."""
+
+    at_least = 2
 
     class Config(Config):
         strength: float = Field(
@@ -47,7 +48,6 @@ class BalancedSet(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         self.cells: np.ndarray | None = None
 
     def setup(self, run: Run) -> None:

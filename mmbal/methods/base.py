@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch, Loader
+from mmbal.data.store.loader import Batch, Loader
 from mmbal.errors import ConfigError
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods

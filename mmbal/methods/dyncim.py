@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.errors import ConfigError
 from mmbal.maths.curriculum import difficulty, indicators, lag, moments
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import LinearFusion, total
 from mmbal.models.gate import VoteGate
 from mmbal.models.multimodal import MultimodalClassifier, Output
@@ -40,12 +40,13 @@ from mmbal.registry import methods
     family="curriculum",
     year=2025,
     paper="2503.06456",
-    needs=set(),
     status="our instantiation",
     off={"gate": False, "kappa": 0.0, "unimodal": 0.0},
 )
 class DynCIM(Method):
     """Weighs samples and modalities by two curricula, and gates the votes of an additive fusion."""
+
+    at_least = 2
 
     class Config(Config):
         kappa: float = Field(2.0, ge=0, description="kappa: how much less hard samples count at first; 0: all alike")
@@ -59,7 +60,6 @@ class DynCIM(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         self.names = sorted(model.modalities)
         if self.config.gate:
             if not isinstance(model.fusion, LinearFusion):

@@ -27,14 +27,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
-from mmbal.data.predictions import subsets_of
+from mmbal.data.store.loader import Batch
 from mmbal.maths.prototypes import prototype_cross_entropy
 from mmbal.maths.shapley import shapley_values
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.models.prototypes import RunningPrototypes
+from mmbal.predictions.format import subsets_of
 from mmbal.registry import methods
 
 
@@ -47,10 +47,12 @@ def equilibrium_deviation(phi: Mapping[str, float]) -> float:
 
 
 @methods.register(
-    family="alternating", year=2025, paper="2506.00030", needs=set(), status="our instantiation", off=None
+    family="alternating", year=2025, paper="2506.00030", status="our instantiation", off=None
 )
 class EDMAlternating(Method):
     """One step a modality, weak to strong, aligned with what the others remember."""
+
+    at_least = 2
 
     phi: Tensor
 
@@ -65,7 +67,6 @@ class EDMAlternating(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         dims, classes = model.fusion.dims, model.fusion.classes
         self.map = nn.ModuleDict({m: linear(d, self.config.dim, f"edm.{m}", bias=False) for m, d in dims.items()})
         self.memories = nn.ModuleDict({m: RunningPrototypes(classes, d, self.config.momentum) for m, d in dims.items()})

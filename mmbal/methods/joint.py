@@ -12,6 +12,6 @@ from mmbal.methods.base import Method
 from mmbal.registry import methods
 
 
-@methods.register(family="baseline", year=2020, paper="1905.12681", needs=set(), status="exact", off={})
+@methods.register(family="baseline", year=2020, paper="1905.12681", status="exact", off={})
 class Joint(Method):
     """The loop's defaults, unchanged."""

@@ -25,12 +25,12 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.fading import faded, simplex
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.draws import named_generator, uniform_by_row
 from mmbal.models.fusion import total
-from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.models.multimodal import Output
 from mmbal.registry import methods
 
 
@@ -56,20 +56,17 @@ def joined(batches: Sequence[Batch]) -> Batch:
     family="modality dropout",
     year=2022,
     paper="2201.11095",
-    needs=set(),
     status="with stated deviations",
     off={"share": 0.0},
 )
 class ModalityDropout(Method):
     """Learns every sample also as it would look with a modality missing."""
 
+    at_least = 2
+
     class Config(Config):
         augmentation: Literal["softhard", "noise"] = Field("softhard", description="what replaces a modality")
         share: float = Field(1.0, ge=0, le=1, description="chance that a batch is augmented; 1 in the paper")
-
-    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
-        super().__init__(model, config)
-        require_modalities(self)
 
     def on_batch(self, batch: Batch, run: Run) -> Batch:
         copies = {"whole": batch}

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.data.store.loader import Batch
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import linear, masked_cross_entropy, total
 from mmbal.models.mods import MODSFusion, Selection
 from mmbal.models.multimodal import MultimodalClassifier, Output
@@ -53,6 +53,8 @@ def contrast(anchors: Tensor, keys: Tensor, own: Tensor, candidates: Tensor, tem
 class MODS(Method):
     """Trains a MODS fusion with the contrastive loss, and reports which modality is primary."""
 
+    at_least = 2
+
     class Config(Config):
         alpha: float = Field(0.1, ge=0, description="alpha: weight of the contrastive loss")
         beta: float = Field(1.0, ge=0, description="beta: weight of the modalities' own decisions")
@@ -60,7 +62,6 @@ class MODS(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         dim = cast(MODSFusion, model.fusion).config.dim
         self.project = nn.ModuleDict({m: linear(dim, dim, f"project.{m}", bias=False) for m in model.modalities})
 

@@ -21,10 +21,10 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
-from mmbal.methods.base import Method, Phase, Run, require_modalities
-from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.methods.base import Method, Phase, Run
+from mmbal.models.multimodal import Output
 from mmbal.registry import methods
 
 
@@ -45,10 +45,12 @@ def modulation(scores: Mapping[str, float], alpha: float, weak_gain: float = 1.0
 
 
 @methods.register(
-    family="gradient modulation", year=2022, paper="2203.15332", needs=set(), status="exact", off={"alpha": 0.0}
+    family="gradient modulation", year=2022, paper="2203.15332", status="exact", off={"alpha": 0.0}
 )
 class OGM(Method):
     """Scales the encoders' gradients by how far each modality is ahead."""
+
+    at_least = 2
 
     class Config(Config):
         alpha: float = Field(0.8, ge=0, description="alpha: how hard the modality ahead is slowed; 0 never")
@@ -56,10 +58,6 @@ class OGM(Method):
         ends: int | None = Field(None, ge=0, description="epoch where modulation ends; none: never (50 in public code)")
         scope: Literal["all", "conv"] = Field("all", description="parameters: all (paper), or 4-D ones (public code)")
         weak_gain: float = Field(1.0, gt=0, description="factor on the weakest modality (4 in the code of 2410.11582)")
-
-    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
-        super().__init__(model, config)
-        require_modalities(self)
 
     def on_gradients(self, output: Output, batch: Batch, phase: Phase, run: Run) -> None:
         config = self.config

@@ -22,7 +22,6 @@ from mmbal.registry import methods
     family="gradient modulation",
     year=2022,
     paper="2203.15332",
-    needs=set(),
     status="exact",
     off={"alpha": 0.0, "noise": 0.0},
 )

@@ -20,11 +20,11 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.draws import named_generator, uniform_by_row
-from mmbal.models.multimodal import MultimodalClassifier, Output, mask_absent
+from mmbal.models.multimodal import Output, mask_absent
 from mmbal.registry import methods
 
 
@@ -48,20 +48,18 @@ def dropped_share(rates: Mapping[str, float], dims: Mapping[str, int]) -> float:
 
 
 @methods.register(
-    family="modality dropout", year=2024, paper="2410.11582", needs=set(), status="exact", off={"q_base": 0.0}
+    family="modality dropout", year=2024, paper="2410.11582", status="exact", off={"q_base": 0.0}
 )
 class OPM(Method):
     """Learns from a decision in which the modality ahead is now and then missing."""
+
+    at_least = 2
 
     class Config(Config):
         q_base: float = Field(0.5, ge=0, le=1, description="q_base: chance to drop a modality that is barely ahead")
         strength: float = Field(0.5, ge=0, description="lambda: how fast that chance grows with the lead")
         p_exe: float = Field(0.7, ge=0, le=1, description="p_exe: chance that a batch drops at all")
         warm_up: int = Field(5, ge=0, description="epochs without dropping")
-
-    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
-        super().__init__(model, config)
-        require_modalities(self)
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         scores = true_class_confidence(output.logits, batch.labels, output.present, run.sum)

@@ -19,9 +19,9 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.maths.snr import Weighting, margin_snr, weight
-from mmbal.methods.base import Method, Phase, Run, require_modalities
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
@@ -43,10 +43,12 @@ def modality_weights(snr: Tensor, weighting: Weighting) -> Tensor:
 
 
 @methods.register(
-    family="loss weighting", year=2023, paper="2310.08442", needs=set(), status="our instantiation", off={"alpha": 0.0}
+    family="loss weighting", year=2023, paper="2310.08442", status="our instantiation", off={"alpha": 0.0}
 )
 class SNRDebias(Method):
     """Adds the modalities' own losses, weighted against their signal-to-noise ratios."""
+
+    at_least = 2
 
     class Config(Config):
         alpha: float = Field(1.0, ge=0, description="alpha: share of the modalities' own losses; 0 none")
@@ -57,7 +59,6 @@ class SNRDebias(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        require_modalities(self)
         self.names = sorted(model.modalities)
         self.register_buffer("sums", torch.zeros(len(self.names), 3))
 

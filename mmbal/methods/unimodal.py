@@ -11,14 +11,14 @@ m's loss. For fusions that are not additive, o_m is the fusion's decision on m w
 
 from torch import Tensor
 
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.multimodal import Output
 from mmbal.registry import methods
 
 
-@methods.register(family="baseline", year=2023, paper="2305.01233", needs=set(), status="exact", off=None)
+@methods.register(family="baseline", year=2023, paper="2305.01233", status="exact", off=None)
 class Unimodal(Method):
     """The sum of the modalities' own losses."""
 

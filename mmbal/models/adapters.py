@@ -26,7 +26,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mmbal.data.store import ModalitySpec
+from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import ConfigError
 from mmbal.files import read_tensors
 from mmbal.models.multimodal import MultimodalClassifier, build_model

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmbal.data.predictions import Predictions
 from mmbal.errors import DataError
+from mmbal.predictions.format import Predictions
 
 WHOLE = ("weight_", "bias")  # arrays of the model, the same in every batch
 
@@ -25,7 +25,7 @@ def collect(
 ) -> Predictions:
     """Run ``model`` over ``loader`` in evaluation mode and gather what ``step(model, batch)`` gives for each batch.
 
-    ``step`` returns a mapping with the keys of a predictions file (see :mod:`mmbal.data.predictions`): at least
+    ``step`` returns a mapping with the keys of a predictions file (see :mod:`mmbal.predictions.format`): at least
     ``labels (B,)`` and ``logits_<m> (B, C)`` for each modality; ``fused``, ``contribution_<m>``, ``features_<m>``,
     ``present_<m>``, ``ids`` and ``group`` where it has them. ``weight_<m> (C, D)`` and ``bias (C,)`` are taken from the
     first batch. The model is left in the mode that it had. Raises DataError where the loader is empty, a batch lacks a

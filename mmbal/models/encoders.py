@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from mmbal.config import Config, validate
-from mmbal.data.store import ModalitySpec
+from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import ConfigError
 from mmbal.files import read_tensors
 from mmbal.registry import encoders

@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mmbal.data.loader import Batch
-from mmbal.data.store import ModalitySpec
+from mmbal.data.store.loader import Batch
+from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import ConfigError
 from mmbal.models.encoders import Encoder, build_encoder
 from mmbal.models.fusion import Fusion, Output, build_fusion, named_seed

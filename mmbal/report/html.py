@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from mmbal import __version__
 from mmbal.diagnosis.schema import ClassDiagnosis, Diagnosis
 from mmbal.diagnosis.significance import Estimate
 from mmbal.report.compare import Comparison
 from mmbal.report.render import cells, columns, legend, number, percent, points
+from mmbal.version import __version__
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --paper: #fff;

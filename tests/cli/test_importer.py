@@ -8,7 +8,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
-from mmbal.data.predictions import Predictions
+from mmbal.predictions.format import Predictions
 
 CSV = "label,split,m:x,m:y,n:x,n:y\nx,val,0.9,0.1,0.5,0.5\ny,test,0.2,0.8,,\n"
 

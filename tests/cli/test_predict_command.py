@@ -14,8 +14,8 @@ from scipy.io import wavfile
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
-from mmbal.data.predictions import Predictions, concatenate, log_softmax
 from mmbal.decision import rule_from_json
+from mmbal.predictions.format import Predictions, concatenate, log_softmax
 
 CLIPS = 40  # more than one batch of prediction
 

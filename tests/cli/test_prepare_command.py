@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmbal.cli.app import app
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
-from mmbal.data.synthetic import GaussianWorld
+from mmbal.predictions.synthetic import GaussianWorld
 
 
 def run(*arguments):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mmbal.config import validate
-from mmbal.data.manifest import read_manifest
-from mmbal.data.moments import chunks, moments
-from mmbal.data.options import Options
-from mmbal.data.pool import cores, encode_rows, granted
+from mmbal.data.preparation.manifest import read_manifest
+from mmbal.data.preparation.options import Options
+from mmbal.data.preparation.workers import cores, encode_rows, granted
 from mmbal.data.prepare import embedded_store, prepare
-from mmbal.data.store import Store, latest_store
+from mmbal.data.store.moments import chunks, moments
+from mmbal.data.store.store import Store, latest_store
 from mmbal.errors import DataError, UsageError
 from mmbal.files import locked
 
@@ -92,7 +92,7 @@ def test_statistics_are_of_the_train_split_alone(manifest):
 def test_chunks_are_the_rows_asked_for(tmp_path, monkeypatch):
     values = np.arange(70, dtype=np.float32).reshape(10, 7)
     np.save(tmp_path / "a.npy", values)
-    monkeypatch.setattr("mmbal.data.moments.CHUNK_BYTES", 3 * 7 * 4)
+    monkeypatch.setattr("mmbal.data.store.moments.CHUNK_BYTES", 3 * 7 * 4)
     parts = list(chunks(tmp_path / "a.npy", np.array([1, 4, 5, 9])))
     assert [len(part) for part in parts] == [3, 1]
     assert np.concatenate(parts).tolist() == values[[1, 4, 5, 9]].tolist()
@@ -285,8 +285,8 @@ def test_a_crash_of_the_decoder_costs_one_row(manifest, monkeypatch, tmp_path):
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'mmbal.data.worker' in ' '.join(sys.orig_argv):\n"
-        "    import mmbal.data.recipes as recipes\n"
+        "if 'mmbal.data.preparation.worker' in ' '.join(sys.orig_argv):\n"
+        "    import mmbal.data.media.recipes as recipes\n"
         "    read = recipes.read_frames\n"
         "    recipes.read_frames = lambda path, *a, **k: os._exit(77) if path.stem == 'c2' else read(path, *a, **k)\n"
     )
@@ -307,8 +307,8 @@ def test_a_decoder_that_hangs_is_told_from_one_that_dies(manifest, monkeypatch, 
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import os, sys, time\n"
-        "if 'mmbal.data.worker' in ' '.join(sys.orig_argv):\n"
-        "    import mmbal.data.recipes as recipes\n"
+        "if 'mmbal.data.preparation.worker' in ' '.join(sys.orig_argv):\n"
+        "    import mmbal.data.media.recipes as recipes\n"
         "    recipes.read_frames = lambda path, *a, **k: time.sleep(600) if path.stem == 'c0' else os.kill(os.getpid(), 9)\n"
     )
     monkeypatch.syspath_prepend(str(site))
@@ -477,7 +477,7 @@ def test_feature_columns_of_a_manifest(tmp_path):
 def test_a_full_disk_is_no_fault_of_the_clips(manifest, monkeypatch):
     import errno
 
-    from mmbal.data.worker import Encoder
+    from mmbal.data.preparation.worker import Encoder
 
     class Full:
         """A disk with room for three arrays."""

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.decision import fit_rule, rule_from_json, rule_to_json
-from mmbal.decision.adaptive import LADDER, SUM, Fold, proven
+from mmbal.decision.rules.adaptive import LADDER, SUM, Fold, proven
+from mmbal.predictions.synthetic import GaussianWorld
 
 K = len(LADDER)
 NONE = np.zeros(K)  # no pseudo-counts

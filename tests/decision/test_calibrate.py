@@ -7,9 +7,9 @@ import pytest
 from test_rules import gaussian
 
 from mmbal.cli.calibrate import calibrate as command
-from mmbal.data.predictions import Predictions
 from mmbal.decision import calibrate, fit_rule, rule_from_json, rule_to_json
 from mmbal.errors import ConfigError, UsageError
+from mmbal.predictions.format import Predictions
 
 FAST = ("sum", "best", "pool")
 

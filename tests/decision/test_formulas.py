@@ -9,18 +9,18 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from mmbal.data.predictions import Predictions
 from mmbal.decision import fit_rule
-from mmbal.decision.ecml import average_evidence
 from mmbal.decision.folds import folds_of
-from mmbal.decision.gate import gated_sum, reliability
-from mmbal.decision.mla import entropy_weights
-from mmbal.decision.pdf import collaborative_belief, relative_calibration
-from mmbal.decision.pool import PRIOR_SCALE, pool_weights
-from mmbal.decision.qmf import energy_confidence
-from mmbal.decision.tau_norm import normalise
-from mmbal.decision.temperature import inverse_temperature
-from mmbal.decision.tmc import dempster, opinion
+from mmbal.decision.rules.ecml import average_evidence
+from mmbal.decision.rules.gate import gated_sum, reliability
+from mmbal.decision.rules.mla import entropy_weights
+from mmbal.decision.rules.pdf import collaborative_belief, relative_calibration
+from mmbal.decision.rules.pool import PRIOR_SCALE, pool_weights
+from mmbal.decision.rules.qmf import energy_confidence
+from mmbal.decision.rules.tau_norm import normalise
+from mmbal.decision.rules.temperature import inverse_temperature
+from mmbal.decision.rules.tmc import dempster, opinion
+from mmbal.predictions.format import Predictions
 
 
 def log(*p):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_rules import NAMES, gaussian
 
-from mmbal.data.predictions import Predictions, log_softmax
 from mmbal.decision import fit_rule, scores
+from mmbal.predictions.format import Predictions, log_softmax
 
 
 def predictions(labels, *logits, classes=None, **more) -> Predictions:

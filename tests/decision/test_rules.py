@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.predictions import Predictions
 from mmbal.decision import cross_fit, fit_rule, rule_from_json, rule_to_json
 from mmbal.errors import ConfigError
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 NAMES = [entry.name for entry in rules]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.significance import Bootstrap
+from mmbal.predictions.format import Predictions
 
 
 @pytest.fixture

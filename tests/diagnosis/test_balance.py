@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis.balance import adjusted_p_values, shares_of, votes_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.diagnosis.significance import Bootstrap
+from mmbal.predictions.format import Predictions
+from mmbal.predictions.synthetic import GaussianWorld
 
 STRENGTH = [[1.6, 1.2, 0.8, 1.4], [0.7, 1.1, 1.3, 0.5]]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
+from mmbal.predictions.format import Predictions
 
 A = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
 B = np.array([[0.0, 1.0], [0.0, 3.0], [0.5, 0.0]])

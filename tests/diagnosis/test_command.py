@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from mmbal.cli import console
 from mmbal.cli.app import app
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis import Diagnosis
+from mmbal.predictions.synthetic import GaussianWorld
 
 
 def run(*arguments):

@@ -5,11 +5,11 @@ import pytest
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
-from mmbal.data.predictions import Predictions
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.diagnosis.discrepancy import discrepancy_of
 from mmbal.errors import DataError
+from mmbal.predictions.format import Predictions
 
 
 def logits(rows):

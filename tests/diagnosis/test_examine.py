@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis import Diagnosis, diagnose
 from mmbal.diagnosis.comparison import compare_diagnoses
 from mmbal.diagnosis.probes import load_features
 from mmbal.errors import DataError, UsageError
+from mmbal.predictions.format import Predictions
+from mmbal.predictions.synthetic import GaussianWorld
 
 STRENGTH = [[1.8, 1.4, 1.0, 1.6], [0.8, 1.2, 1.5, 0.6]]
 WORLD = GaussianWorld("wxyz", ["audio", "video"], STRENGTH, dominance=[1.0, 5.0], width=10)

@@ -9,7 +9,7 @@ from mmbal.errors import UsageError
 
 @pytest.fixture(scope="module")
 def diagnosis():
-    from mmbal.data.synthetic import GaussianWorld
+    from mmbal.predictions.synthetic import GaussianWorld
 
     world = GaussianWorld(
         ["calm", "very angry"], ["audio", "video.rgb"], [[2.0, 2.0], [1.0, 1.0]], dominance=[1.0, 4.0]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions, log_softmax
 from mmbal.diagnosis.absence import absence_of
 from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.diagnosis.norms import geometry_of, nearest_centroid, norms_of, standardise
 from mmbal.diagnosis.preference import preference_of, samples_of
 from mmbal.maths.scoring import expected_calibration_error
+from mmbal.predictions.format import Predictions, log_softmax
 
 
 def one_hot(classes, of=3, height=4.0):

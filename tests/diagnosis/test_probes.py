@@ -5,11 +5,11 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis.coalitions import correct, decision_of
 from mmbal.diagnosis.norms import standardise
 from mmbal.diagnosis.probes import Probe, fit_head, is_feature_file, load_features, predictions_from_features, ridge
 from mmbal.errors import DataError
+from mmbal.predictions.synthetic import GaussianWorld
 
 
 def test_head_of_two_classes_has_opposite_rows():

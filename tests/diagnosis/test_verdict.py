@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.significance import Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
+from mmbal.predictions.synthetic import GaussianWorld
 
 STRENGTH = [[2.0, 1.6, 1.2], [1.0, 1.4, 1.8]]
 
@@ -72,7 +72,7 @@ def test_overlapping_follow_rates_name_no_decider(loud):
 def test_one_modality_has_no_balance():
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=200)
-    from mmbal.data.predictions import Predictions
+    from mmbal.predictions.format import Predictions
 
     logits = rng.normal(size=(200, 3)) + 2 * np.eye(3)[labels]
     found = diagnose(Predictions.from_arrays({"labels": labels, "logits_a": logits}), bootstrap=100, rule="pool")

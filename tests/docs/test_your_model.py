@@ -13,8 +13,8 @@ from torchvision.models import resnet18
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
-from mmbal.data.exchange import predictions_from_csv
-from mmbal.data.store import ModalitySpec, seal
+from mmbal.data.store.store import ModalitySpec, seal
+from mmbal.predictions.readers import predictions_from_csv
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-model.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from mmbal.data.store import ModalitySpec, seal
+from mmbal.data.store.store import ModalitySpec, seal
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.evaluate import find_predictions
 from mmbal.engine.importing import import_run

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import TrainConfig
 from mmbal.engine.missing import Case, Filler, Interval, MissingReport, complete_features, evaluate_missing

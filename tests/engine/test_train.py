@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from mmbal.config import read_yaml, validate
-from mmbal.data.predictions import Predictions
-from mmbal.data.store import Store, seal
+from mmbal.data.store.store import Store, seal
 from mmbal.engine.checkpoint import attach_rule, load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.evaluate import find_predictions, find_reference
@@ -27,6 +26,7 @@ from mmbal.engine.tracking import new_run
 from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import ConfigError, MmbalError, UsageError
 from mmbal.files import locked
+from mmbal.predictions.format import Predictions
 
 ROOT = Path(__file__).parents[2]
 DIMS = {"audio": 6, "video": 4}

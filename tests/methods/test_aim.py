@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from mmbal.data.store import ModalitySpec, Store
+from mmbal.data.store.store import ModalitySpec, Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
 from mmbal.maths.prototypes import class_distances, fisher_ratio, repaired

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
 from mmbal.maths.contribution import fusion_factors, rarity

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
 from mmbal.errors import ConfigError

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions
-from mmbal.decision.discrepancy import balance_discrepancy, unimodal_confidences
+from mmbal.data.store.balanced import balance_discrepancy, unimodal_confidences
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session, train
 from mmbal.errors import DataError, UsageError
+from mmbal.predictions.format import Predictions
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from mmbal.data.loader import Batch
+from mmbal.data.store.loader import Batch
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session, train
 from mmbal.errors import ConfigError

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.loader import Batch
-from mmbal.data.predictions import Predictions
-from mmbal.data.store import Store
+from mmbal.data.store.loader import Batch
+from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.train import Session, train
 from mmbal.maths.fading import faded, simplex
 from mmbal.methods.base import Phase
+from mmbal.predictions.format import Predictions
 
 Toy = Callable[..., Store]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from mmbal.data.store import Store
+from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
 from mmbal.methods.opm import drop_rates, dropped_share

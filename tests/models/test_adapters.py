@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34
 
-from mmbal.data.loader import Batch
-from mmbal.data.store import ModalitySpec
+from mmbal.data.store.loader import Batch
+from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import ConfigError, UsageError
 from mmbal.models.adapters import import_checkpoint
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.store import ModalitySpec, Store, seal
+from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.train import train
 from mmbal.errors import ConfigError, UsageError

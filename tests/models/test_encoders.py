@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from mmbal.data.store import ModalitySpec
+from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import ConfigError, UsageError
 from mmbal.models.encoders import build_encoder, default_encoder
 

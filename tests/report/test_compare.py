@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions
 from mmbal.diagnosis import Diagnosis
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import train
 from mmbal.errors import UsageError
+from mmbal.predictions.format import Predictions
 from mmbal.report.compare import Source, compare, compare_sources, read_source
 
 N = 40

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from mmbal.data.predictions import Predictions
 from mmbal.errors import DataError
+from mmbal.predictions.format import Predictions
 from mmbal.report.paired import paired_test
 
 N = 40

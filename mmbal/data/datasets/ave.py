@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data.dataset import Dataset, require_root
-from mmbal.data.layout import by_stem, find_file, media_files, read_list
-from mmbal.data.manifest import Manifest, Row
-from mmbal.data.media import VIDEO_SUFFIXES
-from mmbal.data.options import Options
-from mmbal.data.recipes import Recipe, Source
+from mmbal.data.datasets.base import Dataset, require_root
+from mmbal.data.datasets.layout import by_stem, find_file, media_files, read_list
+from mmbal.data.media.decode import VIDEO_SUFFIXES
+from mmbal.data.media.recipes import Recipe, Source
+from mmbal.data.preparation.manifest import Manifest, Row
+from mmbal.data.preparation.options import Options
 from mmbal.errors import DataError, UsageError
 from mmbal.registry import datasets
 

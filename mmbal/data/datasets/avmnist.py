@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmbal.data import embedded
-from mmbal.data.build import Arrays
-from mmbal.data.dataset import Dataset
-from mmbal.data.options import Options
+from mmbal import embedded
+from mmbal.data.datasets.base import Dataset
+from mmbal.data.preparation.build import Arrays
+from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError
 from mmbal.files import read_npz, sha256
 from mmbal.registry import datasets

@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data import embedded
-from mmbal.data.dataset import Dataset, require_root
-from mmbal.data.download import Item, download
-from mmbal.data.findings import Finding, Progress
-from mmbal.data.layout import by_stem, find_file, find_folders, media_files, pointers, read_list
-from mmbal.data.manifest import Manifest, Row
-from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from mmbal.data.options import Options
-from mmbal.data.recipes import Source
+from mmbal import embedded
+from mmbal.data.datasets.base import Dataset, require_root
+from mmbal.data.datasets.layout import by_stem, find_file, find_folders, media_files, pointers, read_list
+from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mmbal.data.media.recipes import Source
+from mmbal.data.preparation.download import Item, download
+from mmbal.data.preparation.findings import Finding, Progress
+from mmbal.data.preparation.manifest import Manifest, Row
+from mmbal.data.preparation.options import Options
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, sha256
 from mmbal.registry import datasets

@@ -16,13 +16,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data import embedded
-from mmbal.data.dataset import Dataset, require_root
-from mmbal.data.layout import by_stem, has_pictures, media_files, read_list
-from mmbal.data.manifest import Manifest, Row
-from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Unusable, duration
-from mmbal.data.options import Options
-from mmbal.data.recipes import Recipe, Source
+from mmbal import embedded
+from mmbal.data.datasets.base import Dataset, require_root
+from mmbal.data.datasets.layout import by_stem, has_pictures, media_files, read_list
+from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Unusable, duration
+from mmbal.data.media.recipes import Recipe, Source
+from mmbal.data.preparation.manifest import Manifest, Row
+from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError
 from mmbal.registry import datasets
 

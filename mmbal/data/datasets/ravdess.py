@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data.dataset import Dataset, require_root
-from mmbal.data.layout import media_files
-from mmbal.data.manifest import Manifest, Row
-from mmbal.data.options import Options
-from mmbal.data.recipes import Source
+from mmbal.data.datasets.base import Dataset, require_root
+from mmbal.data.datasets.layout import media_files
+from mmbal.data.media.recipes import Source
+from mmbal.data.preparation.manifest import Manifest, Row
+from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError
 from mmbal.registry import datasets
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data.dataset import Dataset, require_root
+from mmbal.data.datasets.base import Dataset, require_root
 from mmbal.data.datasets.kinetics_sounds import SECONDS, clip_name, sources_of
-from mmbal.data.findings import Finding
-from mmbal.data.layout import by_stem, find_file, media_files, read_list
-from mmbal.data.manifest import Manifest, Row
-from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from mmbal.data.options import Options
-from mmbal.data.recipes import Recipe, Source
+from mmbal.data.datasets.layout import by_stem, find_file, media_files, read_list
+from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mmbal.data.media.recipes import Recipe, Source
+from mmbal.data.preparation.findings import Finding
+from mmbal.data.preparation.manifest import Manifest, Row
+from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError
 from mmbal.registry import datasets
 

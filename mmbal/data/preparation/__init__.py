@@ -1,0 +1,1 @@
+"""From a list of clips or a feature file to a store."""

@@ -1,0 +1,249 @@
+"""Batches from a store: whole batches gathered from the memory map, normalised and augmented as batches.
+
+The only state is ``(seed, epoch)``: the same pair gives the same batches, whatever was read before, on any number of
+processes, so a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmbal.data.store.store import ModalitySpec, Store
+from mmbal.errors import UsageError
+
+
+@dataclass
+class Batch:
+    """B samples: ``inputs[m] (B, ...)``, ``labels (B,)``, ``index (B,)`` rows of the store, ``present[m] (B,)`` bool.
+
+    Where a sample lacks a modality its input is zeros and ``present`` is false.
+    """
+
+    inputs: dict[str, Tensor]
+    labels: Tensor
+    index: Tensor
+    present: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            {m: x.to(device, non_blocking=True) for m, x in self.inputs.items()},
+            self.labels.to(device, non_blocking=True),
+            self.index.to(device, non_blocking=True),
+            {m: x.to(device, non_blocking=True) for m, x in self.present.items()},
+        )
+
+
+class Loader:
+    """Batches of one split of a store.
+
+    ``shuffle`` permutes the rows anew each epoch. ``augment`` is for training: random resized crops and flips where
+    the store allows them, and random frames where it keeps more than an encoder sees; without it the frames are the
+    fixed middle ones. ``rank`` and ``world`` give a process its contiguous share of every global batch of
+    ``batch_size``; all processes together see what one process would. Every row is seen once an epoch: a remainder of
+    less than an eighth of a batch (or of one row) joins the batch before it, since batch normalisation needs company.
+
+    Batches are on ``device``: what is stored goes there as it is (pictures as bytes), and is cropped and normalised there.
+
+    Raises UsageError for an unknown split or modality and for a batch smaller than the number of processes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        augment: bool = False,
+        seed: int = 0,
+        modalities: Sequence[str] | None = None,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if batch_size < world:
+            raise UsageError(f"A batch of {batch_size} cannot be shared by {world} processes.", "Use a larger batch.")
+        self.store = store
+        self.split = split
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.augment = augment
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.device = torch.device(device)
+        self.specs = {m: store.require(m) for m in (modalities or store.modalities)}
+        self.split_rows = store.rows(split)
+        self._moments = {m: statistics(spec, self.device) for m, spec in self.specs.items()}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.store.classes
+
+    @property
+    def n_samples(self) -> int:
+        """Rows of the split, over all processes."""
+        return len(self.split_rows)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._bounds(self.n_samples)) - 1
+
+    def _bounds(self, n: int) -> list[int]:
+        bounds = [*range(0, n, self.batch_size), n]
+        if len(bounds) > 2 and bounds[-1] - bounds[-2] < max(2, self.batch_size // 8):
+            del bounds[-2]
+        return bounds
+
+    def epoch(self, e: int, rows: np.ndarray | None = None) -> Iterator[Batch]:
+        """The batches of epoch ``e``; ``rows`` replaces the split's rows (repeats allowed), for resampling methods.
+
+        While one batch is used, a thread makes the next.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            ahead: Future[Batch] | None = None
+            for plan in self._plan(e, rows):
+                ready, ahead = ahead, pool.submit(self._batch, *plan)
+                if ready is not None:
+                    yield ready.result()
+            if ahead is not None:
+                yield ahead.result()
+
+    def _plan(self, e: int, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, slice, list[int] | None]]:
+        """For each batch the rows of all processes, this one's share, and the seed of what is drawn."""
+        order = self.split_rows if rows is None else np.asarray(rows, dtype=np.int64)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, e]).permutation(order)
+        bounds = self._bounds(len(order))
+        for position, (start, stop) in enumerate(pairwise(bounds)):
+            size = stop - start
+            share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
+            # Randomness is drawn for the whole global batch, so that a share sees what one process would give it.
+            yield order[start:stop], share, [self.seed, e, position] if self.augment else None
+
+    def gather(self, rows: np.ndarray) -> Batch:
+        """The given rows as one batch, as evaluation sees them."""
+        return self._batch(np.asarray(rows, dtype=np.int64), slice(None), None)
+
+    def _batch(self, rows: np.ndarray, share: slice, seed: list[int] | None) -> Batch:
+        mine = rows[share]
+        inputs, present = {}, {}
+        for m, spec in self.specs.items():
+            array = self.store.arrays[m]
+            draw = Draw()
+            if seed is not None:
+                # A generator for each modality: what one sees does not depend on which others are loaded.
+                rng = np.random.default_rng([*seed, zlib.crc32(m.encode())])
+                draw = Draw.of(spec, len(rows), array.shape, rng).take(share)
+            if spec.kind == "frames":
+                chosen = middle_frames(array.shape[1], spec.shape[0])[None] if draw.frames is None else draw.frames
+                stored = array[mine[:, None], chosen]
+            else:
+                stored = array[mine]
+            x = to_input(torch.from_numpy(stored).to(self.device), spec, self._moments[m], draw)
+            have = torch.from_numpy(self.store.present[m][mine]).to(self.device)
+            x[~have] = 0
+            inputs[m], present[m] = x, have
+        labels = torch.from_numpy(self.store.labels[mine].astype(np.int64))
+        return Batch(inputs, labels.to(self.device), torch.from_numpy(mine).to(self.device), present)
+
+
+@dataclass
+class Draw:
+    """What chance decides for B samples of one modality: frames ``(B, T)``, crops ``(B, 4)``, flips ``(B,)``."""
+
+    frames: np.ndarray | None = None
+    crop: np.ndarray | None = None  # left, top, width, height, as fractions of the picture
+    flip: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, spec: ModalitySpec, n: int, stored: tuple[int, ...], rng: np.random.Generator) -> Draw:
+        draw = cls()
+        if spec.kind == "frames" and stored[1] > spec.shape[0]:
+            draw.frames = random_frames(stored[1], spec.shape[0], n, rng)
+        augment = spec.preprocessing.get("augment") or {}
+        if "crop" in augment:
+            draw.crop = random_crops(n, tuple(augment["crop"]), rng)
+        if augment.get("flip"):
+            draw.flip = rng.random(n) < 0.5
+        return draw
+
+    def take(self, share: slice) -> Draw:
+        return Draw(*(None if x is None else x[share] for x in (self.frames, self.crop, self.flip)))
+
+
+def middle_frames(stored: int, wanted: int) -> np.ndarray:
+    """``wanted`` of ``stored`` frames, fixed: the middle of as many equal parts of the clip."""
+    return ((np.arange(wanted) + 0.5) * stored / wanted).astype(np.int64)
+
+
+def random_frames(stored: int, wanted: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """``(n, wanted)`` frame numbers in order: one at random from each of as many equal parts of the clip."""
+    edges = np.linspace(0, stored, wanted + 1)
+    drawn = edges[:-1] + rng.random((n, wanted)) * np.diff(edges)
+    return np.minimum(drawn.astype(np.int64), stored - 1)
+
+
+def random_crops(n: int, area: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    """``(n, 4)`` boxes (left, top, width, height; fractions) of a share ``area`` of the picture, aspect 3/4 to 4/3."""
+    size = rng.uniform(*area, n)
+    aspect = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), n))
+    width = np.minimum(np.sqrt(size * aspect), 1.0)
+    height = np.minimum(np.sqrt(size / aspect), 1.0)
+    return np.stack([rng.random(n) * (1 - width), rng.random(n) * (1 - height), width, height], axis=1)
+
+
+def crop_and_flip(x: Tensor, crop: np.ndarray | None, flip: np.ndarray | None) -> Tensor:
+    """Cut each picture of ``x (B, C, H, W)`` to its box, resize it bilinearly to (H, W), mirror it where asked."""
+    boxes = np.tile([0.0, 0.0, 1.0, 1.0], (len(x), 1)) if crop is None else crop
+    left, top, width, height = boxes.T
+    mirror = 1.0 if flip is None else np.where(flip, -1.0, 1.0)
+    zero = np.zeros(len(x))
+    # An affine map from output to input positions, both in [-1, 1] across the picture.
+    theta = np.stack(
+        [
+            np.stack([width * mirror, zero, 2 * left + width - 1], axis=1),
+            np.stack([zero, height, 2 * top + height - 1], axis=1),
+        ],
+        axis=1,
+    )
+    grid = F.affine_grid(torch.from_numpy(theta).to(x), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def statistics(spec: ModalitySpec, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor] | None:
+    """Mean and standard deviation of the train split, shaped to broadcast over ``(B, *spec.shape)``."""
+    if "mean" not in spec.preprocessing:
+        return None
+    shape = {"image": (-1, 1, 1), "frames": (-1, 1, 1), "spectrogram": (1, 1, 1)}.get(spec.kind, (-1,))
+    mean, std = (torch.tensor(spec.preprocessing[key], dtype=torch.float32).reshape(shape) for key in ("mean", "std"))
+    return mean.to(device), std.to(device)
+
+
+def to_input(
+    stored: Tensor, spec: ModalitySpec, moments: tuple[Tensor, Tensor] | None, draw: Draw | None = None
+) -> Tensor:
+    """What an encoder gets, from what the store keeps: ``(B, *spec.shape)``, float32 and normalised, or int64 tokens."""
+    if spec.kind == "text":
+        return stored.to(torch.int64)
+    x = stored.to(torch.float32, copy=True).reshape(len(stored), *spec.shape)
+    if draw is not None and (draw.crop is not None or draw.flip is not None):
+        # All frames of a clip are cut alike: they go through as further channels of one picture.
+        x = crop_and_flip(x.flatten(1, -3), draw.crop, draw.flip).reshape(x.shape)
+    if moments is not None:
+        x.sub_(moments[0]).div_(moments[1])
+    return x

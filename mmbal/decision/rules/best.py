@@ -1,0 +1,39 @@
+"""The best single modality: the one with the highest accuracy on the calibration rows, alone.
+
+    p(c) = p_{m*}(c),    m* = argmax_m accuracy_m  (equal accuracies: the lower mean negative log-likelihood)
+
+A row that lacks the best modality is decided by the next best that it has.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmbal.decision.base import Rule
+from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.registry import rules
+
+
+@rules.register(family="fixed", fitted=True)
+class Best(Rule):
+    """Listens to one modality and ignores the others."""
+
+    @classmethod
+    def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:
+        quality = []
+        for m, logits in predictions.logits.items():
+            rows = predictions.present.get(m, np.ones(len(predictions), dtype=bool))
+            labels, log_p = predictions.labels[rows], log_softmax(logits[rows])
+            own = log_p[np.arange(len(labels)), labels]
+            quality.append((np.mean(log_p.argmax(axis=1) == labels), own.mean()) if len(labels) else (-1.0, -np.inf))
+        order = sorted(range(len(quality)), key=lambda k: quality[k], reverse=True)
+        return {"order": np.array(order, dtype=np.float64)}
+
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        order = torch.as_tensor(self.parameters["order"], dtype=torch.long, device=inputs.device)
+        chosen = order[present[:, order].argmax(dim=1)]
+        rows = torch.arange(len(inputs), device=inputs.device)
+        return inputs[rows, chosen]
+
+    def explain(self) -> str:
+        return f"Follows {self.modalities[int(self.parameters['order'][0])]} alone."

@@ -1,0 +1,47 @@
+"""Stacking: a multinomial logistic regression on the log-probabilities of all modalities.
+
+    log p(c) = sum_mj F_mjc log p_m(j) + b_c + const,    minimise NLL + |F|^2 / (2 C)
+
+Reference: Wolpert, "Stacked generalization", Neural Networks 1992. The regression knows nothing of what its inputs mean:
+it is shrunk towards the uniform answer, not towards the modalities' consensus, and needs more rows for it. It is
+scikit-learn's LogisticRegression, but with two classes, where that has one vector of coefficients instead of two.
+"""
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from mmbal.config import Config
+from mmbal.decision.base import Rule, votes
+from mmbal.maths.loglinear import Design, maximum_a_posteriori
+from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.registry import rules
+
+
+@rules.register(family="linear", year=1992, paper="Wolpert 1992", fitted=True)
+class Stacking(Rule):
+    """Logistic regression on the decisions."""
+
+    class Config(Config):
+        C: float = Field(1.0, gt=0, description="C: prior variance of a coefficient (scikit-learn's default)")
+
+    @classmethod
+    def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
+        mask = predictions.present_mask()
+        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        n, _, c = log_p.shape
+        none = np.zeros((n, 0, c))
+        design = Design(none, none, (log_p * mask[..., None]).reshape(n, -1), bias=True)
+        precision = np.full(sum(design.sizes), 1 / config.C)
+        precision[-c:] = 1e-6  # the intercept is free, but for the direction that a softmax does not see
+        target, mean = np.eye(c)[predictions.labels], np.zeros(len(precision))
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, tolerance=1e-6))
+        return {"matrix": matrix, "bias": bias}
+
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        return votes(inputs, present).flatten(1) @ self.tensor("matrix", inputs) + self.tensor("bias", inputs)
+
+    def explain(self) -> str:
+        return f"Logistic regression on {self.parameters['matrix'].shape[0]} log-probabilities."

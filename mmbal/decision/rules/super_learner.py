@@ -1,0 +1,40 @@
+"""Super learner on the simplex: the mixture of the modalities' probabilities that held-out rows find most likely.
+
+    p(c) = sum_m w_m p_m(c),    w = argmax sum_n log sum_m w_m p_m(y_n),    w_m >= 0, sum_m w_m = 1
+
+Reference: van der Laan, Polley and Hubbard, "Super learner", Statistical Applications in Genetics and Molecular Biology
+2007. The heads have not seen the calibration rows, so these are held out already and no inner folds are needed.
+A row that lacks modalities shares their weight among the others. One pseudo-row, to which every modality is as likely,
+keeps each weight above zero.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmbal.decision.base import Rule
+from mmbal.maths.mixture import mixture_weights
+from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.registry import rules
+
+
+@rules.register(family="averaging", year=2007, paper="van der Laan et al. 2007", fitted=True)
+class SuperLearner(Rule):
+    """A weighted mean of probabilities."""
+
+    @classmethod
+    def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:
+        rows = np.arange(len(predictions))
+        own = [log_softmax(predictions.logits[m])[rows, predictions.labels] for m in predictions.modalities]
+        whole = predictions.present_mask().all(axis=1)
+        # the pseudo-row keeps every modality in play, for rows that have no other
+        return {"weight": mixture_weights(np.stack(own, axis=1)[whole], prior=1 / len(own))}
+
+    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+        weight = self.tensor("weight", inputs) * present
+        weight = torch.where(weight.sum(dim=1, keepdim=True) > 0, weight, 1.0)
+        return torch.logsumexp(weight.log()[..., None] + torch.log_softmax(inputs, dim=-1), dim=1)
+
+    def explain(self) -> str:
+        each = (f"{m} {w:.2f}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
+        return f"Shares of the probabilities: {', '.join(each)}."

@@ -1,0 +1,1 @@
+"""What every framework meets: the predictions file, its readers, and known examples of it."""

@@ -1,0 +1,66 @@
+"""CREMA-D's human raters as a multimodal classifier: who heard the voice, who saw the face, who had both.
+
+Cao, Cooper, Keutmann, Gur, Nenkova and Verma, "CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset", IEEE
+Transactions on Affective Computing 5(4), 2014. The votes on 4,901 clips of 60 actors ship with mmbal (ODbL 1.0, see
+NOTICE).
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from mmbal.files import read_npz
+from mmbal.predictions.format import Predictions
+
+PSEUDO_VOTES = 0.5  # Jeffreys' prior: an emotion that none of ten raters named is improbable, not impossible
+
+
+def read_votes() -> dict[str, np.ndarray]:
+    """``clip (N,)``, ``actor (N,)``, ``label (N,)``, ``classes (6,)``, ``split (N,)``, ``voice_votes``, ``face_votes``
+    and ``av_votes (N, 6)``, numbers of raters."""
+    return read_npz(Path(str(files("mmbal.embedded") / "cremad_human_votes_dev.npz")))
+
+
+def log_votes(votes: np.ndarray) -> np.ndarray:
+    """Logarithms of the raters' shares ``(N, C)``, with half a vote added to each class."""
+    smoothed = votes + PSEUDO_VOTES
+    return np.log(smoothed / smoothed.sum(axis=1, keepdims=True))
+
+
+def human_votes() -> Predictions:
+    """The raters as Predictions of the modalities ``voice`` and ``face``, fused by the plain sum of log-votes.
+
+    Splits ``calibration`` and ``test`` are by clip; ``group`` is the actor. ``meta`` says how often those who had both
+    were right on the test split (the emotion most of them named).
+    """
+    votes = read_votes()
+    test = votes["split"] == "test"
+    both = votes["av_votes"].argmax(axis=1) == votes["label"]
+    voice, face = log_votes(votes["voice_votes"]), log_votes(votes["face_votes"])
+    found = Predictions.from_arrays(
+        {
+            "labels": votes["label"],
+            "classes": votes["classes"],
+            "modalities": np.array(["voice", "face"]),
+            "ids": votes["clip"],
+            "group": votes["actor"],
+            "split": np.where(test, "test", "calibration"),
+            "logits_voice": voice,
+            "logits_face": face,
+            "contribution_voice": voice,
+            "contribution_face": face,
+            "fused": voice + face,
+        }
+    )
+    found.meta.update(
+        {
+            "producer": "human raters",
+            "dataset": "cremad_humans",
+            "fusion": "sum",
+            "both_accuracy": {"calibration": float(both[~test].mean()), "test": float(both[test].mean())},
+        }
+    )
+    return found

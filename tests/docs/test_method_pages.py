@@ -1,0 +1,39 @@
+"""The methods' pages are those of their docstrings."""
+
+from pathlib import Path
+
+from method_pages import INDEX, pages, write_pages
+
+from mmbal.registry import methods
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_pages_in_docs_are_up_to_date():
+    folder = ROOT / "docs" / "methods"
+    stale = [name for name, text in pages().items() if (folder / name).read_text(encoding="utf-8") != text]
+    gone = [path.name for path in folder.glob("*.md") if path.name not in pages()]
+    assert not stale + gone, "run: python docs/method_pages.py"
+
+
+def test_a_page_says_what_the_docstring_and_the_config_say():
+    found = pages()
+    assert set(found) >= {INDEX, "joint.md", "ogm_ge.md", "balanced_set.md"}
+    text = found["balanced_set.md"]
+    assert "[2302.10912](https://arxiv.org/abs/2302.10912), 2023. Status: with stated deviations." in text
+    assert (
+        "| `method.strength` | 1 | ≥ 0, ≤ 1 | 1 makes the discrepancy uniform, 0 leaves the rows as they are |" in text
+    )
+    assert "| `method.by_class` | true |" in text
+    assert "With `strength=0` it is joint training, bit for bit." in text
+    assert "\n    c_m = p_m[y] of unimodal models" in text
+    assert "| `method.weighting` | debias | constant, debias, p2, min_snr, inverse |" in found["snr_debias.md"]
+    assert all(f"[`{name}`]({name}.md)" in found[INDEX] for name in methods.names())
+
+
+def test_writing_again_changes_nothing_and_what_is_gone_goes(tmp_path):
+    assert len(write_pages(tmp_path)) == len(pages())
+    assert write_pages(tmp_path) == []
+    (tmp_path / "old.md").write_text("A method that is no more.")
+    assert write_pages(tmp_path) == [tmp_path / "old.md"]
+    assert not (tmp_path / "old.md").exists()
