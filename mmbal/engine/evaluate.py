@@ -22,6 +22,7 @@ from mmbal.files import read_json
 from mmbal.maths.shapley import shapley_values
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
+from mmbal.models.modes import evaluating
 from mmbal.models.multimodal import MultimodalClassifier, Output
 
 SPLIT_FILES = ("val", "test")
@@ -44,8 +45,6 @@ def collect(
     contributions are their exact Shapley values plus an equal share of the empty coalition's logits, so that they sum
     to the fused logits as b/M does for linear heads. ``brief`` leaves out all but logits and fused.
     """
-    model.eval()
-    method.eval()
     columns: dict[str, list[Tensor]] = {}
     modalities = model.modalities
 
@@ -53,16 +52,17 @@ def collect(
         columns.setdefault(key, []).append(value.float().cpu())
 
     rows, labels = [], []
-    for batch in (b.to(device) for b in loader.epoch(0)):
-        output = method.predict(model(batch))
-        rows.append(batch.index.cpu())
-        labels.append(batch.labels.cpu())
-        keep("fused", output.fused)
-        for m in modalities:
-            keep(f"logits_{m}", output.logits[m])
-            columns.setdefault(f"present_{m}", []).append(batch.present[m].cpu())
-        if not brief:
-            _keep_parts(keep, model, method, output, batch)
+    with evaluating(model, method):
+        for batch in (b.to(device) for b in loader.epoch(0)):
+            output = method.predict(model(batch))
+            rows.append(batch.index.cpu())
+            labels.append(batch.labels.cpu())
+            keep("fused", output.fused)
+            for m in modalities:
+                keep(f"logits_{m}", output.logits[m])
+                columns.setdefault(f"present_{m}", []).append(batch.present[m].cpu())
+            if not brief:
+                _keep_parts(keep, model, method, output, batch)
     index = torch.cat(rows).numpy()
     store = loader.store
     arrays: dict[str, Any] = {key: torch.cat(parts).numpy() for key, parts in columns.items()}

@@ -32,7 +32,7 @@ from mmbal.engine.checkpoint import (
 from mmbal.engine.config import Choice, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
 from mmbal.engine.evaluate import collect, summarise, with_rule
-from mmbal.engine.loop import fit, forward
+from mmbal.engine.loop import enter_training, fit, forward, learners, select_parts
 from mmbal.engine.recorders import build_recorders
 from mmbal.engine.seeding import pick_device, seed_all
 from mmbal.engine.tracking import (
@@ -49,7 +49,7 @@ from mmbal.engine.tracking import (
 )
 from mmbal.errors import ConfigError, Interrupted, UsageError
 from mmbal.files import locked, read_json, write_json, write_tensors
-from mmbal.methods.base import Run
+from mmbal.methods.base import Run, parts
 
 KIND = "train"
 FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
@@ -326,10 +326,11 @@ def dry_run(config: TrainConfig) -> dict[str, Any]:
     session = Session(config)
     model, method, run, loader = session.model, session.method, session.run, session.run.train
     run.stage = method.stages(config.epochs)[0]
+    modules = parts(model, method)
+    select_parts(modules, run.stage, learners(modules))
+    enter_training(model, modules)
     method.on_epoch_start(run)
     batches = loader.epoch(0, method.sampler(run))
-    model.train()
-    method.train()
     times = []
     for batch in islice(batches, 2):
         begun = time.monotonic()
