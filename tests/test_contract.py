@@ -19,13 +19,14 @@ from mmbal.data.predictions import Predictions, subsets_of
 from mmbal.data.store import ModalitySpec, Store, seal
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.evaluate import collect, find_predictions
+from mmbal.engine.evaluate import collect
 from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import Interrupted
 from mmbal.methods.base import Run, Stage, chosen, parts
 from mmbal.models.encoders import build_encoder
 from mmbal.models.multimodal import build_model
 from mmbal.registry import encoders, fusions, methods
+from mmbal.runs import find_predictions
 
 ROOT = Path(__file__).parents[1]
 TWO = {"audio": 6, "video": 4}

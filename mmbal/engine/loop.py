@@ -139,7 +139,9 @@ def enter_training(model: MultimodalClassifier, modules: Mapping[str, nn.Module]
         learns = any(p.requires_grad for p in part.parameters())
         part.train(learns or name == "method")
         if learns:
-            learning |= {f"{name}.{path}".rstrip("."): module for path, module in part.named_modules() if _learns(module)}
+            learning |= {
+                f"{name}.{path}".rstrip("."): module for path, module in part.named_modules() if _learns(module)
+            }
     return learning
 
 

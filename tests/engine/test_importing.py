@@ -10,9 +10,9 @@ from torchvision.models import resnet18
 
 from mmbal.data.store import ModalitySpec, seal
 from mmbal.engine.checkpoint import load_model
-from mmbal.engine.evaluate import find_predictions
 from mmbal.engine.importing import import_run
 from mmbal.errors import ConfigError
+from mmbal.runs import find_predictions
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from mmbal.data.predictions import Predictions
 from mmbal.data.store import Store, seal
 from mmbal.engine.checkpoint import attach_rule, load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.evaluate import find_predictions, find_reference
 from mmbal.engine.loop import learning_rate
 from mmbal.engine.pretrain import pretrain
 from mmbal.engine.tracking import new_run
 from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import ConfigError, MmbalError, UsageError
 from mmbal.files import locked
+from mmbal.runs import find_predictions, find_reference
 
 ROOT = Path(__file__).parents[2]
 DIMS = {"audio": 6, "video": 4}
@@ -167,7 +167,7 @@ def test_pretraining_gives_a_run_whose_encoders_and_figures_are_the_single_ones(
     assert all(torch.equal(a[k], b[k]) for k in kept)
     reference = find_reference(frozen.folder)
     assert reference is not None
-    assert reference.meta["run"] == str(done.folder)
+    assert reference.name == str(done.folder)
     assert find_reference(done.folder) is None
 
 
@@ -179,7 +179,7 @@ def test_the_reference_is_found_beside_the_run(toy, tmp_path: Path):
     pretrain(config(toy(DIMS)), out=tmp_path / "runs" / "pre")
     found = find_reference(tmp_path / "runs" / "joint")
     assert found is not None
-    assert found.meta["run"].endswith("pre")
+    assert Path(found.name) == tmp_path / "runs" / "pre"
 
 
 def test_a_stored_rule_decides(toy, tmp_path: Path):

@@ -10,9 +10,9 @@ from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis.significance import Estimate
 from mmbal.errors import UsageError
 from mmbal.report import render
-from mmbal.report.card import write_pages
 from mmbal.report.compare import Comparison, Entry, Figure, Row, read_source
 from mmbal.report.html import comparison_html, diagnosis_html
+from mmbal.report.pages import write_pages
 from mmbal.report.paired import PairedTest
 
 VOID = {"meta"}
