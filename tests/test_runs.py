@@ -67,7 +67,8 @@ def store_rule(folder: Path, name: str, folds: int = 5, seed: int = 0) -> None:
 
 
 def test_it_needs_no_torch():
-    code = "import sys; import mmbal.runs; sys.exit(any(m in sys.modules for m in ('torch', 'mmbal.engine', 'mmbal.methods')))"
+    avoided = ("torch", "mmbal.engine", "mmbal.methods")
+    code = f"import sys; import mmbal.runs; sys.exit(any(m in sys.modules for m in {avoided}))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
