@@ -19,8 +19,9 @@ def train(
 ) -> Result:
     """Train as configured into a new run folder, and write its diagnosis.json, CARD.md and report.html.
 
-    ``report(1, line)`` is called after each epoch. Raises Interrupted on Ctrl-C, after the last finished epoch was
-    saved; UsageError, ConfigError or DataError for what can't be trained, UsageError where another process has the folder.
+    ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
+    Raises Interrupted on Ctrl-C, after the last finished epoch was saved; UsageError, ConfigError or DataError for what
+    can't be trained, UsageError where another process has the folder.
     """
     return _with_pages(engine.train(config, out=out, force=force, report=report))
 

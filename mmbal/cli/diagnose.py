@@ -111,9 +111,9 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
     from mmbal.runs import decided_by
 
     console.say(_title(diagnosis), style="bold")
-    console.say(decided_by(diagnosis.data.meta.get("rule")), style="dim")
     console.say()
     console.say(_paragraph(diagnosis.verdict))
+    console.say(decided_by(diagnosis.data.meta.get("rule")), style="dim")
     width = max((len(advice.command) for advice in diagnosis.advice), default=0)
     for advice in diagnosis.advice:
         line = f"  {advice.command:<{width}}  {advice.purpose}"

@@ -58,9 +58,9 @@ from mmbal.runs import (
 
 KIND = "train"
 FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
-LAST_EPOCH = "last_"  # prefix of its predictions
 BRIEF_FOLDS = 3  # of those after each epoch, which only pick the best epoch
-Report = Callable[[int, str], None]
+LAST_EPOCH = "last_"  # prefix of its predictions
+Report = Callable[[int, str], None]  # of the epochs that are done, and a line of figures
 
 
 def about(what: str, report: Report) -> Report:
@@ -167,10 +167,8 @@ class Session:
         if name is None:
             return found, None
         rule = fit_rule(found["val"], name)
-        return {
-            split: cross_ruled(p, name, FOLDS) if split == "val" else with_rule(p, rule, name)
-            for split, p in found.items()
-        }, rule
+        decided = {split: with_rule(p, rule, name) for split, p in found.items() if split != "val"}
+        return {"val": cross_ruled(found["val"], name, FOLDS), **decided}, rule
 
     def fit(self, resume: bool = False) -> None:
         """Train to the last epoch, saving after each; ``resume`` goes on from last.pt."""
@@ -223,13 +221,13 @@ class Session:
     def finish(self) -> None:
         """Write the predictions of the last and of the best epoch, the rule, and the summary."""
         assert self.folder is not None
-        epoch, best_one = self.history[-1]["epoch"], best_epoch(self.history, self.config.select)
+        last, best = self.history[-1]["epoch"], best_epoch(self.history, self.config.select)
         decided, rule = self.decide()
-        last = {"epoch": epoch, **self.write(decided, LAST_EPOCH)}
-        if best_one != epoch:
+        figures_of_last = self.write(decided, LAST_EPOCH)
+        if best != last:
             load_state(self.folder / CHECKPOINT, self.model, self.method)
             decided, rule = self.decide()
-        best = self.write(decided)
+        figures = self.write(decided)
         if rule is not None:
             attach_trained_rule(self.folder, rule_to_json(rule))
         summary = {
@@ -238,10 +236,10 @@ class Session:
             "fusion": self.config.fusion.name,
             "dataset": self.store.name,
             "seed": self.config.seed,
-            "best_epoch": best_one,
+            "best_epoch": best,
             "epochs": len(self.history),
-            **best,
-            "last": last,
+            **figures,
+            "last": {"epoch": last, **figures_of_last},
             "seconds": round(time.monotonic() - self.started, 1),
         }
         if self.config.optimistic:
@@ -257,8 +255,9 @@ def train(
 ) -> Result:
     """Train as configured into a new run folder.
 
-    ``report(1, line)`` is called after each epoch. Raises Interrupted on Ctrl-C, after the last finished epoch was
-    saved; UsageError, ConfigError or DataError for what can't be trained, UsageError where another process has the folder.
+    ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
+    Raises Interrupted on Ctrl-C, after the last finished epoch was saved; UsageError, ConfigError or DataError for what
+    can't be trained, UsageError where another process has the folder.
     """
     session = Session(config, report=report)
     name = f"{session.store.name}-{config.method.name}-{config.fusion.name}-s{config.seed}"
@@ -316,7 +315,9 @@ def _guarded(session: Session, resume: bool) -> Result:
             f"Interrupted after epoch {done} of {session.config.epochs}; that far everything is saved.",
             f"Go on with: mmbal train --resume {session.folder}",
         ) from None
-    session.report(session.config.epochs - len(session.history), "")  # of an early stop: what is left out
+    left_out = session.config.epochs - len(session.history)
+    if left_out:
+        session.report(left_out, "")
     if session.processes.first:
         session.finish()
     session.processes.wait()

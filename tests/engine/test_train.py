@@ -196,6 +196,38 @@ def test_a_stored_rule_decides(toy, tmp_path: Path):
     assert load_model(run.folder).rule is not None
 
 
+def test_a_hook_that_leaves_a_learning_part_in_evaluation_mode_is_told(toy):
+    session = Session(config(toy(DIMS)))
+    session.method.on_epoch_start = lambda run: run.model.encoders["audio"].net[1].eval()
+    with pytest.raises(
+        MmbalError, match=r"'encoders\.audio\.net\.1' learns, but is in evaluation mode: a hook of Joint"
+    ):
+        session.fit()
+
+
+def test_frozen_parts_are_in_evaluation_mode_while_the_others_learn(toy, tmp_path: Path):
+    store = toy(DIMS)
+    pre = pretrain(config(store, epochs=1), out=tmp_path / "pre")
+    session = Session(config(store, encoders_from=str(pre.folder), freeze_encoders=True))
+    seen: list[tuple[bool, bool]] = []
+    session.method.on_gradients = lambda output, batch, phase, run: seen.append(
+        (any(m.training for m in run.model.encoders["audio"].modules()), run.model.fusion.training)
+    )
+    session.fit()
+    assert set(seen) == {(False, True)}
+
+
+def test_an_early_stop_tells_what_it_leaves_out(toy, tmp_path: Path):
+    steps: list[int] = []
+    done = train(
+        config(toy(DIMS), epochs=30, patience=1, optimiser=OptimiserConfig(lr=3.0)),
+        out=tmp_path / "run",
+        report=lambda n, line: steps.append(n),
+    )
+    assert done.summary["epochs"] < 30
+    assert steps == [1] * done.summary["epochs"] + [30 - done.summary["epochs"]]
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_remedy(toy, tmp_path: Path):
     with pytest.raises(MmbalError, match=r"became (nan|inf)") as caught:
         train(config(toy(DIMS), optimiser=OptimiserConfig(lr=1e30)), out=tmp_path / "run")
