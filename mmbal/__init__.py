@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from mmbal.diagnosis import diagnose
     from mmbal.engine.checkpoint import load_model
     from mmbal.engine.config import TrainConfig
-    from mmbal.engine.evaluate import find_predictions as load
-    from mmbal.engine.pretrain import pretrain
-    from mmbal.engine.train import train
     from mmbal.models.collect import collect
     from mmbal.predictions.format import Predictions
     from mmbal.report.compare import compare
+    from mmbal.runs import find_predictions as load
+    from mmbal.training import pretrain, train
 
 # Imported at first use: `import mmbal` and `mmbal --help` stay fast, since torch comes with the first of these.
 _PUBLIC = {
@@ -33,11 +32,11 @@ _PUBLIC = {
     "cross_fit": ("mmbal.decision", "cross_fit"),
     "diagnose": ("mmbal.diagnosis", "diagnose"),
     "fit_rule": ("mmbal.decision", "fit_rule"),
-    "load": ("mmbal.engine.evaluate", "find_predictions"),
+    "load": ("mmbal.runs", "find_predictions"),
     "load_model": ("mmbal.engine.checkpoint", "load_model"),
     "prepare": ("mmbal.data.prepare", "prepare"),
-    "pretrain": ("mmbal.engine.pretrain", "pretrain"),
-    "train": ("mmbal.engine.train", "train"),
+    "pretrain": ("mmbal.training", "pretrain"),
+    "train": ("mmbal.training", "train"),
 }
 
 __all__ = sorted(_PUBLIC)

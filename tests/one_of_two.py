@@ -21,7 +21,7 @@ def main(store: Store, out: Path) -> None:
         session = Session(config_for(name, store), out / f"two-{name}")
         session.fit()
         if session.processes.first:
-            session.write_predictions("last_")
+            session.write(session.decide()[0], "last_")
     assert Processes.start(torch.device("cpu")).world == 2
     torch.distributed.barrier()
 

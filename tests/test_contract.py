@@ -15,20 +15,22 @@ import numpy as np
 import pytest
 import torch
 
-from mmbal.data.store.store import ModalitySpec, Store
+from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.evaluate import collect, find_predictions
+from mmbal.engine.evaluate import collect
 from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import Interrupted
-from mmbal.methods.base import chosen, parts
+from mmbal.methods.base import Run, Stage, chosen, parts
 from mmbal.models.encoders import build_encoder
 from mmbal.models.multimodal import build_model
 from mmbal.predictions.format import Predictions, subsets_of
 from mmbal.registry import encoders, fusions, methods
+from mmbal.runs import find_predictions
 
 ROOT = Path(__file__).parents[1]
 TWO = {"audio": 6, "video": 4}
+MODES = {"audio": Choice(name="cnn", width=4), "video": Choice(name="mlp", hidden=16, dim=8, dropout=0.3)}
 THREE = {"audio": 6, "text": 5, "video": 4}
 
 Toy = Callable[..., Store]
@@ -46,6 +48,31 @@ def config_for(name: str, store: Store, **changes: Any) -> TrainConfig:
         "device": "cpu",
     }
     return TrainConfig(**(values | changes))
+
+
+@pytest.fixture(scope="module")
+def moody(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store of small pictures and feature vectors; the encoders :data:`MODES` of it differ in training and evaluation.
+
+    The one for pictures has batch normalisation, the one for vectors dropout.
+    """
+    out, rows, random = tmp_path_factory.mktemp("stores") / "moody", 96, np.random.default_rng(0)
+    out.mkdir()
+    labels = random.integers(0, 3, rows)
+    specs = {}
+    for m, kind, shape in (("audio", "spectrogram", (1, 8, 8)), ("video", "features", (5,))):
+        values = (random.normal(size=(3, *shape))[labels] + random.normal(size=(rows, *shape))).astype(np.float32)
+        np.save(out / f"{m}.npy", values)
+        specs[m] = ModalitySpec(kind=kind, shape=shape)
+    table = {"labels": labels, "ids": np.arange(rows).astype(str)}
+    table["split"] = np.array(["train", "train", "val", "test"])[np.arange(rows) % 4]
+    table |= {f"present_{m}": np.ones(rows, dtype=bool) for m in specs}
+    seal(out, name="moody", classes=("a", "b", "c"), modalities=specs, rows=table, meta={})
+    return Store.open(out)
+
+
+def two_stages(epochs: int) -> list[Stage]:
+    return [Stage("first", epochs // 2), Stage("second", epochs - epochs // 2)]
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -128,8 +155,46 @@ def test_off_is_joint_training_bit_for_bit(name: str, toy: Toy, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_two_epochs_and_two_more_are_four_bit_for_bit(name: str, toy: Toy, tmp_path: Path):
-    config = config_for(name, toy(TWO), epochs=4)
+def test_all_that_learns_is_in_training_mode_at_every_step(name: str, moody: Store, monkeypatch: pytest.MonkeyPatch):
+    """Two stages of two epochs each, with a pass over the validation split after each epoch."""
+    session = Session(config_for(name, moody, encoder=MODES, epochs=4, batch_size=24))
+    run, method = session.run, session.method
+    if len(method.stages(4)) == 1:
+        monkeypatch.setattr(method, "stages", two_stages)
+    seen: list[tuple[int, set[str]]] = []
+    backward = method.backward
+
+    def watched(losses: Any, run: Run) -> None:
+        evaluated = {
+            f"{part}.{path}"
+            for part, module in parts(run.model, method).items()
+            for path, inner in module.named_modules()
+            if not inner.training and any(p.requires_grad for p in module.parameters())
+        }
+        seen.append((run.epoch, evaluated))
+        backward(losses, run)
+
+    monkeypatch.setattr(method, "backward", watched)
+    session.fit()
+    assert {epoch for epoch, _ in seen} == {0, 1, 2, 3}
+    assert all(not evaluated for _, evaluated in seen), seen
+    assert run.step == len(seen)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_looking_at_data_leaves_every_mode_as_it_was(name: str, moody: Store):
+    session = Session(config_for(name, moody, encoder=MODES, freeze_encoders=True))
+    modules = [m for part in parts(session.model, session.method).values() for m in part.modules()]
+    for k, module in enumerate(modules):
+        module.training = k % 3 == 0
+    session.run.evaluate(session.run.validation)
+    session.predictions("val")
+    assert [m.training for m in modules] == [k % 3 == 0 for k in range(len(modules))]
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_two_epochs_and_two_more_are_four_bit_for_bit(name: str, moody: Store, tmp_path: Path):
+    config = config_for(name, moody, encoder=MODES, epochs=4, batch_size=24)
 
     def stop(steps: int, message: str) -> None:
         if message.startswith("epoch 2"):

@@ -37,10 +37,11 @@ def calibrate(
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
     from mmbal.engine.checkpoint import attach_rule
-    from mmbal.engine.evaluate import find_predictions, run_folder
     from mmbal.files import write_json
+    from mmbal.report.pages import renew_pages
+    from mmbal.runs import find_predictions, run_folder
 
-    predictions = find_predictions(path)
+    predictions = find_predictions(path, ruled=False)
     run = run_folder(path) if out is None else None
     target = None if run is not None else out or path.with_name(f"{path.stem}.rule.json")
     if target is not None and target.exists() and not force:
@@ -48,7 +49,8 @@ def calibrate(
     result = fit(predictions, rule, split, test, folds, seed)
     stored = rule_to_json(result.rule)
     if target is None:
-        attach_rule(path, stored)
+        attach_rule(path, stored, split=result.split, folds=folds, seed=seed)
+        renew_pages(path)
     else:
         write_json(target, stored)
     where = str(run if target is None else target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -98,16 +99,34 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
+def _lines(total: int | None) -> Advance:
+    """Messages as lines; the time left follows from the mean time between them, where the ``total`` is known."""
+    begun, done, told = time.monotonic(), 0, 0
+
+    def line(steps: int = 1, message: str = "") -> None:
+        nonlocal done, told
+        done += steps
+        if message:
+            told += 1
+            left = (time.monotonic() - begun) / told * ((total or 0) - done)
+            note(message + (f" ({duration(left)} left)" if left > 0 else ""))
+
+    return line
+
+
+def duration(seconds: float) -> str:
+    """``50 s``, ``3 min`` or ``2 h 5 min``."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 @contextmanager
 def progress(description: str, total: int | None, *, of_bytes: bool = False) -> Iterator[Advance]:
-    """A progress bar on stderr where that is a terminal; otherwise only messages, as plain lines."""
+    """A progress bar on stderr where that is a terminal; otherwise plain lines, each a message and the time left."""
     if not err.is_terminal:
-
-        def plain(steps: int = 1, message: str = "") -> None:
-            if message:
-                note(message)
-
-        yield plain
+        yield _lines(total)
         return
     columns = (
         TextColumn("{task.description}"),

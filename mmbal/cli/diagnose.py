@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mmbal.diagnosis.comparison import SideBySide
     from mmbal.diagnosis.schema import Diagnosis
     from mmbal.diagnosis.significance import Estimate
-    from mmbal.predictions.format import Predictions
 
 NO_BREAK = "\u00a0"
 
@@ -54,18 +53,19 @@ def diagnose(
 
     Of a run, the diagnosis is also written to diagnosis.json in its folder.
     """
-    from mmbal.diagnosis import diagnose as examine
     from mmbal.diagnosis.comparison import compare_diagnoses
     from mmbal.diagnosis.gate import Condition
-    from mmbal.diagnosis.tails import with_tails
-    from mmbal.engine.evaluate import run_folder
+    from mmbal.diagnosis.stored import completed, diagnosis_of, keep
     from mmbal.files import write_json
+    from mmbal.runs import subject
 
     conditions = [Condition.parse(text) for text in fail_if or []]
     if out is not None and out.exists() and not force:
         raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
-    known = {str(path): _read(path, seed) for path in paths}
-    references = {str(path): _reference(path, reference, seed) for path in paths}
+    known = {str(path): subject(path, reference, seed=seed) for path in paths}
+    for found in known.values():
+        if "heads" in found.predictions.meta:
+            console.note(f"{found.path} holds features without decisions: {found.predictions.meta['heads']}.")
     settings: dict[str, Any] = {
         "split": split,
         "human": human,
@@ -75,19 +75,20 @@ def diagnose(
         "confidence": confidence,
     }
     if len(known) > 1:
-        compared = compare_diagnoses(known, references=references, **settings)
-        diagnoses = {name: with_tails(d, run_folder(Path(name))) for name, d in compared.diagnoses.items()}
+        references = {name: s.reference.predictions if s.reference else None for name, s in known.items()}
+        compared = compare_diagnoses(
+            {name: s.predictions for name, s in known.items()}, references=references, **settings
+        )
+        diagnoses = {name: completed(d, known[name]) for name, d in compared.diagnoses.items()}
         compared = compared.model_copy(update={"diagnoses": diagnoses})
         document: Any = compared.model_dump(mode="json")
     else:
-        (name, predictions), *_ = known.items()
-        folder = run_folder(paths[0])
-        diagnosis = with_tails(examine(predictions, reference=references[name], source=name, **settings), folder)
+        (name, found), *_ = known.items()
+        diagnosis = diagnosis_of(found, **settings)
         document = diagnosis.model_dump(mode="json")
         diagnoses = {name: diagnosis}
-        if folder is not None:
-            diagnosis.save(folder / "diagnosis.json")
-            console.note(f"Wrote {folder / 'diagnosis.json'}")
+        if found.folder is not None:
+            console.note(f"Wrote {keep(diagnosis, found.folder)}")
     if out is not None:
         write_json(out, document)
         console.note(f"Wrote {out}")
@@ -105,30 +106,14 @@ def diagnose(
         raise GateFailed(". ".join(failed) + ".")
 
 
-def _read(path: Path, seed: int) -> Predictions:
-    from mmbal.diagnosis.probes import is_feature_file, load_features
-    from mmbal.engine.evaluate import find_predictions
-
-    if not is_feature_file(path):
-        return find_predictions(path)
-    found = load_features(path, seed)
-    console.note(f"{path} holds features without decisions: {found.meta['heads']}.")
-    return found
-
-
-def _reference(path: Path, given: Path | None, seed: int) -> Predictions | None:
-    from mmbal.engine.evaluate import find_reference
-
-    if given is not None:
-        return _read(given, seed)
-    return find_reference(path)
-
-
 def show(diagnosis: Diagnosis, full: bool = False) -> None:
     """Print the verdict, what to type next, and the tables: the main ones, or all."""
+    from mmbal.runs import decided_by
+
     console.say(_title(diagnosis), style="bold")
     console.say()
     console.say(_paragraph(diagnosis.verdict))
+    console.say(decided_by(diagnosis.data.meta.get("rule")), style="dim")
     width = max((len(advice.command) for advice in diagnosis.advice), default=0)
     for advice in diagnosis.advice:
         line = f"  {advice.command:<{width}}  {advice.purpose}"

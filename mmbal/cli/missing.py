@@ -34,6 +34,7 @@ def missing(
     """Take modalities away from a trained model, fill them in, and compare the decisions."""
     from mmbal.engine.missing import IMPUTATIONS, Case, evaluate_missing
     from mmbal.maths.snr import check_weighting
+    from mmbal.runs import decided_by
 
     report = evaluate_missing(
         run,
@@ -59,7 +60,8 @@ def missing(
         ["missing", "filled in by", "accuracy", "NLL", "gain over zero (points)"],
         [row(case) for case in (report.complete, *report.cases)],
         title=f"{report.run} · {report.split} · {report.samples} complete samples",
-        caption="95 % intervals; the gain is paired by sample. zero: the model's own way with an absent modality.",
+        caption=f"{decided_by(report.rule)} 95 % intervals; the gain is paired by sample. zero: the model's own way with an "
+        "absent modality.",
         numeric=("accuracy", "NLL", "gain over zero (points)"),
     )
     for sentence in conclusions(report):

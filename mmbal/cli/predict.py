@@ -36,6 +36,7 @@ def predict(
     if end is not None and end <= (start or 0.0):
         raise UsageError(f"--end {end:g} is not after --start {start or 0:g}.")
     from mmbal.engine.predict import predict as run
+    from mmbal.runs import decided_by
 
     result = run(checkpoint, files, start=start, end=end, device=device)
     if as_json:
@@ -51,8 +52,8 @@ def predict(
             ]
             for d in result.decisions
         ]
-        how = f"Decided by the fitted rule '{result.rule}'." if result.rule else "Decided by the model as it is."
-        console.table(["files", "class", "probability", *(f"pull of {m}" for m in modalities)], rows, caption=how)
+        head = ["files", "class", "probability", *(f"pull of {m}" for m in modalities)]
+        console.table(head, rows, caption=decided_by(result.rule))
     if result.failed:
         for lost, reason in result.failed[:SHOWN_REASONS]:
             console.note(f"{', '.join(lost)}: {reason}")

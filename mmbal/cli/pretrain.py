@@ -24,6 +24,8 @@ from mmbal.cli.options import (
     training_config,
 )
 
+PATIENCE = 10  # epochs without a better validation, unless the options or a --config file say otherwise
+
 
 def pretrain(
     data: Data = None,
@@ -32,7 +34,7 @@ def pretrain(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
-    patience: Patience = 10,
+    patience: Patience = None,
     seed: Seed = None,
     device: Device = None,
     assignments: Set = None,
@@ -43,9 +45,11 @@ def pretrain(
 ) -> None:
     """Train one encoder and linear head per modality, with early stopping: what each modality is capable of alone.
 
+    Training stops after 10 epochs without a better validation; --patience changes that, and a --config file has its own.
     The run can be diagnosed and calibrated like any other, and `mmbal train --encoders RUN` starts from it.
     """
-    from mmbal.engine.pretrain import pretrain as run
+    from mmbal.data.store.store import Store
+    from mmbal.training import pretrain as run
 
     settings = training_config(
         data,
@@ -56,11 +60,12 @@ def pretrain(
         epochs=epochs,
         batch_size=batch_size,
         optimiser__lr=lr,
-        patience=patience,
+        patience=patience if patience is not None or config is not None else PATIENCE,
         seed=seed,
         device=device,
     )
-    with console.progress("pretrain", None) as report:
+    modalities = settings.modalities or tuple(Store.open(settings.data).modalities)
+    with console.progress("pretrain", settings.epochs * len(modalities)) as report:
         result = run(settings, out=out, force=force, report=report)
     summary = result.summary
     if as_json:

@@ -46,9 +46,9 @@ def report(
     """
     from mmbal.files import write_json, write_text
     from mmbal.report import render
-    from mmbal.report.card import write_pages
     from mmbal.report.compare import compare_sources, read_source
     from mmbal.report.html import comparison_html, diagnosis_html
+    from mmbal.report.pages import write_pages
 
     if markdown + latex + as_json > 1:
         raise UsageError("--markdown, --latex and --json exclude each other.")

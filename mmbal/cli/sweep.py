@@ -25,9 +25,9 @@ def sweep(
     A study that was stopped goes on where it was; finished runs are not run again.
     """
     from mmbal.engine.sweep import jobs, read_study
-    from mmbal.engine.sweep import sweep as run
     from mmbal.report import render
     from mmbal.report.compare import compare
+    from mmbal.training import sweep as run
 
     plan = read_study(study)
     folder = out or Path("runs") / study.stem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,13 +63,14 @@ def train(
     Examples: [bold]mmbal train --fusion adaptive[/bold];
     [bold]mmbal train --data S --method ogm_ge --set method.alpha=0.5 --seeds 3[/bold].
     """
+    from mmbal.engine.train import about
     from mmbal.engine.train import dry_run as rehearse
-    from mmbal.engine.train import resume as go_on
-    from mmbal.engine.train import train as run
+    from mmbal.training import resume as go_on
+    from mmbal.training import train as run
 
     if resume is not None:
         _refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
-        with console.progress("train", None) as report:
+        with console.progress("train", _left(resume, epochs)) as report:
             results = [go_on(resume, epochs=epochs, data=None if data is None else str(data), report=report)]
         _answer(results, as_json)
         return
@@ -104,7 +104,8 @@ def train(
     with console.progress("train", settings.epochs * seeds) as report:
         for k, folder in enumerate(outs):
             own = settings.model_copy(update={"seed": settings.seed + k})
-            results.append(run(own, out=folder, force=force, report=report))
+            told = report if seeds == 1 else about(f"seed {own.seed}", report)
+            results.append(run(own, out=folder, force=force, report=told))
     _answer(results, as_json)
 
 
@@ -114,21 +115,20 @@ def _refuse_with_resume(**given: Any) -> None:
             raise UsageError(f"--{name} can't be changed by --resume.", "A run goes on as it was configured.")
 
 
+def _left(folder: Path, epochs: int | None) -> int:
+    """The epochs that a run has still to do."""
+    from mmbal.runs import read_config, read_metrics, require_run
+
+    target = epochs or read_config(require_run(folder))["epochs"]
+    return max(0, int(target) - len(read_metrics(folder)))
+
+
 def _answer(results: list[Result], as_json: bool) -> None:
-    """Write the card and the page of each run that has test data, and show the figures; once, under torchrun."""
-    if os.environ.get("RANK", "0") != "0":
-        return
-    _write_pages(results)
-    _show(results, as_json)
+    """Show the figures; once, under torchrun."""
+    from mmbal.engine.distributed import is_first
 
-
-def _write_pages(results: list[Result]) -> None:
-    from mmbal.report.card import write_pages
-    from mmbal.report.compare import read_source
-
-    for result in results:
-        if "test" in result.summary:
-            write_pages(read_source(result.folder))
+    if is_first():
+        _show(results, as_json)
 
 
 def _show(results: list[Result], as_json: bool) -> None:

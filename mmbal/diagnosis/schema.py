@@ -33,6 +33,9 @@ class Data(Config):
     decision: str = Field(description="which decision counts as the model's own")
     contributions: str | None = Field(description="where the modalities' additive parts come from")
     reference: str | None = Field(description="the separately trained encoders it was compared with")
+    fingerprint: str | None = Field(
+        None, description="hash of a run's files that it follows from; null for other files"
+    )
     meta: dict[str, Any] = Field(description="what the predictions file says of itself")
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from scipy.stats import norm
 
-from mmbal.config import Config, read_yaml
+from mmbal.config import Config
 from mmbal.diagnosis.schema import Diagnosis, HeavyTails
 from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.errors import DataError
 from mmbal.files import read_json
+from mmbal.runs import TAILS, read_config
 
-FILE, CONFIG = "tails.json", "config.yaml"
 NO_TAIL = 10.0  # an index above this is hardly told from a law without a power tail
 Z95 = float(norm.ppf(0.975))
 
@@ -59,16 +59,16 @@ class HeavierTail(Config):
 
 def read_tails(run: Path) -> Tails | None:
     """What was recorded in a run folder; None where nothing was. Raises DataError where the file is damaged."""
-    if not (run / FILE).is_file():
+    if not (run / TAILS).is_file():
         return None
-    document = read_json(run / FILE)
+    document = read_json(run / TAILS)
     try:
         return Tails.model_validate(
             {kind: {m: t for m, t in document[kind].items() if "not_computed" not in t} for kind in Tails.model_fields}
         )
     except (KeyError, TypeError, AttributeError, ValidationError):
         raise DataError(
-            f"{run / FILE} is no record of tail indices.", "Train again with `record: [heavy_tails]`."
+            f"{run / TAILS} is no record of tail indices.", "Train again with `record: [heavy_tails]`."
         ) from None
 
 
@@ -77,7 +77,7 @@ def with_tails(diagnosis: Diagnosis, run: Path | None) -> Diagnosis:
     tails = None if run is None else read_tails(run)
     if run is None or tails is None:
         return diagnosis
-    config = read_yaml(run / CONFIG)
+    config = read_config(run)
     says = tails_in_words(tails)
     section = HeavyTails(
         says=says,

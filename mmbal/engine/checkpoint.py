@@ -12,16 +12,16 @@ import torch
 from mmbal.config import validate
 from mmbal.data.store.store import ModalitySpec, Store
 from mmbal.decision import Rule, rule_from_json
+from mmbal.decision.fused import cross_ruled, with_rule
 from mmbal.engine.config import TrainConfig
 from mmbal.errors import ConfigError, UsageError
-from mmbal.files import read_tensors, write_json, write_tensors
+from mmbal.files import read_tensors, write_tensors
 from mmbal.methods.base import Method
 from mmbal.models.multimodal import MultimodalClassifier, build_model
-from mmbal.registry import methods
+from mmbal.registry import methods, rules
+from mmbal.runs import CHECKPOINT, find_predictions, forget_rule, keep_rule
 
 FORMAT = "mmbal.checkpoint.1"
-CHECKPOINT = "checkpoint.pt"
-RULE = "rule.json"
 
 
 @dataclass
@@ -36,6 +36,11 @@ class Checkpoint:
     store: dict[str, str]
     epoch: int
     rule: Rule | None = None
+
+    @property
+    def rule_name(self) -> str | None:
+        """The name of the rule that decides; None where the model decides as it is."""
+        return None if self.rule is None else rules.name_of(type(self.rule))
 
 
 def build(config: TrainConfig, specs: dict[str, ModalitySpec], classes: int) -> tuple[MultimodalClassifier, Method]:
@@ -58,11 +63,12 @@ def pack(model: MultimodalClassifier, method: Method, config: TrainConfig, store
         "config": config.model_dump(mode="json"),
         "classes": list(store.classes),
         "modalities": {m: store.modalities[m].model_dump(mode="json") for m in model.modalities},
-        "store": {"name": store.name, "path": str(store.path), "hash": store.hash},
+        "store": {"name": store.name, "path": str(store.path.resolve()), "hash": store.hash},
         "epoch": epoch,
         "model": model.state_dict(),
         "method": method.state_dict(),
         "rule": None,
+        "trained_rule": None,  # that of the fusion, which a calibrated one may replace
     }
 
 
@@ -118,14 +124,48 @@ def load_model(path: str | Path) -> Checkpoint:
         ) from None
 
 
-def attach_rule(path: str | Path, rule: dict[str, Any]) -> None:
-    """Store a fitted decision rule (as JSON values) with the model of a checkpoint or run folder."""
+def attach_trained_rule(folder: Path, rule: dict[str, Any]) -> None:
+    """Store the rule of a run's fusion (as JSON values), under which the run's predictions stand already."""
+    content = read_checkpoint(folder)
+    content["rule"] = content["trained_rule"] = json.dumps(rule)
+    write_tensors(checkpoint_path(folder), content)
+    keep_rule(folder, rule, {})
+
+
+def attach_rule(
+    path: str | Path, rule: dict[str, Any], *, split: str = "val", folds: int = 5, seed: int = 0, **config: Any
+) -> None:
+    """Store a fitted decision rule (as JSON values) with a run, in its checkpoint and with the decisions under it.
+
+    ``path`` is the run's folder or checkpoint. On the rows of ``split``, which the rule was fitted on, decisions are
+    cross-fitted with these folds, seed and hyper-parameters. Raises ConfigError where the rule does not fit the model.
+    """
     file = checkpoint_path(Path(path))
     content = read_checkpoint(file)
-    rule_from_json(rule, tuple(content["classes"]))
+    fitted = rule_from_json(rule, tuple(content["classes"]))
+    name = rules.name_of(type(fitted))
+    own = content["rule"] if content["config"]["fusion"].get("rule") else None
+    content.setdefault("trained_rule", own)  # mmbal 0.1.0 did not keep it apart
     content["rule"] = json.dumps(rule)
+    trained = find_predictions(file.parent, ruled=False)
+    decided = {
+        s: cross_ruled(rows, name, folds, seed, **config) if s == split else with_rule(rows, fitted, name)
+        for s, rows in ((s, trained.select(s)) for s in trained.splits())
+    }
     write_tensors(file, content)
-    write_json(file.parent / RULE, rule)
+    keep_rule(file.parent, rule | {"fitted": {"split": split, "folds": folds, "seed": seed}}, decided)
+
+
+def detach_rule(path: str | Path) -> None:
+    """Undo :func:`attach_rule`: the run decides as it was trained, by the rule of its fusion where that has one."""
+    file = checkpoint_path(Path(path))
+    content = read_checkpoint(file)
+    content["rule"] = own = content.get("trained_rule")
+    write_tensors(file, content)
+    if own is None:
+        forget_rule(file.parent)
+    else:
+        keep_rule(file.parent, json.loads(own), {})
 
 
 def load_state(path: Path, model: MultimodalClassifier, method: Method) -> dict[str, Any]:

@@ -10,6 +10,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints: the first under torchrun, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class Processes:
     """This process among ``world``; one process alone when not started by torchrun."""
 

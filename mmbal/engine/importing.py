@@ -7,14 +7,15 @@ from pathlib import Path
 
 from mmbal.config import write_yaml
 from mmbal.data.store.store import Store
-from mmbal.engine.checkpoint import CHECKPOINT, pack
+from mmbal.engine.checkpoint import pack
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.evaluate import summarise
-from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_folder
+from mmbal.engine.tracking import environment, new_folder
 from mmbal.engine.train import Result, Session
 from mmbal.errors import ConfigError
 from mmbal.files import write_json, write_tensors
 from mmbal.models.adapters import Imported, import_checkpoint
+from mmbal.predictions.format import Predictions
+from mmbal.runs import CHECKPOINT, CONFIG, ENVIRONMENT, SUMMARY
 
 KIND = "import"
 
@@ -62,15 +63,14 @@ def import_run(
     write_tensors(folder / CHECKPOINT, content)
     write_yaml(folder / CONFIG, session.config)
     write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
-    figures: dict[str, dict[str, float]] = {}
-    for split in ("val", "test"):
-        if split in store.splits():
-            found = session.predictions(split)
-            meta = {**found.meta, "method": "imported", "checkpoint": path.name}
-            del meta["seed"]  # that of its training is not known
-            found = replace(found, meta=meta)
-            found.save(folder / "predictions" / f"{split}.npz")
-            figures[split] = summarise(found)
+    session.folder = folder
+    decided, _ = session.decide()
+    figures = session.write({split: _of_unknown_training(found, path.name) for split, found in decided.items()})
     summary = {"kind": KIND, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
     write_json(folder / SUMMARY, summary)
     return ImportedRun(folder, summary, imported)
+
+
+def _of_unknown_training(found: Predictions, checkpoint: str) -> Predictions:
+    meta = {key: value for key, value in found.meta.items() if key != "seed"}  # that of its training is not known
+    return replace(found, meta=meta | {"method": "imported", "checkpoint": checkpoint})

@@ -16,7 +16,7 @@ from mmbal.engine.recorders import Recorder
 from mmbal.engine.seeding import seed_all
 from mmbal.errors import MmbalError
 from mmbal.methods.base import Method, Phase, Run, Stage, chosen, parts
-from mmbal.models.multimodal import Output
+from mmbal.models.multimodal import MultimodalClassifier, Output
 
 AfterEpoch = Callable[[Run, dict[str, Any]], bool]
 
@@ -38,7 +38,7 @@ def fit(
     loss is not finite.
     """
     modules = parts(run.model, method)
-    learning = {id(p) for module in modules.values() for p in module.parameters() if p.requires_grad}
+    learning = learners(modules)
     watching = dict(recorders or {})
     for name, recorder in watching.items():
         if resume:
@@ -82,15 +82,14 @@ def train_epoch(
     assert optimiser is not None
     seed_all(config.seed, run.epoch)
     run.records.clear()
-    for module in modules.values():
-        module.train(any(p.requires_grad for p in module.parameters()))
-    method.train()
+    learning = enter_training(model, modules)
     for recorder in recorders:
         recorder.on_epoch_start(run)
     method.on_epoch_start(run)
     for batch in run.train.epoch(run.epoch, method.sampler(run)):
         batch = method.on_batch(batch.to(run.device), run)
         for phase in method.phases(run):
+            require_training(learning, method)
             optimiser.zero_grad(set_to_none=True)
             output, losses = forward(run, method, batch, phase, config)
             for name, loss in losses.items():
@@ -126,6 +125,45 @@ def forward(
         features = method.on_features(run.model.encode(batch, phase.modalities), batch, run)
         output = method.fuse(run.model.decide(features, batch.present))
         return output, method.losses(output, batch, phase, run)
+
+
+def enter_training(model: MultimodalClassifier, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Training mode for the method and for each part that learns, evaluation mode for frozen parts.
+
+    Returns, by name, the modules that must be in training mode at each step: those of the parts that learn. A module
+    whose parameters are all frozen, such as a teacher inside a method, may have either mode.
+    """
+    model.train()
+    learning: dict[str, nn.Module] = {}
+    for name, part in modules.items():
+        learns = any(p.requires_grad for p in part.parameters())
+        part.train(learns or name == "method")
+        if learns:
+            learning |= {
+                f"{name}.{path}".rstrip("."): module for path, module in part.named_modules() if _learns(module)
+            }
+    return learning
+
+
+def _learns(module: nn.Module) -> bool:
+    """Whether a module of a part that learns takes part in it: all do, but those whose parameters are all frozen."""
+    parameters = list(module.parameters())
+    return not parameters or any(p.requires_grad for p in parameters)
+
+
+def require_training(learning: Mapping[str, nn.Module], method: Method) -> None:
+    """Raise MmbalError where one of the modules that learn is in evaluation mode."""
+    for name, module in learning.items():
+        if not module.training:
+            raise MmbalError(
+                f"'{name}' learns, but is in evaluation mode: a hook of {type(method).__name__} did not restore it.",
+                "Use mmbal.models.modes.evaluating, which restores the mode of every module.",
+            )
+
+
+def learners(modules: Mapping[str, nn.Module]) -> set[int]:
+    """The ids of all parameters that learn."""
+    return {id(p) for module in modules.values() for p in module.parameters() if p.requires_grad}
 
 
 def select_parts(modules: dict[str, nn.Module], stage: Stage, learning: set[int]) -> None:

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -19,6 +20,8 @@ from mmbal.engine.seeding import pick_device, seed_all
 from mmbal.errors import ConfigError, DataError, UsageError, did_you_mean
 from mmbal.maths.snr import Weighting
 from mmbal.models.imputer import FeatureDiffusion
+from mmbal.models.multimodal import Output
+from mmbal.predictions.format import Predictions
 
 Impute = Literal["zero", "mean", "noise", "diffusion"]
 IMPUTATIONS: tuple[Impute, ...] = get_args(Impute)
@@ -51,6 +54,7 @@ class MissingReport(Config):
     run: str
     split: str
     samples: int
+    rule: str | None = Field(None, description="the stored rule that decides; null: the model as it is")
     complete: Case
     cases: list[Case]
 
@@ -73,7 +77,8 @@ def evaluate_missing(
     ``noise`` put in the mean, or Gaussian draws with mean and spread, of the train split's features; ``diffusion`` draws
     them given the present modalities' features, by a :class:`~mmbal.models.imputer.FeatureDiffusion` trained on the train
     split for ``updates`` steps. What is put in counts as present. With chance in it, the probabilities of ``draws`` draws
-    are averaged. Decisions are the method's, before any fitted rule. ``data`` says where the store is, if it has moved.
+    are averaged. Decisions are those of the run's stored rule where it has one, else the model's own. ``data`` says
+    where the store is, if it has moved.
 
     Raises UsageError for an unknown imputation or split, ConfigError for another store, DataError where no sample is
     complete or there is only one modality.
@@ -112,7 +117,9 @@ def evaluate_missing(
                 continue
             filled = [fill(name, features, absent) for _ in range(draws if name in ("noise", "diffusion") else 1)]
             cases.append(_case(absent, name, *_decide(checkpoint, filled, (), labels), base))
-    return MissingReport(run=str(run), split=split, samples=len(labels), complete=complete, cases=cases)
+    return MissingReport(
+        run=str(run), split=split, samples=len(labels), rule=checkpoint.rule_name, complete=complete, cases=cases
+    )
 
 
 @torch.no_grad()
@@ -177,10 +184,32 @@ def _decide(
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of the truth and whether it is decided rightly ``(N,)``, by the mean probability over draws."""
     present = {m: torch.full_like(labels, m not in absent, dtype=torch.bool) for m in draws[0]}
-    fused = [checkpoint.method.predict(checkpoint.model.decide(draw, present)).fused for draw in draws]
-    log_probability = torch.stack([f.float().log_softmax(dim=1) for f in fused]).logsumexp(dim=0)
+    outputs = [checkpoint.method.predict(checkpoint.model.decide(draw, present)) for draw in draws]
+    log_probability = torch.stack([_log_probabilities(checkpoint, o, labels) for o in outputs]).logsumexp(dim=0)
     log_probability = log_probability.log_softmax(dim=1)
     return log_probability.gather(1, labels[:, None]).squeeze(1), (log_probability.argmax(dim=1) == labels).float()
+
+
+def _log_probabilities(checkpoint: Checkpoint, output: Output, labels: Tensor) -> Tensor:
+    """The fused log-probabilities ``(N, C)``, by the stored rule where there is one."""
+    if checkpoint.rule is None:
+        return output.fused.float().log_softmax(dim=1)
+
+    def arrays(values: Features) -> dict[str, np.ndarray]:
+        return {m: value.cpu().numpy().astype(np.float64) for m, value in values.items()}
+
+    found = Predictions(
+        labels=labels.cpu().numpy(),
+        classes=checkpoint.classes,
+        modalities=checkpoint.model.modalities,
+        logits=arrays(output.logits),
+        fused=output.fused.cpu().numpy().astype(np.float64),
+        features=arrays(output.features),
+        present={m: p.cpu().numpy() for m, p in output.present.items()},
+        ids=np.arange(len(labels)).astype(str),
+        split=np.full(len(labels), "missing"),
+    )
+    return torch.from_numpy(checkpoint.rule.apply(found)).to(labels.device)
 
 
 def _case(absent: Sequence[str], impute: str | None, likelihood: Tensor, right: Tensor, base: Tensor | None) -> Case:

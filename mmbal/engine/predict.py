@@ -13,12 +13,12 @@ from mmbal.data.media.clip import collate, encode_clip
 from mmbal.data.preparation.scan import COLUMN
 from mmbal.data.store.loader import Batch
 from mmbal.data.store.store import ModalitySpec
+from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import load_model, move
-from mmbal.engine.evaluate import collect, with_rule
+from mmbal.engine.evaluate import collect
 from mmbal.engine.seeding import pick_device
 from mmbal.errors import DataError, UsageError
 from mmbal.predictions.format import log_softmax
-from mmbal.registry import rules
 
 ORDER = (
     "audio",
@@ -51,12 +51,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Classified:
-    """Decisions on new clips, the classes, the rule's name where one was fitted, and (files, reason) of those not read."""
+    """Decisions on new clips, the classes, the stored rule that decides if there is one, and what could not be read."""
 
     decisions: list[Decision]
     classes: tuple[str, ...]
     rule: str | None
-    failed: list[tuple[tuple[str, ...], str]]
+    failed: list[tuple[tuple[str, ...], str]]  # files, reason
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -167,7 +167,7 @@ def predict(
     specs = {m: loaded.modalities[m] for m in loaded.model.modalities}
     clips = _Clips(samples, specs, loaded.classes, (start, end))
     found = collect(loaded.model, loaded.method, clips, target)  # type: ignore[arg-type]
-    rule = None if loaded.rule is None else rules.name_of(type(loaded.rule))
+    rule = loaded.rule_name
     if loaded.rule is not None and rule is not None:
         found = with_rule(found, loaded.rule, rule)
     assert found.fused is not None

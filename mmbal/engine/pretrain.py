@@ -7,13 +7,12 @@ from typing import Any
 
 from mmbal.config import write_yaml
 from mmbal.data.store.store import Store
-from mmbal.engine.checkpoint import CHECKPOINT, load_model, read_checkpoint
+from mmbal.engine.checkpoint import load_model, read_checkpoint
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_run
-from mmbal.engine.train import Report, Result, Session, train
+from mmbal.engine.tracking import environment, new_run
+from mmbal.engine.train import Report, Result, Session, about, train
 from mmbal.files import write_json, write_tensors
-
-KIND = "pretrain"
+from mmbal.runs import CHECKPOINT, CONFIG, ENVIRONMENT, PRETRAIN, SUMMARY
 
 
 def pretrain(
@@ -35,7 +34,7 @@ def pretrain(
         for m in modalities:
             encoder = {m: config.encoder[m]} if m in config.encoder else {}
             own = alone.model_copy(update={"modalities": (m,), "encoder": encoder})
-            results[m] = train(own, out=folder / m, report=report)
+            results[m] = train(own, out=folder / m, report=report and about(m, report))
         return assemble(alone.model_copy(update={"modalities": modalities}), folder, results)
 
 
@@ -54,11 +53,12 @@ def assemble(config: TrainConfig, folder: Path, results: dict[str, Result]) -> R
     }
     write_tensors(folder / CHECKPOINT, content)
     write_yaml(folder / CONFIG, session.config)
-    write_json(folder / ENVIRONMENT, environment(KIND, session.store, config.seed, str(session.device)))
+    write_json(folder / ENVIRONMENT, environment(PRETRAIN, session.store, config.seed, str(session.device)))
     session.model.load_state_dict(content["model"])
-    figures = session.write_predictions("")
+    decided, _ = session.decide()
+    figures = session.write(decided)
     summary = {
-        "kind": KIND,
+        "kind": PRETRAIN,
         "method": "unimodal",
         "fusion": "sum",
         "dataset": session.store.name,

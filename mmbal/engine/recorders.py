@@ -19,6 +19,7 @@ from mmbal.errors import DataError
 from mmbal.maths.tails import TailIndex, hill
 from mmbal.methods.base import Run
 from mmbal.registry import recorders
+from mmbal.runs import TAILS
 
 DEPENDENT_STEPS = 25  # momentum makes neighbouring steps alike; beyond so many of them they count as independent
 
@@ -62,7 +63,7 @@ class HeavyTails(Recorder):
     Source: Hodgkinson and Mahoney, ICML 2021, arXiv 2006.06293; the estimator is :func:`mmbal.maths.tails.hill`.
     """
 
-    file = "tails.json"
+    file = TAILS
     KINDS = ("gradient_noise", "update_norm", "weight_norm")
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from pydantic import Field
 from mmbal.config import Config, override, read_yaml, validate
 from mmbal.data.store.store import Store
 from mmbal.engine.config import TrainConfig, resolve
-from mmbal.engine.tracking import CONFIG, finished, summary_of
-from mmbal.engine.train import Result, resume, train, trained_encoders
-from mmbal.errors import ConfigError
+from mmbal.engine.train import Result, Session, resume, train, trained_encoders
+from mmbal.errors import ConfigError, MmbalError
+from mmbal.runs import CONFIG, finished, read_config
 
 
 class Study(Config):
@@ -57,31 +58,45 @@ def jobs(study: Study, out: Path) -> Iterator[Job]:
 
 
 def sweep(
-    study: Study, out: Path, *, workers: int = 1, report: Callable[[int, str], None] | None = None
+    study: Study,
+    out: Path,
+    *,
+    workers: int = 1,
+    report: Callable[[int, str], None] | None = None,
+    after: Callable[[Path], object] | None = None,
 ) -> dict[str, list[Path]]:
     """Run what is not finished yet; the run folders by data set, in the order of the study.
 
-    ``workers`` processes train side by side. Raises ConfigError before anything runs where a run's configuration is
-    wrong or a folder holds a run of another configuration.
+    ``workers`` processes train side by side. ``after(folder)`` is called in them when a run has ended, so it must be a
+    module's function. Raises UsageError, ConfigError or DataError before anything runs where a variant can't be trained
+    on a data set, or a folder holds a run of another configuration.
     """
     planned = list(jobs(study, out))
-    for store in {job.config.data for job in planned}:
-        Store.open(store)
     waiting = [job for job in planned if not _done(job)]
+    for job in {(job.data, job.variant): job for job in waiting}.values():
+        check(job)
     tell = report or (lambda steps, message: None)
     tell(len(planned) - len(waiting), "")
     if workers == 1:
         for job in waiting:
-            tell(1, _line(job, _run(job)))
+            tell(1, _line(job, _run(job, after)))
     else:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-            for job, result in zip(waiting, pool.map(_run, waiting), strict=True):
+            for job, result in zip(waiting, pool.map(partial(_run, after=after), waiting), strict=True):
                 tell(1, _line(job, result))
     folders: dict[str, list[Path]] = {}
     for job in sorted(planned, key=lambda job: list(study.variants).index(job.variant)):
         folders.setdefault(job.data, []).append(job.folder)
     return folders
+
+
+def check(job: Job) -> None:
+    """Set a run up as training does, without training it or writing anything; an error says which variant it is of."""
+    try:
+        Session(job.config).method.stages(job.config.epochs)
+    except MmbalError as error:
+        raise type(error)(f"{job.data}, {job.variant}: {error.message}", error.hint) from None
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -98,20 +113,21 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _done(job: Job) -> bool:
     if not (job.folder / CONFIG).is_file():
         return False
-    saved = validate(TrainConfig, read_yaml(job.folder / CONFIG), str(job.folder))
+    saved = validate(TrainConfig, read_config(job.folder), str(job.folder))
     if saved != resolve(job.config, Store.open(job.config.data), trained_encoders(job.config)):
         raise ConfigError(f"{job.folder} holds a run of another configuration.", "Take another --out, or remove it.")
     return finished(job.folder)
 
 
-def _run(job: Job) -> Result:
-    if (job.folder / CONFIG).is_file():
-        return resume(job.folder)
-    return train(job.config, out=job.folder)
+def _run(job: Job, after: Callable[[Path], object] | None) -> Result:
+    result = resume(job.folder) if (job.folder / CONFIG).is_file() else train(job.config, out=job.folder)
+    if after is not None:
+        after(result.folder)
+    return result
 
 
 def _line(job: Job, result: Result) -> str:
-    figures = summary_of(result.folder)
+    figures = result.summary
     shown = figures.get("test", figures["val"])
     return f"{job.data}, {job.variant}, seed {job.config.seed}: {100 * shown['accuracy']:.1f} %"
 

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked for, with what it ran, what happened, what came out."""
+"""A run's folder while it is made: a new one, what the run ran with, and what happened."""
 
 from __future__ import annotations
 
@@ -17,14 +17,10 @@ from typing import Any
 
 from mmbal.data.store.store import Store
 from mmbal.errors import UsageError
-from mmbal.files import locked, read_json, write_text
+from mmbal.files import locked, write_text
+from mmbal.runs import CONFIG, METRICS
 from mmbal.version import __version__
 
-CONFIG = "config.yaml"
-LAST = "last.pt"
-METRICS = "metrics.jsonl"
-ENVIRONMENT = "env.json"
-SUMMARY = "summary.json"
 PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "scikit-learn", "av", "pydantic")
 
 
@@ -48,11 +44,12 @@ def environment(kind: str, store: Store, seed: int, device: str) -> dict[str, An
         "processors": os.cpu_count(),
         "device": device,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "directory": os.getcwd(),
         "git": _git_revision(),
         "seed": seed,
         "store": {
             "name": store.name,
-            "path": str(store.path),
+            "path": str(store.path.resolve()),
             "hash": store.hash,
             "splits": {s: int(n) for s, n in store.splits().items()},
         },
@@ -103,25 +100,6 @@ def new_run(out: Path | None, default: str, force: bool) -> Iterator[Path]:
         yield new_folder(folder, default, force)
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs recorded so far; a last line cut short by a crash is left out."""
-    file = folder / METRICS
-    if not file.is_file():
-        return []
-    lines = file.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
-
-
 def write_metrics(folder: Path, epochs: list[dict[str, Any]]) -> None:
     """Write the epochs anew, atomically: after a resume the file is what an uninterrupted run would have written."""
     write_text(folder / METRICS, "".join(json.dumps(e, allow_nan=False) + "\n" for e in epochs))
-
-
-def finished(folder: Path) -> bool:
-    """Whether the run came to its end."""
-    return (folder / SUMMARY).is_file()
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    """summary.json of a finished run."""
-    return read_json(folder / SUMMARY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmbal.config import read_yaml, validate, write_yaml
+from mmbal.config import validate, write_yaml
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.store import Store
-from mmbal.decision import cross_fit, fit_rule, rule_to_json
+from mmbal.decision import Rule, cross_fit, fit_rule, rule_to_json
+from mmbal.decision.fused import cross_ruled, with_rule
 from mmbal.engine.checkpoint import (
-    CHECKPOINT,
-    RULE,
-    attach_rule,
+    attach_trained_rule,
     build,
     load_encoders,
     load_state,
@@ -29,32 +28,44 @@ from mmbal.engine.checkpoint import (
 )
 from mmbal.engine.config import Choice, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
-from mmbal.engine.evaluate import collect, summarise, with_rule
-from mmbal.engine.loop import fit, forward
+from mmbal.engine.evaluate import collect, summarise
+from mmbal.engine.loop import enter_training, fit, forward, learners, select_parts
 from mmbal.engine.recorders import build_recorders
 from mmbal.engine.seeding import pick_device, seed_all
-from mmbal.engine.tracking import (
+from mmbal.engine.tracking import environment, new_run, write_metrics
+from mmbal.errors import ConfigError, Interrupted, UsageError
+from mmbal.files import locked, write_json, write_tensors
+from mmbal.methods.base import Run, parts
+from mmbal.predictions.format import Predictions
+from mmbal.registry import rules
+from mmbal.runs import (
+    CHECKPOINT,
     CONFIG,
     ENVIRONMENT,
     LAST,
+    SPLITS,
     SUMMARY,
-    environment,
     finished,
-    new_run,
+    forget_results,
+    prediction_file,
+    read_config,
+    read_environment,
     read_metrics,
-    summary_of,
-    write_metrics,
+    read_summary,
+    require_run,
 )
-from mmbal.errors import ConfigError, Interrupted, UsageError
-from mmbal.files import locked, read_json, write_json, write_tensors
-from mmbal.methods.base import Run
-from mmbal.predictions.format import Predictions
 from mmbal.version import __version__
 
 KIND = "train"
 FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
 BRIEF_FOLDS = 3  # of those after each epoch, which only pick the best epoch
-Report = Callable[[int, str], None]
+LAST_EPOCH = "last_"  # prefix of its predictions
+Report = Callable[[int, str], None]  # of the epochs that are done, and a line of figures
+
+
+def about(what: str, report: Report) -> Report:
+    """``report``, each of whose lines begins with what it is about: a modality, a seed."""
+    return lambda steps, message: report(steps, message and f"{what}, {message}")
 
 
 @dataclass(frozen=True)
@@ -126,19 +137,38 @@ class Session:
         }
         return collect(self.model, self.method, self.loader(split), self.device, meta=meta, brief=brief)
 
-    def validated(self, brief: bool = False) -> Predictions:
-        """Decisions on the validation split; by a rule, where the fusion has one, that was fitted on the other folds."""
-        found = self.predictions("val", brief)
+    def evaluated(self) -> tuple[str, ...]:
+        """The splits that are decided on: validation, and test where the store has one."""
+        return tuple(split for split in SPLITS if split in self.store.splits())
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Figures of the model as it is now: on the validation split, with ``optimistic`` on the test split too.
+
+        With a fusion that has a rule, the rule is fitted on the validation split, whose own figures are cross-fitted.
+        """
         rule = self.model.fusion.rule
+        brief = rule is None or rules.get(rule).source == "logits"
+        splits = self.evaluated() if self.config.optimistic else ("val",)
+        found = {split: self.predictions(split, brief) for split in splits}
         if rule is None:
-            return found
-        return replace(
-            found,
-            fused=cross_fit(found, rule, folds=BRIEF_FOLDS if brief else FOLDS),
-            contribution={},
-            subsets={},
-            meta=found.meta | {"rule": rule},
-        )
+            return {split: summarise(p) for split, p in found.items()}
+        decided = {"val": cross_fit(found["val"], rule, folds=BRIEF_FOLDS)}
+        if "test" in found:
+            decided["test"] = fit_rule(found["val"], rule).apply(found["test"])
+        return {split: summarise(replace(p, fused=decided[split])) for split, p in found.items()}
+
+    def decide(self) -> tuple[dict[str, Predictions], Rule | None]:
+        """The decisions by split, each of which runs through the model once, and the rule where the fusion has one.
+
+        The rule is fitted on the validation split, and decides there cross-fitted.
+        """
+        found = {split: self.predictions(split) for split in self.evaluated()}
+        name = self.model.fusion.rule
+        if name is None:
+            return found, None
+        rule = fit_rule(found["val"], name)
+        decided = {split: with_rule(p, rule, name) for split, p in found.items() if split != "val"}
+        return {"val": cross_ruled(found["val"], name, FOLDS), **decided}, rule
 
     def fit(self, resume: bool = False) -> None:
         """Train to the last epoch, saving after each; ``resume`` goes on from last.pt."""
@@ -166,10 +196,8 @@ class Session:
             "epoch": state["epoch"],
             "stage": run.stage.name if run.stage else "",
             "train": {name: float(np.mean(values)) for name, values in sorted(run.records.items())},
-            "val": summarise(self.validated(brief=True)),
+            **self.figures(),
         }
-        if self.config.optimistic:
-            entry["test"] = self.tested(brief=True)
         self.history.append(entry)
         best = best_epoch(self.history, self.config.select)
         if self.folder is not None and self.processes.first:
@@ -183,44 +211,35 @@ class Session:
         patience = self.config.patience
         return patience is not None and state["epoch"] - best >= patience
 
-    def tested(self, brief: bool = False) -> dict[str, float]:
-        """Figures on the test split, with the fusion's rule fitted on the validation split where it has one."""
-        return summarise(self.ruled(self.predictions("test", brief), brief=True))
-
-    def ruled(self, found: Predictions, brief: bool = False) -> Predictions:
-        """``found`` under the fusion's rule, fitted on the validation split; unchanged where the fusion has none."""
-        rule = self.model.fusion.rule
-        return found if rule is None else with_rule(found, fit_rule(self.predictions("val", brief), rule), rule)
-
-    def write_predictions(self, prefix: str) -> dict[str, dict[str, float]]:
-        """Save the decisions of the model as it is now; returns the figures of each split."""
+    def write(self, decided: Mapping[str, Predictions], prefix: str = "") -> dict[str, dict[str, float]]:
+        """Save decisions by split; returns their figures."""
         assert self.folder is not None
-        splits = {"val": self.validated()}
-        if "test" in self.store.splits():
-            splits["test"] = self.ruled(self.predictions("test"))
-        for split, found in splits.items():
-            found.save(self.folder / "predictions" / f"{prefix}{split}.npz")
-        return {split: summarise(found) for split, found in splits.items()}
+        for split, found in decided.items():
+            found.save(prediction_file(self.folder, split, prefix))
+        return {split: summarise(found) for split, found in decided.items()}
 
     def finish(self) -> None:
         """Write the predictions of the last and of the best epoch, the rule, and the summary."""
         assert self.folder is not None
-        last = {"epoch": self.history[-1]["epoch"], **self.write_predictions("last_")}
-        load_state(self.folder / CHECKPOINT, self.model, self.method)
-        best = self.write_predictions("")
-        rule = self.model.fusion.rule
+        last, best = self.history[-1]["epoch"], best_epoch(self.history, self.config.select)
+        decided, rule = self.decide()
+        figures_of_last = self.write(decided, LAST_EPOCH)
+        if best != last:
+            load_state(self.folder / CHECKPOINT, self.model, self.method)
+            decided, rule = self.decide()
+        figures = self.write(decided)
         if rule is not None:
-            attach_rule(self.folder, rule_to_json(fit_rule(self.predictions("val"), rule)))
+            attach_trained_rule(self.folder, rule_to_json(rule))
         summary = {
             "kind": KIND,
             "method": self.config.method.name,
             "fusion": self.config.fusion.name,
             "dataset": self.store.name,
             "seed": self.config.seed,
-            "best_epoch": best_epoch(self.history, self.config.select),
+            "best_epoch": best,
             "epochs": len(self.history),
-            **best,
-            "last": last,
+            **figures,
+            "last": {"epoch": last, **figures_of_last},
             "seconds": round(time.monotonic() - self.started, 1),
         }
         if self.config.optimistic:
@@ -236,8 +255,9 @@ def train(
 ) -> Result:
     """Train as configured into a new run folder.
 
-    ``report(1, line)`` is called after each epoch. Raises Interrupted on Ctrl-C, after the last finished epoch was
-    saved; UsageError, ConfigError or DataError for what can't be trained, UsageError where another process has the folder.
+    ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
+    Raises Interrupted on Ctrl-C, after the last finished epoch was saved; UsageError, ConfigError or DataError for what
+    can't be trained, UsageError where another process has the folder.
     """
     session = Session(config, report=report)
     name = f"{session.store.name}-{config.method.name}-{config.fusion.name}-s{config.seed}"
@@ -258,10 +278,9 @@ def resume(
     ``data`` says where the store is now, if it has moved. Raises ConfigError where the store is not the same any more.
     """
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise UsageError(f"{folder} is not a run folder: it has no {CONFIG}.", "`mmbal train` makes one.")
-    config = validate(TrainConfig, read_yaml(folder / CONFIG), str(folder / CONFIG))
-    kind = read_json(folder / ENVIRONMENT)["kind"]
+    require_run(folder)
+    config = validate(TrainConfig, read_config(folder), str(folder / CONFIG))
+    kind = read_environment(folder)["kind"]
     if kind != KIND:
         raise UsageError(f"{folder} was made by `mmbal {kind}`; only a run of `mmbal train` can be resumed.")
     if data is not None:
@@ -270,10 +289,10 @@ def resume(
         if epochs < config.epochs:
             raise UsageError(f"{folder} aims at {config.epochs} epochs; --epochs {epochs} is less.")
         config = config.model_copy(update={"epochs": epochs})
-    if finished(folder) and (epochs is None or epochs <= summary_of(folder)["epochs"]):
-        return Result(folder, summary_of(folder))
+    if finished(folder) and (epochs is None or epochs <= read_summary(folder)["epochs"]):
+        return Result(folder, read_summary(folder))
     session = Session(config, folder, report)
-    expected = read_json(folder / ENVIRONMENT)["store"]["hash"]
+    expected = read_environment(folder)["store"]["hash"]
     if session.store.hash != expected:
         raise ConfigError(
             f"The store {config.data} is not the one that {folder} was trained on.", "Say where that is: --data STORE."
@@ -282,8 +301,7 @@ def resume(
         if session.processes.first:
             stack.enter_context(locked(folder))
             write_yaml(folder / CONFIG, session.config)
-            (folder / SUMMARY).unlink(missing_ok=True)
-            (folder / RULE).unlink(missing_ok=True)
+            forget_results(folder)
         return _guarded(session, resume=(folder / LAST).is_file())
 
 
@@ -297,10 +315,13 @@ def _guarded(session: Session, resume: bool) -> Result:
             f"Interrupted after epoch {done} of {session.config.epochs}; that far everything is saved.",
             f"Go on with: mmbal train --resume {session.folder}",
         ) from None
+    left_out = session.config.epochs - len(session.history)
+    if left_out:
+        session.report(left_out, "")
     if session.processes.first:
         session.finish()
     session.processes.wait()
-    return Result(session.folder, summary_of(session.folder))
+    return Result(session.folder, read_summary(session.folder))
 
 
 def best_epoch(history: list[dict[str, Any]], select: str) -> int:
@@ -326,10 +347,11 @@ def dry_run(config: TrainConfig) -> dict[str, Any]:
     session = Session(config)
     model, method, run, loader = session.model, session.method, session.run, session.run.train
     run.stage = method.stages(config.epochs)[0]
+    modules = parts(model, method)
+    select_parts(modules, run.stage, learners(modules))
+    enter_training(model, modules)
     method.on_epoch_start(run)
     batches = loader.epoch(0, method.sampler(run))
-    model.train()
-    method.train()
     times = []
     for batch in islice(batches, 2):
         begun = time.monotonic()

@@ -10,7 +10,10 @@ In each epoch of each stage the loop does::
             losses -> backward -> (gradients averaged over processes) -> on_gradients -> step
     on_epoch_end
 
-and in evaluation ``predict(decide(encode(batch)))``.
+At each step every part that learns is in training mode, and every frozen part in evaluation mode; a hook that needs
+another mode restores it (:func:`mmbal.models.modes.evaluating`), as :meth:`Run.evaluate` does.
+
+The decision in evaluation is ``predict(decide(encode(batch)))``.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from torch import Tensor, nn
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch, Loader
 from mmbal.errors import ConfigError
+from mmbal.models.modes import evaluating
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
@@ -75,12 +79,8 @@ class Run:
 
     def evaluate(self, loader: Loader, epoch: int = 0) -> list[tuple[Output, Batch]]:
         """The model's outputs on a loader, in evaluation mode, without gradients; for methods that look at data."""
-        training = self.model.training
-        self.model.eval()
-        with torch.no_grad():
-            found = [(self.model(batch), batch) for batch in (b.to(self.device) for b in loader.epoch(epoch))]
-        self.model.train(training)
-        return found
+        with evaluating(self.model), torch.no_grad():
+            return [(self.model(batch), batch) for batch in (b.to(self.device) for b in loader.epoch(epoch))]
 
 
 class Method(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbal.errors import DataError
+from mmbal.models.modes import evaluating
 from mmbal.predictions.format import Predictions
 
 WHOLE = ("weight_", "bias")  # arrays of the model, the same in every batch
@@ -28,18 +29,13 @@ def collect(
     ``step`` returns a mapping with the keys of a predictions file (see :mod:`mmbal.predictions.format`): at least
     ``labels (B,)`` and ``logits_<m> (B, C)`` for each modality; ``fused``, ``contribution_<m>``, ``features_<m>``,
     ``present_<m>``, ``ids`` and ``group`` where it has them. ``weight_<m> (C, D)`` and ``bias (C,)`` are taken from the
-    first batch. The model is left in the mode that it had. Raises DataError where the loader is empty, a batch lacks a
-    key that others have, or an array has a wrong shape.
+    first batch. Every module of the model is left in the mode that it had. Raises DataError where the loader is empty,
+    a batch lacks a key that others have, or an array has a wrong shape.
     """
     batches: list[dict[str, np.ndarray]] = []
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in loader:
-                batches.append({key: _array(value) for key, value in step(model, batch).items()})
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.no_grad():
+        for batch in loader:
+            batches.append({key: _array(value) for key, value in step(model, batch).items()})
     if not batches:
         raise DataError("The loader gave no batch.")
     first = batches[0]

@@ -1,59 +1,49 @@
-"""The model card of a run, and the pages that lie in its folder."""
+"""The model card of a run."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
-from mmbal.config import read_yaml
 from mmbal.diagnosis import Diagnosis
-from mmbal.engine.evaluate import run_folder
-from mmbal.errors import UsageError
-from mmbal.files import read_json, write_text
-from mmbal.report.compare import Source, own_figures
-from mmbal.report.html import diagnosis_html
-from mmbal.report.render import number, percent
-
-CARD = "CARD.md"
-PAGE = "report.html"
-
-
-def write_pages(source: Source) -> list[Path]:
-    """Write CARD.md and report.html into the folder of a finished run; raises UsageError where it is none."""
-    folder = run_folder(source.path)
-    if folder is None or "best_epoch" not in source.summary:
-        raise UsageError(f"{source.path} is not a finished run of mmbal.", "Give the folder that `mmbal train` made.")
-    write_text(folder / CARD, card(folder, source.diagnosis))
-    write_text(folder / PAGE, diagnosis_html(source.diagnosis, folder.name))
-    return [folder / CARD, folder / PAGE]
+from mmbal.report.compare import own_figures
+from mmbal.report.render import code, number, percent, plain
+from mmbal.runs import CONFIG, PRETRAIN, decided_by, read_config, read_environment, read_summary, started_from
 
 
 def card(folder: Path, diagnosis: Diagnosis) -> str:
     """The model card of a run folder: what it is, how good, how biased, for what, and how to make it again."""
-    config = read_yaml(folder / "config.yaml")
-    environment, summary = read_json(folder / "env.json"), read_json(folder / "summary.json")
+    config, environment, summary = read_config(folder), read_environment(folder), read_summary(folder)
     data, fused = diagnosis.data, diagnosis.calibration["fused"]
     store = environment["store"]
-    honest = {f"{m} alone": (diagnosis.accuracy.alone[m], diagnosis.calibration[m]) for m in data.modalities}
+    alone = diagnosis.accuracy.alone  # without a modality that no sample has
+    honest = {f"{m} alone": (right, diagnosis.calibration[m]) for m, right in alone.items()}
     decisions = "".join(
-        f"| {name} | {percent(right)} | {number(found.nll)} | {number(found.ece)} |\n"
+        f"| {plain(name)} | {percent(right)} | {number(found.nll)} | {number(found.ece)} |\n"
         for name, (right, found) in {"fused": (diagnosis.accuracy.fused, fused), **honest}.items()
     )
-    classes = "".join(f"| {name} | {c.samples} | {percent(c.fused)} |\n" for name, c in diagnosis.classes.items())
+    classes = "".join(
+        f"| {plain(name)} | {c.samples} | {percent(c.fused)} |\n" for name, c in diagnosis.classes.items()
+    )
+    modalities, named = _names([plain(m) for m in data.modalities]), code(store["name"])
+    method, fusion = code(_name(config["method"])), code(_name(config["fusion"]))
+    best, epochs = plain(_epochs(summary["best_epoch"])), plain(_epochs(summary["epochs"]))
     versions = ", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v)
-    return f"""# {folder.name}
+    return f"""# {plain(folder.resolve().name)}
 
-{" ".join(diagnosis.verdict)}
+{plain(" ".join(diagnosis.verdict))}
 
 ## What it is
 
-A multimodal classifier of {len(data.classes)} classes on {_names(data.modalities)}, trained on `{store["name"]}`
-(store {store["hash"][:12]}) with method `{_name(config["method"])}` and fusion `{_name(config["fusion"])}`, seed
-{environment["seed"]}; the best epoch on validation was {_epochs(summary["best_epoch"])}, of {_epochs(summary["epochs"])}.
+A multimodal classifier of {len(data.classes)} classes on {modalities}, trained on {named}
+(store {store["hash"][:12]}) with method {method} and fusion {fusion}, seed
+{environment["seed"]}; the best epoch on validation was {best}, of {epochs}.
 
 ## How good it is
 
 On the {data.split} split, {data.samples} samples; accuracy in %, [ ] {100 * diagnosis.settings.confidence:.0f} % intervals.
+{plain(decided_by(data.meta.get("rule")))}
 
 | decision | accuracy | NLL | ECE |
 | --- | ---: | ---: | ---: |
@@ -63,13 +53,29 @@ On the {data.split} split, {data.samples} samples; accuracy in %, [ ] {100 * dia
 {classes}
 {own_figures_table(folder)}## Use and limits
 
-It knows the classes above and nothing else; the figures hold for data like the {data.split} split of `{store["name"]}`.
-Where a modality is missing or disturbed, see `mmbal diagnose {folder.name}`. The licence of the data applies.
+It knows the classes above and nothing else; the figures hold for data like the {data.split} split of {named}.
+Where a modality is missing or disturbed, see {code(_command("diagnose", folder.resolve()))}. The licence of the data
+applies.
 
 ## Make it again
 
-`mmbal train --config {folder.name}/config.yaml` on the same store; made with {versions}, on {environment["device"]}.
+{code(_again(folder))}
+
+This command works in any folder. The run was made with {versions}, on {environment["device"]}.
 """
+
+
+def _again(folder: Path) -> str:
+    """The command that trains the run anew, from whatever folder it is given."""
+    config, environment = read_config(folder), read_environment(folder)
+    kind = "pretrain" if environment["kind"] == PRETRAIN else "train"
+    named = config.get("encoders_from")
+    encoders = ["--encoders", started_from(folder, named).resolve()] if named else []
+    return _command(kind, "--config", folder.resolve() / CONFIG, "--data", environment["store"]["path"], *encoders)
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["mmbal", *map(str, words)])
 
 
 def own_figures_table(folder: Path) -> str:
@@ -77,7 +83,7 @@ def own_figures_table(folder: Path) -> str:
     own = own_figures(folder)
     if not own:
         return ""
-    rows = "".join(f"| {name} | {value:.3g} |\n" for name, value in own.items())
+    rows = "".join(f"| {plain(name)} | {value:.3g} |\n" for name, value in own.items())
     return f"## What the method saw\n\nMeans over the last epoch.\n\n| figure | value |\n| --- | ---: |\n{rows}\n"
 
 

@@ -14,17 +14,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from mmbal.config import Config, read_yaml
-from mmbal.diagnosis import Diagnosis, diagnose
-from mmbal.diagnosis.probes import is_feature_file, load_features
+from mmbal.config import Config
+from mmbal.diagnosis import Diagnosis
 from mmbal.diagnosis.significance import Estimate, holm
-from mmbal.diagnosis.tails import with_tails
-from mmbal.engine.evaluate import find_predictions, find_reference, run_folder
-from mmbal.engine.tracking import read_metrics
+from mmbal.diagnosis.stored import diagnosis_of
 from mmbal.errors import DataError, UsageError
-from mmbal.files import read_json
 from mmbal.predictions.format import Predictions
 from mmbal.report.paired import PairedTest, paired_test
+from mmbal.runs import DIAGNOSIS, decided_by, read_config, read_metrics, read_summary, run_folder, subject
 
 SCHEMA_VERSION = 1
 FIGURES = ("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap")
@@ -148,6 +145,10 @@ def compare_sources(
     tests = {k: t.model_copy(update={"p_holm": float(p)}) for (k, t), p in zip(tests.items(), adjusted, strict=True)}
     if any(len(groups[k]) == 1 for k in tests):
         notes.append("Rows of one seed: the test is about these very models, not about the methods behind them.")
+    ruled = {
+        name: group[0].meta["rule"] for name, group in zip(names, groups, strict=True) if group[0].meta.get("rule")
+    }
+    notes += [f"{name}: {decided_by(rule)}" for name, rule in ruled.items()]
     rows = [_row(names[k], group, tests.get(k)) for k, group in enumerate(groups)]
     return Comparison(split=sources[0].diagnosis.data.split, confidence=confidence, rows=rows, notes=notes)
 
@@ -172,35 +173,13 @@ def read_source(
                 f"Compare on --split {found.data.split}, or give the run itself.",
             )
         return Source(path, found, None, {}, {})
-    everything = load_features(path, seed) if is_feature_file(path) else find_predictions(path)
-    predictions = everything.select(split)
-    folder = run_folder(path)
-    diagnosis = None if folder is None else _stored(folder, split, confidence)
-    if diagnosis is None:
-        diagnosis = diagnose(
-            everything,
-            split=split,
-            reference=find_reference(path),
-            bootstrap=replicates,
-            seed=seed,
-            confidence=confidence,
-            source=str(path),
-        )
-        diagnosis = with_tails(diagnosis, folder)
-    config = {} if folder is None else _flat(read_yaml(folder / "config.yaml"))
+    found_there = subject(path, seed=seed)
+    diagnosis = diagnosis_of(found_there, split=split, bootstrap=replicates, seed=seed, confidence=confidence)
+    folder = found_there.folder
+    config = {} if folder is None else _flat(read_config(folder))
     config = {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
-    summary = read_json(folder / "summary.json") if folder and (folder / "summary.json").is_file() else {}
-    return Source(path, diagnosis, predictions, config, summary)
-
-
-def _stored(folder: Path, split: str, confidence: float) -> Diagnosis | None:
-    """diagnosis.json of a run, unless it answers another question or is older than the predictions or the rule."""
-    file = folder / "diagnosis.json"
-    inputs = [*(folder / "predictions").glob("*.npz"), *folder.glob("rule.json")]
-    if not file.is_file() or file.stat().st_mtime < max(f.stat().st_mtime for f in inputs):
-        return None
-    found = Diagnosis.load(file)
-    return found if (found.data.split, found.settings.confidence) == (split, confidence) else None
+    summary = {} if folder is None else read_summary(folder)
+    return Source(path, diagnosis, found_there.predictions.select(split), config, summary)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -238,7 +217,7 @@ def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
 def _name(source: Source) -> str:
     if source.meta.get("method"):
         return " · ".join(str(source.meta[k]) for k in NAMING if source.meta.get(k))
-    in_folder = source.path.name == "diagnosis.json" and source.path.parent.name
+    in_folder = source.path.name == DIAGNOSIS and source.path.parent.name
     return in_folder or source.path.stem or str(source.path)
 
 

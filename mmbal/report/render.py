@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -10,6 +11,8 @@ from mmbal.diagnosis.significance import Estimate
 from mmbal.report.compare import Comparison, Figure, Row
 
 DASH = "–"
+# What Markdown would read as mark-up, as far as a name or a sentence can hold it; in "0.1 [0, 1]" and "a_b" nothing is.
+MARKUP = re.compile(r"[\\`*|$~]|<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[#>+-](?=[\s#])")
 MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
@@ -106,8 +109,20 @@ def markdown(comparison: Comparison, optimistic: bool = False) -> str:
     """A GitHub-flavoured table with its legend."""
     head, *rows = cells(comparison, columns(comparison, optimistic))
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return table + "\n\n" + "\n".join(f"- {line}" for line in legend(comparison)) + "\n"
+    table = "\n".join("| " + " | ".join(map(plain, line)) + " |" for line in lines)
+    return table + "\n\n" + "\n".join(f"- {plain(line)}" for line in legend(comparison)) + "\n"
+
+
+def plain(text: str) -> str:
+    """``text`` as Markdown that is shown as it is, in a paragraph or in a cell: no mark-up, no HTML, one line."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """``text`` as a code span of Markdown, whatever backticks it holds."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
 
 
 def latex(comparison: Comparison, optimistic: bool = False) -> str:

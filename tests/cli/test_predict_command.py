@@ -105,7 +105,7 @@ def test_a_sound_alone_is_decided_by_the_rule_for_sound_alone(run, tmp_path):
         sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     wavfile.write(tmp_path / "sound.wav", 44100, sound.T)
     table = mmbal("predict", out, tmp_path / "sound.wav", "--device", "cpu")
-    assert "fitted rule 'pool'" in table
+    assert "Decided by the stored rule 'pool'" in table
     assert "pull of audio" in table
     assert "pull of video" not in table
     (found,) = json.loads(mmbal("predict", out, tmp_path / "sound.wav", "--device", "cpu", "--json"))["clips"]

@@ -10,9 +10,10 @@ from torchvision.models import resnet18
 
 from mmbal.data.store.store import ModalitySpec, seal
 from mmbal.engine.checkpoint import load_model
-from mmbal.engine.evaluate import find_predictions
 from mmbal.engine.importing import import_run
 from mmbal.errors import ConfigError
+from mmbal.report.pages import renew_pages
+from mmbal.runs import find_predictions
 
 
 @pytest.fixture
@@ -63,6 +64,7 @@ def test_a_checkpoint_becomes_a_run(tmp_path, store):
     assert result.summary["test"]["accuracy"] == np.mean(test.fused.argmax(1) == test.labels)
     again = load_model(result.folder)
     assert again.classes == ("x", "y", "z")
+    assert [page.name for page in renew_pages(result.folder)] == ["diagnosis.json", "report.html"]
     weight = again.model.state_dict()["fusion.weights.audio"]
     assert torch.equal(weight, state(3)["module.fusion_module.fc_out.weight"][:, :512])
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from mmbal.engine.sweep import jobs, merge, read_study, sweep
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError, MmbalError, UsageError
 
 
 @pytest.fixture
@@ -47,6 +48,32 @@ def test_a_stopped_study_goes_on_and_runs_nothing_twice(study: Path, tmp_path: P
     assert [f.name for f in folders["toy"]] == ["joint-s0", "joint-s1", "half-s0", "half-s1"]
     assert all((f / "summary.json").is_file() for f in folders["toy"])
     assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"method": {"name": "ogm", "alpha": -1}}, "alpha"),
+        ({"method": {"name": "ogm_gee"}}, "ogm_ge"),
+        ({"method": {"name": "aug", "weights": {"smell": 1}}}, "smell"),
+        ({"method": {"name": "ogm"}, "modalities": ["audio"]}, "at least 2"),
+        ({"method": {"name": "mods"}, "fusion": {"name": "concat"}}, "needs a fusion"),
+        ({"encoder": {"audio": {"name": "cnn"}}}, "takes no features"),
+        ({"encoders_from": "nowhere"}, "nowhere"),
+        ({"record": ["tails"]}, "heavy_tails"),
+        ({"device": "cuda:77"}, "cuda:77"),
+    ],
+)
+def test_a_variant_that_can_not_be_trained_stops_a_study_before_anything_runs(
+    bad: dict[str, Any], said: str, study: Path, tmp_path: Path
+):
+    values = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(values | {"variants": {"joint": {}, "bad": bad}}, sort_keys=False))
+    with pytest.raises(MmbalError) as caught:
+        sweep(read_study(study), tmp_path / "out")
+    assert caught.value.message.startswith("toy, bad: ")
+    assert said in f"{caught.value.message} {caught.value.hint}"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_key_stops_a_study_before_anything_runs(study: Path, tmp_path: Path):

@@ -19,7 +19,6 @@ from mmbal.config import read_yaml, validate
 from mmbal.data.store.store import Store, seal
 from mmbal.engine.checkpoint import attach_rule, load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.evaluate import find_predictions, find_reference
 from mmbal.engine.loop import learning_rate
 from mmbal.engine.pretrain import pretrain
 from mmbal.engine.tracking import new_run
@@ -27,6 +26,7 @@ from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import ConfigError, MmbalError, UsageError
 from mmbal.files import locked
 from mmbal.predictions.format import Predictions
+from mmbal.runs import find_predictions, find_reference
 
 ROOT = Path(__file__).parents[2]
 DIMS = {"audio": 6, "video": 4}
@@ -167,7 +167,7 @@ def test_pretraining_gives_a_run_whose_encoders_and_figures_are_the_single_ones(
     assert all(torch.equal(a[k], b[k]) for k in kept)
     reference = find_reference(frozen.folder)
     assert reference is not None
-    assert reference.meta["run"] == str(done.folder)
+    assert reference.name == str(done.folder)
     assert find_reference(done.folder) is None
 
 
@@ -179,7 +179,7 @@ def test_the_reference_is_found_beside_the_run(toy, tmp_path: Path):
     pretrain(config(toy(DIMS)), out=tmp_path / "runs" / "pre")
     found = find_reference(tmp_path / "runs" / "joint")
     assert found is not None
-    assert found.meta["run"].endswith("pre")
+    assert Path(found.name) == tmp_path / "runs" / "pre"
 
 
 def test_a_stored_rule_decides(toy, tmp_path: Path):
@@ -194,6 +194,38 @@ def test_a_stored_rule_decides(toy, tmp_path: Path):
     assert np.allclose(sum(after.contribution.values()), after.fused)
     assert after.meta["rule"] == "temperature"
     assert load_model(run.folder).rule is not None
+
+
+def test_a_hook_that_leaves_a_learning_part_in_evaluation_mode_is_told(toy):
+    session = Session(config(toy(DIMS)))
+    session.method.on_epoch_start = lambda run: run.model.encoders["audio"].net[1].eval()
+    with pytest.raises(
+        MmbalError, match=r"'encoders\.audio\.net\.1' learns, but is in evaluation mode: a hook of Joint"
+    ):
+        session.fit()
+
+
+def test_frozen_parts_are_in_evaluation_mode_while_the_others_learn(toy, tmp_path: Path):
+    store = toy(DIMS)
+    pre = pretrain(config(store, epochs=1), out=tmp_path / "pre")
+    session = Session(config(store, encoders_from=str(pre.folder), freeze_encoders=True))
+    seen: list[tuple[bool, bool]] = []
+    session.method.on_gradients = lambda output, batch, phase, run: seen.append(
+        (any(m.training for m in run.model.encoders["audio"].modules()), run.model.fusion.training)
+    )
+    session.fit()
+    assert set(seen) == {(False, True)}
+
+
+def test_an_early_stop_tells_what_it_leaves_out(toy, tmp_path: Path):
+    steps: list[int] = []
+    done = train(
+        config(toy(DIMS), epochs=30, patience=1, optimiser=OptimiserConfig(lr=3.0)),
+        out=tmp_path / "run",
+        report=lambda n, line: steps.append(n),
+    )
+    assert done.summary["epochs"] < 30
+    assert steps == [1] * done.summary["epochs"] + [30 - done.summary["epochs"]]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_remedy(toy, tmp_path: Path):

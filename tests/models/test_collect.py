@@ -36,6 +36,7 @@ def batches(sizes=(3, 2)):
 
 def test_rows_come_in_the_order_of_the_loader_and_in_evaluation_mode():
     model, data = TwoBranches().train(), batches()
+    model.b.eval()
     got = collect(model, data, step, classes=["no", "yes"], split="val", meta={"method": "mine"})
     x = torch.cat([batch[0] for batch in data])
     expected = [[sum(w * v for w, v in zip(row, sample, strict=True)) for row in model.a.weight.tolist()]
@@ -47,7 +48,7 @@ def test_rows_come_in_the_order_of_the_loader_and_in_evaluation_mode():
     assert got.weight["sound"].shape == (2, 3)
     assert got.classes == ("no", "yes")
     assert got.meta == {"producer": "mmbal.collect", "method": "mine"}
-    assert model.training, "the model is left as it was"
+    assert (model.training, model.a.training, model.b.training, model.drop.training) == (True, True, False, True)
 
 
 def test_half_precision_is_taken():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,14 +143,16 @@ def test_runs_bring_their_epochs(runs):
     assert found.rows[1].test.samples == 40
 
 
-def test_a_stored_diagnosis_is_used_until_the_predictions_change(runs, diagnosis):
+def test_a_stored_diagnosis_is_used_until_the_predictions_change(runs):
     folder = runs[0].folder
-    marked = diagnosis.model_copy(update={"verdict": ["as stored"]})
-    marked.save(folder / "diagnosis.json")
+    found = read_source(folder, replicates=100).diagnosis
+    found.model_copy(update={"verdict": ["as stored"]}).save(folder / "diagnosis.json")
     assert read_source(folder, replicates=100).diagnosis.verdict == ["as stored"]
     file = folder / "predictions" / "test.npz"
-    Predictions.load(file).save(file)
+    known = Predictions.load(file)
+    replace(known, fused=known.fused * 2, contribution={}).save(file)
     assert read_source(folder, replicates=100).diagnosis.verdict != ["as stored"]
+    known.save(file)
     (folder / "diagnosis.json").unlink()
 
 

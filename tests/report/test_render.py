@@ -10,9 +10,9 @@ from mmbal.diagnosis.significance import Estimate
 from mmbal.errors import UsageError
 from mmbal.predictions.synthetic import GaussianWorld
 from mmbal.report import render
-from mmbal.report.card import write_pages
 from mmbal.report.compare import Comparison, Entry, Figure, Row, read_source
 from mmbal.report.html import comparison_html, diagnosis_html
+from mmbal.report.pages import write_pages
 from mmbal.report.paired import PairedTest
 
 VOID = {"meta"}
@@ -74,7 +74,7 @@ def test_the_optimistic_figure_is_called_so(comparison):
 
 def test_markdown_is_a_table_whatever_the_names(comparison):
     lines = render.markdown(comparison).splitlines()
-    assert lines[3].startswith("| a\\|b & <c> 5%_x |")
+    assert lines[3].startswith("| a\\|b & \\<c> 5%\\_x |")
     assert len({line.replace("\\|", "").count("|") for line in lines[:4]}) == 1
     assert "- a note" in lines
 
@@ -158,7 +158,7 @@ def test_a_run_gets_its_card_and_page(toy, tmp_path):
     card = written[0].read_text(encoding="utf-8")
     assert store.hash[:12] in card
     assert f"{100 * run.summary['test']['accuracy']:.1f}" in card
-    assert "mmbal train --config run/config.yaml" in card
+    assert f"`mmbal train --config {run.folder / 'config.yaml'} --data {store.path}`" in card
     parse(written[1].read_text(encoding="utf-8"))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from mmbal.models.encoders import Encoder
+from mmbal.models.modes import evaluating
 
 
 def watch(encoder: Encoder, visit: Callable[[int, Tensor], None]) -> list[RemovableHandle]:
@@ -34,9 +35,8 @@ def widths(encoder: Encoder, inputs: Tensor) -> list[int]:
     """The number of channels of each stage, found by sending ``inputs (B, ...)`` through in evaluation mode."""
     found: dict[int, int] = {}
     handles = watch(encoder, lambda depth, units: found.update({depth: units.shape[-1]}))
-    training = encoder.training
-    encoder.eval()(inputs)
-    encoder.train(training)
+    with evaluating(encoder):
+        encoder(inputs)
     for handle in handles:
         handle.remove()
     return [found[depth] for depth in sorted(found)]

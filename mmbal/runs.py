@@ -1,0 +1,256 @@
+"""The folder of a run: the names of its files, what they hold, and the way from a path to the decisions behind it.
+
+A run's decisions lie in ``predictions/<split>.npz`` as the model makes them. A rule that `mmbal calibrate` stored has
+its own decisions beside them, in ``predictions/rule_<split>.npz``: on the rows that it was fitted on they are
+cross-fitted, so that no row is judged by a rule that has seen it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmbal.config import read_yaml
+from mmbal.errors import DataError, UsageError
+from mmbal.files import read_json, sha256, write_json
+from mmbal.predictions.format import Predictions, concatenate
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "env.json"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+CHECKPOINT = "checkpoint.pt"
+LAST = "last.pt"
+RULE = "rule.json"
+PREDICTIONS = "predictions"
+TAILS = "tails.json"
+DIAGNOSIS = "diagnosis.json"
+CARD = "CARD.md"
+PAGE = "report.html"
+
+SPLITS = ("val", "test")  # that a run keeps its decisions on
+UNDER_RULE = "rule_"  # prefix of the decisions under a rule that was stored after training
+PRETRAIN = "pretrain"  # kind of a run of separately trained encoders
+RESULTS = (SUMMARY, DIAGNOSIS, CARD, PAGE)  # what a finished run has
+
+
+def run_folder(path: str | Path) -> Path | None:
+    """The run folder that ``path`` is, or whose checkpoint it is; None for anything else."""
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    return folder if (folder / CONFIG).is_file() and (path.is_dir() or path.suffix == ".pt") else None
+
+
+def require_run(path: str | Path) -> Path:
+    """``path`` as a run folder; raises UsageError where it is none."""
+    folder = Path(path)
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder} is not a run folder: it has no {CONFIG}.", "`mmbal train` makes one.")
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.yaml of a run, as plain values."""
+    return read_yaml(folder / CONFIG)
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """env.json of a run: its kind, its store, versions, machine and seed."""
+    found: dict[str, Any] = read_json(folder / ENVIRONMENT)
+    return found
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The epochs recorded so far; a last line cut short by a crash is left out."""
+    file = folder / METRICS
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run came to its end."""
+    return (folder / SUMMARY).is_file()
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """summary.json of a finished run; empty for a run that has not come to its end."""
+    return read_json(folder / SUMMARY) if finished(folder) else {}
+
+
+def prediction_file(folder: Path, split: str, prefix: str = "") -> Path:
+    """Where a run keeps its decisions on a split: of the best epoch, of the last (``last_``), or under a stored rule."""
+    return folder / PREDICTIONS / f"{prefix}{split}.npz"
+
+
+def forget_results(folder: Path) -> None:
+    """Remove what only a finished run has, its stored rule included, before it is trained further."""
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
+    forget_rule(folder)
+
+
+# The stored rule
+
+
+def keep_rule(folder: Path, stored: Mapping[str, Any], decided: Mapping[str, Predictions]) -> None:
+    """Write a rule (as JSON values) and the decisions of each split under it; rule.json comes last, when all is there.
+
+    ``decided`` is empty for the rule of a fusion, under which the run's own predictions stand already.
+    """
+    forget_rule(folder)
+    for split, found in decided.items():
+        replace(found, features={}, weight={}, bias=None).save(prediction_file(folder, split, UNDER_RULE))
+    write_json(folder / RULE, stored)
+
+
+def forget_rule(folder: Path) -> None:
+    """Remove the stored rule and the decisions under it; the run then decides as it was trained."""
+    (folder / RULE).unlink(missing_ok=True)
+    for split in SPLITS:
+        prediction_file(folder, split, UNDER_RULE).unlink(missing_ok=True)
+
+
+def decided_by(rule: str | None) -> str:
+    """The sentence with which every command says whether a stored rule counts."""
+    return "Decided by the model as it is." if rule is None else f"Decided by the stored rule '{rule}'."
+
+
+def _under_rule(folder: Path, split: str, found: Predictions, stored: Mapping[str, Any]) -> Predictions:
+    file, name = prediction_file(folder, split, UNDER_RULE), str(stored["name"])
+    if file.is_file():
+        own = Predictions.load(file)
+        if not np.array_equal(own.ids, found.ids):
+            raise DataError(f"{file} holds other samples than {prediction_file(folder, split)}.", "Calibrate again.")
+        ruled = {"fused": own.fused, "contribution": own.contribution, "subsets": own.subsets}
+        return replace(found, **ruled, meta=found.meta | {"rule": name})
+    if found.meta.get("rule") == name:  # the rule of the fusion itself
+        return found
+    from mmbal.decision import rule_from_json
+    from mmbal.decision.fused import cross_ruled, with_rule
+
+    # a run of mmbal 0.1.0, which stored the rule alone, fitted on the validation split
+    if split == "val":
+        return cross_ruled(found, name)
+    return with_rule(found, rule_from_json(stored, found.classes), name)
+
+
+# From a path to what is to be judged
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Predictions of separately trained encoders, and where they come from."""
+
+    name: str
+    predictions: Predictions
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a path on the command line stands for: decisions, what to compare them with, and the folder of a run."""
+
+    path: Path
+    predictions: Predictions
+    reference: Reference | None
+    folder: Path | None
+
+    def fingerprint(self) -> str | None:
+        """A hash of all files that a diagnosis of this run follows from; None where there is no run."""
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256(_fingerprint(self.folder).encode())
+        if self.reference is not None:
+            other = run_folder(self.reference.name)
+            digest.update((sha256(Path(self.reference.name)) if other is None else _fingerprint(other)).encode())
+        return digest.hexdigest()[:16]
+
+
+def _fingerprint(folder: Path) -> str:
+    files = [folder / RULE, folder / TAILS]
+    files += [prediction_file(folder, split, prefix) for split in SPLITS for prefix in ("", UNDER_RULE)]
+    return " ".join(sha256(file) if file.is_file() else "-" for file in files)
+
+
+def subject(path: str | Path, reference: str | Path | None = None, *, seed: int = 0) -> Subject:
+    """What `mmbal diagnose PATH`, `report` and `mmbal.diagnose` judge: a run, a checkpoint, a predictions or feature file.
+
+    ``reference``: separately trained encoders, a path of the same kinds; of a run it is found by
+    :func:`find_reference` where it is not given. ``seed`` is of the heads that are fitted to bare features.
+    Raises UsageError where there is nothing to read, DataError where a file is broken.
+    """
+    path = Path(path)
+    if reference is not None:
+        found: Reference | None = Reference(str(reference), _read(Path(reference), seed, ruled=False))
+    else:
+        found = find_reference(path)
+    return Subject(path, _read(path, seed), found, run_folder(path))
+
+
+def _read(path: Path, seed: int, ruled: bool = True) -> Predictions:
+    from mmbal.diagnosis.probes import is_feature_file, load_features
+
+    return load_features(path, seed) if is_feature_file(path) else find_predictions(path, ruled=ruled)
+
+
+def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
+    """The Predictions of a run folder, a checkpoint in one, or a predictions file, all splits together.
+
+    A rule that is stored with the run decides, unless ``ruled`` is false: then the decisions are those of the model as
+    it was trained. Rows that the rule was fitted on have cross-fitted decisions. Raises UsageError where there are no
+    predictions.
+    """
+    path = Path(path)
+    folder = run_folder(path)
+    if folder is None:
+        if path.suffix == ".pt" and path.is_file():
+            raise UsageError(
+                f"{path} stands alone, without the predictions of its run.",
+                "Give the run folder, or make predictions from your model: docs/your-model.md.",
+            )
+        if path.is_dir():
+            require_run(path)
+        return Predictions.load(path)
+    parts = {s: Predictions.load(file) for s in SPLITS if (file := prediction_file(folder, s)).is_file()}
+    if not parts:
+        raise UsageError(f"{folder} has no predictions yet.", f"Finish it: mmbal train --resume {folder}")
+    if ruled and (folder / RULE).is_file():
+        stored = read_json(folder / RULE)
+        parts = {split: _under_rule(folder, split, found, stored) for split, found in parts.items()}
+    joined = concatenate(list(parts.values()))
+    return replace(joined, meta=joined.meta | {"run": str(folder)})
+
+
+def find_reference(path: str | Path) -> Reference | None:
+    """The separately trained encoders that a run is compared with; None where there are none, or ``path`` is no run.
+
+    They are the run of `mmbal pretrain` that it started from (``encoders_from``); else, of the runs of `mmbal pretrain`
+    beside it that were made on the same store, the one that ended last. A rule stored with that run does not count.
+    """
+    folder = run_folder(path)
+    if folder is None or not (folder / ENVIRONMENT).is_file():
+        return None
+    own = read_environment(folder)
+    if own["kind"] == PRETRAIN:
+        return None
+    named = read_config(folder).get("encoders_from")
+    beside = sorted(folder.parent.glob(f"*/{SUMMARY}"), key=lambda file: (file.stat().st_mtime_ns, str(file)))
+    candidates = [file.parent for file in reversed(beside)]
+    for candidate in [*([started_from(folder, named)] if named else []), *candidates]:
+        if finished(candidate) and (candidate / ENVIRONMENT).is_file():
+            environment = read_environment(candidate)
+            if environment["kind"] == PRETRAIN and environment["store"]["hash"] == own["store"]["hash"]:
+                return Reference(str(candidate), find_predictions(candidate, ruled=False))
+    return None
+
+
+def started_from(folder: Path, named: str) -> Path:
+    """A path of a run's configuration, which is relative to the folder in which the command was given."""
+    return Path(read_environment(folder).get("directory", "")) / named

@@ -1,0 +1,62 @@
+"""Training as a user asks for it, from Python or the command line: a run, and the pages that tell what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmbal.engine import pretrain as separate
+from mmbal.engine import sweep as study
+from mmbal.engine import train as engine
+from mmbal.engine.config import TrainConfig
+from mmbal.engine.distributed import is_first
+from mmbal.engine.sweep import Study
+from mmbal.engine.train import Report, Result
+from mmbal.report.pages import renew_pages
+
+
+def train(
+    config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
+) -> Result:
+    """Train as configured into a new run folder, and write its diagnosis.json, CARD.md and report.html.
+
+    ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
+    Raises Interrupted on Ctrl-C, after the last finished epoch was saved; UsageError, ConfigError or DataError for what
+    can't be trained, UsageError where another process has the folder.
+    """
+    return _with_pages(engine.train(config, out=out, force=force, report=report))
+
+
+def resume(
+    folder: str | Path, *, epochs: int | None = None, data: str | None = None, report: Report | None = None
+) -> Result:
+    """Go on with an interrupted run to its original target, or to more ``epochs``, and write its pages.
+
+    ``data`` says where the store is now, if it has moved. Raises what :func:`train` raises, and ConfigError where the
+    store is not the same any more.
+    """
+    return _with_pages(engine.resume(folder, epochs=epochs, data=data, report=report))
+
+
+def pretrain(
+    config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
+) -> Result:
+    """Train every modality alone, put them together as the unimodal ensemble, and write its pages.
+
+    See :func:`mmbal.engine.pretrain.pretrain`. Raises what :func:`train` raises.
+    """
+    return _with_pages(separate.pretrain(config, out=out, force=force, report=report))
+
+
+def sweep(plan: Study, out: Path, *, workers: int = 1, report: Report | None = None) -> dict[str, list[Path]]:
+    """Train what is not finished of a study, each run with its pages; the run folders by data set.
+
+    See :func:`mmbal.engine.sweep.sweep`.
+    """
+    return study.sweep(plan, out, workers=workers, report=report, after=renew_pages)
+
+
+def _with_pages(result: Result) -> Result:
+    """Of several processes under torchrun the first one writes."""
+    if is_first():
+        renew_pages(result.folder)
+    return result
