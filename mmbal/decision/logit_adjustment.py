@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.predictions import Predictions
-from mmbal.decision.base import Rule, votes
+from mmbal.decision.base import Rule, unimodal
 from mmbal.registry import rules
 
 
@@ -36,7 +36,7 @@ class LogitAdjustment(Rule):
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         shift = self.tensor("shift", inputs)
-        return votes(inputs, present).sum(dim=1) - present.sum(dim=1, keepdim=True) * shift
+        return unimodal(inputs, present).sum(dim=1) - present.sum(dim=1, keepdim=True) * shift
 
     def explain(self) -> str:
         return "The plain sum less the calibration rows' log class frequencies, once a modality."

@@ -14,8 +14,9 @@ from mmbal.data.loader import Batch
 from mmbal.data.predictions import log_softmax
 from mmbal.data.scan import COLUMN
 from mmbal.data.store import ModalitySpec
+from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import load_model, move
-from mmbal.engine.evaluate import collect, with_rule
+from mmbal.engine.evaluate import collect
 from mmbal.engine.seeding import pick_device
 from mmbal.errors import DataError, UsageError
 from mmbal.registry import rules
