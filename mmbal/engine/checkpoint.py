@@ -128,6 +128,28 @@ def attach_rule(path: str | Path, rule: dict[str, Any]) -> None:
     write_json(file.parent / RULE, rule)
 
 
+def detach_rule(path: str | Path) -> bool:
+    """Take the stored decision rule away from the model of a checkpoint or run folder; false where there is none.
+
+    Raises UsageError where the model's fusion is one that decides by a fitted rule.
+    """
+    file = checkpoint_path(Path(path))
+    content = read_checkpoint(file)
+    if content["rule"] is None:
+        return False
+    fusion = validate(TrainConfig, content["config"], str(path)).fusion
+    rule = fusion.options.get("rule")
+    if rule is not None:
+        raise UsageError(
+            f"The fusion '{fusion.name}' of {path} decides by a fitted rule; without one it would be another model.",
+            f"For the rule of its training: mmbal calibrate {path} --rule {rule} --force",
+        )
+    content["rule"] = None
+    write_tensors(file, content)
+    (file.parent / RULE).unlink(missing_ok=True)
+    return True
+
+
 def load_state(path: Path, model: MultimodalClassifier, method: Method) -> dict[str, Any]:
     """Put a saved state into a model and a method that are set up alike; returns the file's content."""
     content = read_checkpoint(path)

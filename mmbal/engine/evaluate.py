@@ -13,12 +13,12 @@ from torch import Tensor
 
 from mmbal.config import read_yaml
 from mmbal.data.store.loader import Batch, Loader
-from mmbal.decision import Rule, rule_from_json, scores
+from mmbal.decision import rule_from_json, scores
+from mmbal.decision.fused import coalition_contributions, with_rule
 from mmbal.engine.checkpoint import RULE
 from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY
 from mmbal.errors import UsageError
 from mmbal.files import read_json
-from mmbal.maths.shapley import shapley_values
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
 from mmbal.models.multimodal import MultimodalClassifier, Output
@@ -121,30 +121,6 @@ def _linear_head(model: MultimodalClassifier, arrays: Mapping[str, np.ndarray]) 
         found[f"weight_{m}"] = weight
         biases.append(bias)
     return found | {"bias": np.sum(biases, axis=0)}
-
-
-def coalition_contributions(
-    values: Mapping[tuple[str, ...], np.ndarray], modalities: tuple[str, ...]
-) -> dict[str, np.ndarray]:
-    """Shapley value of each modality's part in logits ``(N, C)`` by coalition, plus 1/M of the empty coalition's."""
-    shares = shapley_values(values, modalities)
-    return {m: shares[m] + values[()] / len(modalities) for m in modalities}
-
-
-def with_rule(predictions: Predictions, rule: Rule, name: str) -> Predictions:
-    """The same decisions of single modalities, fused by a fitted rule; parts of the decision follow from coalitions."""
-    subsets: dict[tuple[str, ...], np.ndarray] = {}
-    mask = predictions.present_mask()
-    for names in subsets_of(predictions.modalities):
-        present = {m: mask[:, i] & (m in names) for i, m in enumerate(predictions.modalities)}
-        subsets[names] = rule.apply(replace(predictions, present=present))
-    return replace(
-        predictions,
-        fused=subsets[predictions.modalities],
-        subsets=subsets,
-        contribution=coalition_contributions(subsets, predictions.modalities),
-        meta=predictions.meta | {"rule": name},
-    )
 
 
 def summarise(predictions: Predictions) -> dict[str, float]:

@@ -13,8 +13,9 @@ from mmbal.data.media.clip import collate, encode_clip
 from mmbal.data.preparation.scan import COLUMN
 from mmbal.data.store.loader import Batch
 from mmbal.data.store.store import ModalitySpec
+from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import load_model, move
-from mmbal.engine.evaluate import collect, with_rule
+from mmbal.engine.evaluate import collect
 from mmbal.engine.seeding import pick_device
 from mmbal.errors import DataError, UsageError
 from mmbal.predictions.format import log_softmax

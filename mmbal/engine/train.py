@@ -17,6 +17,7 @@ from mmbal.config import read_yaml, validate, write_yaml
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.store import Store
 from mmbal.decision import cross_fit, fit_rule, rule_to_json
+from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import (
     CHECKPOINT,
     RULE,
@@ -29,7 +30,7 @@ from mmbal.engine.checkpoint import (
 )
 from mmbal.engine.config import Choice, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
-from mmbal.engine.evaluate import collect, summarise, with_rule
+from mmbal.engine.evaluate import collect, summarise
 from mmbal.engine.loop import fit, forward
 from mmbal.engine.recorders import build_recorders
 from mmbal.engine.seeding import pick_device, seed_all
@@ -124,6 +125,10 @@ class Session:
             "fusion": self.config.fusion.name,
             "seed": self.config.seed,
         }
+        if self.model.fusion.rule is not None:
+            meta["rule"] = (
+                self.model.fusion.rule
+            )  # the rule decides, so the sum before it is no decision for rules to take
         return collect(self.model, self.method, self.loader(split), self.device, meta=meta, brief=brief)
 
     def validated(self, brief: bool = False) -> Predictions:
