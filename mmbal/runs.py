@@ -129,12 +129,19 @@ def _under_rule(folder: Path, split: str, found: Predictions, stored: Mapping[st
         own = Predictions.load(file)
         if not np.array_equal(own.ids, found.ids):
             raise DataError(f"{file} holds other samples than {prediction_file(folder, split)}.", "Calibrate again.")
-        ruled = {"fused": own.fused, "contribution": own.contribution, "subsets": own.subsets}
-        return replace(found, **ruled, meta=found.meta | {"rule": name})
+        return replace(
+            found,
+            fused=own.fused,
+            contribution=own.contribution,
+            subsets=own.subsets,
+            unruled=found,
+            meta=found.meta | {"rule": name},
+        )
     if found.meta.get("rule") == name:  # the rule of the fusion itself
         return found
     from mmbal.decision import rule_from_json
-    from mmbal.decision.fused import cross_ruled, with_rule
+    from mmbal.decision.fitting import cross_ruled
+    from mmbal.decision.fused import with_rule
 
     # a run of mmbal 0.1.0, which stored the rule alone, fitted on the validation split
     if split == "val":

@@ -12,11 +12,11 @@ from mmbal.data.store.store import Store
 from mmbal.decision import rule_from_json
 from mmbal.diagnosis import Diagnosis, diagnose
 from mmbal.engine.checkpoint import load_model
-from mmbal.engine.evaluate import find_predictions, find_reference
 from mmbal.engine.train import resume
 from mmbal.files import read_json
 from mmbal.predictions.format import Predictions
 from mmbal.report.compare import compare
+from mmbal.runs import find_predictions, find_reference
 
 OLD = Path(__file__).parent / "old" / "0.1.0"
 RULES = sorted(path.stem for path in (OLD / "rules").glob("*.json"))

@@ -171,7 +171,7 @@ def test_after_calibrate_every_page_and_command_tells_of_the_rule(run: Path, tmp
     assert "Decided by the model as it is." in (run / "CARD.md").read_text()
     assert "Decided by the model as it is." in ok("missing", run, "--impute", "zero", "--device", "cpu")
     assert "Decided by the model as it is." in ok("diagnose", run)
-    calibrated = json.loads(ok("calibrate", run, "--rule", "pool", "--json"))
+    calibrated = json.loads(ok("calibrate", run, "--rule", "pool", "--force", "--json"))
     told = "Decided by the stored rule 'pool'."
     assert told in (run / "CARD.md").read_text()
     kept = Diagnosis.load(run / "diagnosis.json")

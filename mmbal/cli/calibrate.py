@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Force, Json
+from mmbal.cli.options import Json
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,15 +25,27 @@ def calibrate(
     ] = "adaptive",
     split: Annotated[str, typer.Option(help="Held-out rows to fit on; a run's validation split.")] = "calibration",
     test: Annotated[bool, typer.Option("--test", help="Also judge the rules on the test split.")] = False,
+    protect: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Percentage points of accuracy that any class may lose (rule adaptive)."),
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and intervals.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Write the rule (JSON) here. Default: in the run, or NAME.rule.json beside it.")
     ] = None,
-    force: Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Store a rule that is not shown to be as good; replace what is at --out.")
+    ] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take the stored rule away; the model decides again.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Fit the decision layer: how much each modality's say should count, class by class, from held-out rows."""
+    """Fit the decision layer: how much each modality's decision should count, class by class, from held-out rows.
+
+    The rule is stored only where held-out rows show that it is at least as good as the decision as it is.
+    """
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
     from mmbal.engine.checkpoint import attach_rule
@@ -41,58 +53,110 @@ def calibrate(
     from mmbal.report.pages import renew_pages
     from mmbal.runs import find_predictions, run_folder
 
-    predictions = find_predictions(path, ruled=False)
     run = run_folder(path) if out is None else None
     target = None if run is not None else out or path.with_name(f"{path.stem}.rule.json")
+    where = str(run if target is None else target)
+    if remove:
+        _remove(path, target, where, json)
+        return
+    predictions = find_predictions(path, ruled=False)
     if target is not None and target.exists() and not force:
         raise UsageError(f"{target} exists.", "Take another --out, or --force to replace it.")
-    result = fit(predictions, rule, split, test, folds, seed)
-    stored = rule_to_json(result.rule)
-    if target is None:
-        attach_rule(path, stored, split=result.split, folds=folds, seed=seed)
+    result = fit(predictions, rule, split, test, folds, seed, protect=protect)
+    shown, _ = result.worth_storing()
+    stored = shown or force
+    if stored and target is None:
+        config = {} if protect is None else {"protect": protect}
+        attach_rule(path, rule_to_json(result.rule), split=result.split, folds=folds, seed=seed, **config)
         renew_pages(path)
-    else:
-        write_json(target, stored)
-    where = str(run if target is None else target)
+    elif stored and target is not None:
+        write_json(target, rule_to_json(result.rule))
     if json:
-        console.print_json({"source": str(path), "stored": where, **result.to_json()})
+        console.print_json({"source": str(path), "stored": where if stored else None, **result.to_json()})
         return
     show(result)
     console.say()
-    console.say(f"Stored in {where}.")
+    if stored:
+        console.say(f"Stored in {where}.")
+    else:
+        console.say("Not stored; --force stores it.", style="yellow")
+
+
+def _remove(path: Path, target: Path | None, where: str, json: bool) -> None:
+    from mmbal.engine.checkpoint import detach_rule
+    from mmbal.report.pages import renew_pages
+
+    if target is None:
+        there = detach_rule(path)
+        renew_pages(path)
+    else:
+        there = target.is_file()
+        target.unlink(missing_ok=True)
+    if json:
+        console.print_json({"source": str(path), "removed": where if there else None})
+        return
+    console.say(f"Removed the rule from {where}." if there else f"There is no stored rule in {where}.")
 
 
 def show(result: Calibration) -> None:
-    """Print the sentence, what the fitted rule does, and the table of rules."""
+    """Print the sentence, whether the rule is worth storing, what it does, and the tables of rules and classes."""
+    shown, reason = result.worth_storing()
     console.say(result.sentence(), style="bold")
-    if result.warning:
-        console.say(result.warning, style="yellow")
+    console.say(reason, style="" if shown else "yellow")
+    for warning in (result.losers(), result.warning):
+        if warning:
+            console.say(warning, style="yellow")
     console.say()
     console.say(f"{result.name}: {result.rule.explain()}")
-    _table(result.rows, result.name, f"Cross-fitted on the {result.n} rows of '{result.split}', {result.folds} folds")
-    if result.test is not None:
-        _table(result.test, result.name, f"Fitted on '{result.split}', on the {result.n_test} rows of 'test'")
+    title = f"Cross-fitted on the {result.n} rows of '{result.split}', {result.folds} folds"
+    _table(result.rows, result.name, title)
+    _classes(result.classes, result.name, title)
+    if result.test is not None and result.test_classes is not None:
+        title = f"Fitted on '{result.split}', on the {result.n_test} rows of 'test'"
+        _table(result.test, result.name, title)
+        _classes(result.test_classes, result.name, title)
+
+
+def _share(figure: Mapping[str, float], sign: str = "") -> str:
+    return f"{100 * figure['value']:{sign}.1f} [{100 * figure['low']:{sign}.1f}, {100 * figure['high']:{sign}.1f}]"
+
+
+def _nats(figure: Mapping[str, float]) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _table(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
-    def share(figure: Mapping[str, float], sign: str = "") -> str:
-        return f"{100 * figure['value']:{sign}.1f} [{100 * figure['low']:{sign}.1f}, {100 * figure['high']:{sign}.1f}]"
-
-    def nats(figure: Mapping[str, float]) -> str:
-        return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-
     console.table(
-        ["rule", "accuracy %", "against the sum", "NLL (nats)", "ECE %"],
+        ["rule", "accuracy %", "gain (pp)", "NLL (nats)", "ECE %"],
         [
             [
                 ("▶ " if row["rule"] == chosen else "  ") + row["rule"],
-                share(row["accuracy"]),
-                share(row["accuracy_gain"], "+"),
-                nats(row["nll"]),
-                share(row["ece"]),
+                _share(row["accuracy"]),
+                _share(row["accuracy_gain"], "+"),
+                _nats(row["nll"]),
+                _share(row["ece"]),
             ]
             for row in rows
         ],
         title=title,
-        caption="In brackets: 95 % bootstrap intervals.",
+        caption="fused: the decision as it is; gains are over it. In brackets: 95 % bootstrap intervals.",
+    )
+
+
+def _classes(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
+    console.table(
+        ["class", "samples", "fused %", f"{chosen} %", "gain (pp)", "p (Holm)"],
+        [
+            [
+                row["class"],
+                str(row["rows"]),
+                f"{100 * row['fused']:.1f}",
+                f"{100 * row['accuracy']:.1f}",
+                _share(row["gain"], "+"),
+                f"{row['p_holm']:.2g}",
+            ]
+            for row in rows
+        ],
+        title=title,
+        caption="Accuracy by class; p: paired sign test (of groups where there are groups), corrected by Holm.",
     )

@@ -3,6 +3,9 @@
 A rule is a name, the classes and modalities that it was fitted for, and a few arrays of parameters. Fitting works on
 NumPy arrays; applying is one torch formula, :meth:`Rule.combine`, so that the same rule serves a file of predictions
 (NumPy in, NumPy out) and the forward of a model (tensors in, a differentiable tensor out).
+
+Where the model's decision is not the sum of its parts, it is one more input of the rules that take it. It then stands
+last among the rule's ``modalities``, under the name ``fused``; see :mod:`mmbal.decision.fused`.
 """
 
 from __future__ import annotations
@@ -17,15 +20,23 @@ import torch
 from torch import Tensor
 
 from mmbal.config import Config
+from mmbal.decision.fused import FUSED, Takes, inputs_of, model_decision
 from mmbal.errors import ConfigError, UsageError, did_you_mean
 from mmbal.predictions.format import Predictions
 
 R = TypeVar("R", bound="Rule")
 
 
-def votes(logits: Tensor, present: Tensor) -> Tensor:
-    """Log-probabilities ``(N, M, C)`` of each modality alone; a missing modality votes 0, that is for nothing."""
+def unimodal(logits: Tensor, present: Tensor) -> Tensor:
+    """Log-probabilities ``(N, M, C)`` of each modality alone; 0 for a missing modality, which then adds nothing."""
     return torch.log_softmax(logits, dim=-1) * present[..., None]
+
+
+def centre_of_weights(modalities: tuple[str, ...]) -> np.ndarray:
+    """The weights ``(M,)`` that rules are shrunk towards: ``fused`` alone where it is an input, else 1 / M each."""
+    if FUSED in modalities:
+        return np.array([float(m == FUSED) for m in modalities])
+    return np.full(len(modalities), 1 / len(modalities))
 
 
 @dataclass(eq=False)
@@ -40,7 +51,9 @@ class Rule(ABC):
     parameters: dict[str, np.ndarray] = field(default_factory=dict)
 
     version: ClassVar[int] = 1
+    older: ClassVar[frozenset[int]] = frozenset()  # versions of stored rules that ``from_state`` reads as well
     source: ClassVar[str] = "logits"  # what a mapping given to ``apply`` holds: "logits" or "features"
+    takes: ClassVar[Takes] = "parts"  # inputs where the model's decision is not the sum of its parts
 
     class Config(Config):
         """Hyper-parameters; none by default."""
@@ -55,6 +68,7 @@ class Rule(ABC):
         """
         if not len(predictions):
             raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
+        predictions = inputs_of(predictions, cls.takes)
         parameters = cls.estimate(predictions, cls.Config() if config is None else config, **known)
         ordered = {name: np.array(value, dtype=np.float64, order="C") for name, value in parameters.items()}
         return cls(predictions.classes, predictions.modalities, ordered)
@@ -74,9 +88,11 @@ class Rule(ABC):
     def apply(self, predictions: Predictions | Mapping[str, Any], present: Mapping[str, Any] | None = None) -> Any:
         """Fused log-probabilities ``(N, C)``, NumPy float64 for Predictions and arrays, a tensor for tensors.
 
-        ``predictions``: Predictions, or a mapping modality -> logits ``(N, C)``. ``present``: modality -> mask
-        ``(N,)``, false where a row lacks the modality (what stands in its logits is then ignored).
-        Raises ConfigError where modalities or classes are not those of the fit, or rows do not match.
+        ``predictions``: Predictions, or a mapping modality -> logits ``(N, C)``, with the model's own fused logits under
+        ``fused`` for a rule that takes them. ``present``: modality -> mask ``(N,)``, false where a row lacks the modality
+        (what stands in its logits is then ignored).
+        Raises ConfigError where modalities or classes are not those of the fit, rows do not match, or the rule takes
+        the model's own decision and it is not given.
         """
         if isinstance(predictions, Predictions):
             if predictions.classes != self.classes:
@@ -87,6 +103,8 @@ class Rule(ABC):
                 )
             present = predictions.present if present is None else present
             given: Mapping[str, Any] = getattr(predictions, self.source)
+            own = model_decision(predictions) if self.takes_fused and FUSED not in given else None
+            given = given if own is None else {**given, FUSED: own}
         else:
             given = predictions
             unknown = sorted(set(present or {}) - set(given))
@@ -105,11 +123,21 @@ class Rule(ABC):
             fused = torch.log_softmax(scores, dim=-1)
         return fused if tensors else fused.numpy()
 
+    @property
+    def takes_fused(self) -> bool:
+        """Whether the model's own decision is an input."""
+        return FUSED in self.modalities
+
     def width(self, modality: str) -> int:
         """Columns of what ``apply`` is to be given of a modality."""
         return len(self.classes)
 
     def _input(self, given: Mapping[str, Any], modality: str) -> Tensor:
+        if modality not in given and modality == FUSED:
+            raise ConfigError(
+                "The rule takes the model's own decision beside its modalities, and it is not given.",
+                "Give the model's fused logits (N, C), as they were before any rule, under the key 'fused'.",
+            )
         if modality not in given:
             raise ConfigError(
                 f"The rule was fitted with modality '{modality}', which has no {self.source} here.",

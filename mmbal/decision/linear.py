@@ -1,18 +1,19 @@
 """The family of log-linear decision layers, from one weight per modality to a matrix, and how they are shrunk.
 
-Let ``v_m = log softmax(beta_m log p_m)`` be the votes of modality m, calibrated alone (``beta_m`` its inverse
-temperature), ``v_0 = log mean_m exp v_m`` their linear pool, ``u_m`` the votes less their mean over the classes, and
+Let ``v_m = log softmax(beta_m log p_m)`` be the log-probabilities of modality m, calibrated alone (``beta_m`` its inverse
+temperature), ``v_0 = log mean_m exp v_m`` their linear pool, ``u_m`` v_m less its mean over the classes, and
 ``l_m`` the level of the raw logits, beta_m times their mean over the classes less that of the calibration rows:
 
     o = sum_m w_m v_m + w_0 v_0 + b + sum_m (d_m * u_m + e_m l_m) + sum_m (F_m u_m + G_m (p_m - 1 / C)),   p = softmax(o)
 
 Every rule of the family is a MAP estimate in some of these terms, with Gaussian priors that shrink towards the plain
-consensus ``w_m = 1 / M``, all else 0. A prior's scale is stated in nats: ``strength`` is the standard deviation a priori
-of what the block adds to a logit, the size of the votes divided out, so that it means the same for 2 classes and for
-100, and for quiet and loud heads. The shrinkage of class-wise terms towards the shared weights is that of a
-hierarchical model (partial pooling; Gelman and Hill 2007, ch. 12). The linear pool v_0 is there for modalities that
-are confidently wrong now and then: a log-linear pool lets them veto, the linear pool does not. The level is what a softmax
-forgets; without it a weight per class could not act on a logit, since d_c logit_c = d_c (u_c + l).
+consensus ``w_m = 1 / M``, all else 0; where the model's own decision is one of the inputs, towards that alone. A prior's
+scale is stated in nats: ``strength`` is the standard deviation a priori of what the block adds to a logit, the size of the
+log-probabilities divided out, so that it means the same for 2 classes and for 100, and for quiet and loud heads. The
+shrinkage of class-wise terms towards the shared weights is that of a hierarchical model (partial pooling; Gelman and Hill
+2007, ch. 12). The linear pool v_0 is there for modalities that are confidently wrong now and then: a log-linear pool lets
+them veto, the linear pool does not. The level is what a softmax forgets; without it a weight per class could not act on a
+logit, since d_c logit_c = d_c (u_c + l).
 As for a temperature, one pseudo-row's worth of uniform labels joins the data, so that separable data have a solution.
 """
 
@@ -26,7 +27,8 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule
+from mmbal.decision.base import Rule, centre_of_weights
+from mmbal.decision.fused import Takes
 from mmbal.decision.rules.mean import mean_log_probabilities
 from mmbal.decision.rules.temperature import inverse_temperatures, temperature
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
@@ -36,12 +38,13 @@ WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mea
 MIXTURE_SCALE = 1.0  # of the linear pool's weight, whose mean is 0
 BIAS_SCALE = 0.5  # of a class's bias, in nats
 SIDE_SHARE = 0.5  # of the strength, for levels and for probabilities: side terms to those in log-probabilities
-FAINT = 1e-6  # mean square of votes below which a block has nothing to say, and no scale of its own
+FAINT = 1e-6  # mean square of log-probabilities below which a block has nothing to say, and no scale of its own
 
 
 class LogLinear(Rule):
     """A decision layer of the family; a subclass names the ``blocks`` it has and may let the user set ``strength``."""
 
+    takes: ClassVar[Takes] = "parts and fused"
     blocks: ClassVar[frozenset[str]] = frozenset()  # of "mixture", "bias", "classwise", "matrix"
 
     class Config(Config):
@@ -54,13 +57,14 @@ class LogLinear(Rule):
         """MAP parameters. ``beta``, where it is known, and ``start``, a fit of this rule on like data, save time."""
         beta = inverse_temperatures(predictions) if beta is None else beta
         logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
-        n, m, c = logits.shape
+        n, _, c = logits.shape
         present = torch.from_numpy(predictions.present_mask().astype(np.float64))
         level = (logits.mean(dim=-1) * present).sum(dim=0) / present.sum(dim=0).clamp_min(1)
         experts, columns, groups = cls.design(logits, present, torch.from_numpy(beta), level)
         features = torch.cat([columns[:, :0, 0], *groups], dim=1)
         design = Design(experts.numpy(), columns.numpy(), features.numpy(), "bias" in cls.blocks)
-        mean, precision = cls.prior(design, m, [x.shape[1] for x in groups], config.strength)
+        centre = centre_of_weights(predictions.modalities)
+        mean, precision = cls.prior(design, centre, [x.shape[1] for x in groups], config.strength)
         target = np.full((n, c), 1 / (n * c))
         target[np.arange(n), predictions.labels] += 1
         warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in _BLOCKS])
@@ -88,12 +92,12 @@ class LogLinear(Rule):
 
     @classmethod
     def prior(
-        cls, design: Design, modalities: int, groups: list[int], strength: float
+        cls, design: Design, centre: np.ndarray, groups: list[int], strength: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and precision of every parameter, for groups of features of these sizes."""
-        c, sizes = design.experts.shape[2], design.sizes
+        """Mean and precision of every parameter, for weights about ``centre (M,)`` and groups of features of these sizes."""
+        c, sizes, modalities = design.experts.shape[2], design.sizes, len(centre)
         mean = np.zeros(sum(sizes))
-        mean[:modalities] = 1 / modalities
+        mean[:modalities] = centre
         weights = [WEIGHT_SCALE] * modalities + [MIXTURE_SCALE] * (sizes[0] - modalities)
         blocks = [1 / np.array(weights) ** 2, np.full(sizes[1], _energy(design.columns) / strength**2)]
         for k, part in enumerate(np.split(design.features, np.cumsum(groups)[:-1], axis=1) if groups else []):
@@ -122,7 +126,7 @@ class LogLinear(Rule):
         weight = self.parameters["weight"]
         known = zip(self.modalities, weight, self.parameters["beta"], strict=False)
         each = [f"{m} {w:.2f} at temperature {temperature(b)}" for m, w, b in known]
-        text = f"Weights of the calibrated votes: {', '.join(each)}"
+        text = f"Weights of the calibrated log-probabilities: {', '.join(each)}"
         if "mixture" in self.blocks:
             text += f", linear pool {weight[-1]:.2f}"
         if "bias" in self.blocks:

@@ -9,6 +9,7 @@ from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.schema import Calibration
 from mmbal.diagnosis.significance import ratio
+from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Array, log_softmax
 
 BINS = 15
@@ -34,7 +35,7 @@ def calibration_of(figures: Figures, path: str, logits: Array, rows: Array) -> C
 def _calibration_error(figures: Figures, p: Array, labels: Array, rows: Array) -> Array:
     """Replicates of the error of ``maths.scoring.expected_calibration_error``, its bins kept."""
     confidence = p.max(axis=1)
-    gap = (p.argmax(axis=1) == labels) - confidence
+    gap = correct(p, labels) - confidence
     binned = np.zeros((len(gap), min(BINS, len(gap))))
     for k, members in enumerate(np.array_split(np.argsort(confidence, kind="stable"), binned.shape[1])):
         binned[members, k] = gap[members]

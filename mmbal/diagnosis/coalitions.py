@@ -6,30 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmbal.decision.fused import centred as centred
+from mmbal.decision.fused import coalitions_of, plain_sum, stated_decision, summands
 from mmbal.errors import UsageError
+from mmbal.maths.scoring import correct as correct
 from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import Array, Predictions, log_softmax, subsets_of
+from mmbal.predictions.format import Array, Predictions, log_softmax
 
 MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost more than they tell
-ADDITIVE_TOLERANCE = 1e-3
-
-
-def correct(logits: Array, labels: Array) -> Array:
-    """1 where the decision is right, else 0 ``(N,)``; a row of equal logits decides nothing and is a guess, 1 / C."""
-    right = (logits.argmax(axis=1) == labels).astype(np.float64)
-    right[logits.max(axis=1) == logits.min(axis=1)] = 1 / logits.shape[1]
-    return right
 
 
 def log_likelihood(logits: Array, labels: Array) -> Array:
     """Log-probability of the true class ``(N,)``, in nats."""
     value: Array = log_softmax(logits)[np.arange(len(labels)), labels]
-    return value
-
-
-def centred(logits: Array) -> Array:
-    """Logits less their mean over the classes: the part that softmax sees."""
-    value: Array = logits - logits.mean(axis=-1, keepdims=True)
     return value
 
 
@@ -72,29 +61,22 @@ def decision_of(predictions: Predictions) -> Decision:
     """
     if not len(predictions):
         raise UsageError("There are no samples to diagnose.")
-    names, logits, fused = predictions.modalities, predictions.logits, predictions.fused
+    names, stated = predictions.modalities, stated_decision(predictions)
     parts = predictions.contribution if all(m in predictions.contribution for m in names) else {}
-    total = sum((parts or logits).values(), np.zeros_like(logits[names[0]]))
-    stated = predictions.subsets if fused is None else {**predictions.subsets, names: fused}
-    if len(names) <= MAX_MODALITIES and all(s in stated for s in subsets_of(names) if s) and predictions.subsets:
-        given = {(): np.zeros_like(total), **stated}
-        return Decision(
-            names,
-            given[names],
-            parts or shapley_values(given, names),
-            given,
-            "fused",
-            "contribution_<modality>" if parts else "Shapley values of subset_<modalities>",
-        )
-    if parts:
-        source = "the sum of the contributions" if fused is None else "fused"
-        return Decision(names, total if fused is None else fused, parts, {}, source, "contribution_<modality>")
-    if fused is None:
+    given = coalitions_of(predictions) if len(names) <= MAX_MODALITIES else None
+    if given is not None:
+        parts_from = "contribution_<modality>" if parts else "Shapley values of subset_<modalities>"
+        return Decision(names, given[names], parts or shapley_values(given, names), given, "fused", parts_from)
+    if stated is None:
         # a sum that is made here adds only what is there; a model's own parts stay as it added them
-        there = {m: logits[m] * mask[:, None] for m, mask in zip(names, predictions.present_mask().T, strict=True)}
+        masks = zip(names, predictions.present_mask().T, strict=True)
+        there = {m: predictions.logits[m] * mask[:, None] for m, mask in masks}
         source = "the plain sum of the logits, since the file has no 'fused'"
-        return Decision(names, sum(there.values(), np.zeros_like(total)), there, {}, source, "logits_<modality>")
-    gap = np.abs(centred(total) - centred(fused)).max() / max(1.0, np.abs(centred(fused)).max())
-    if gap < ADDITIVE_TOLERANCE:
-        return Decision(names, fused, dict(logits), {}, "fused", "logits_<modality>, whose sum is 'fused'")
-    return Decision(names, fused, {}, {}, "fused", None)
+        return Decision(names, plain_sum(predictions), there, {}, source, "logits_<modality>")
+    if parts:
+        source = "the sum of the contributions" if predictions.fused is None else "fused"
+        return Decision(names, stated, parts, {}, source, "contribution_<modality>")
+    found = summands(predictions, stated)
+    if found is not None:
+        return Decision(names, stated, found, {}, "fused", "logits_<modality>, whose sum is 'fused'")
+    return Decision(names, stated, {}, {}, "fused", None)

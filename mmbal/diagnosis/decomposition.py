@@ -1,6 +1,6 @@
 """Where the shortfall lies: in the decision layer or in the encoders.
 
-    decision gap        = best cross-fitted rule on the model's own logits          -  the model's decision as it is
+    decision gap        = a fitted rule, that sees the model's own logits           -  the decision as it is (`fused`)
     representation gap  = the separately trained encoders, read out and fused       -  the model's encoders, likewise
     shortfall           = decision gap + representation gap
 
@@ -20,12 +20,15 @@ import numpy as np
 import torch
 
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
-from mmbal.diagnosis.coalitions import correct, log_likelihood
+from mmbal.decision.fitting import same_order
+from mmbal.decision.fused import only
+from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
 from mmbal.maths.resampling import GAIN, SHARE
+from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Array, Predictions
 
 FOLDS = 5
@@ -40,13 +43,14 @@ def best_decision(predictions: Predictions, calibration: Predictions | None, rul
 
 
 def decision_gap(figures: Figures, as_is: Array, best: Array) -> tuple[Gap | None, dict[str, Gap]]:
-    """What the decision ``best (N, C)`` gains over ``as_is (N, C)``, overall and by class."""
+    """What the decision ``best (N, C)`` gains over ``as_is (N, C)``, overall and by class, as `calibrate` counts it."""
     labels = figures.labels
+    bounds = None if same_order(best, as_is) else GAIN
     right = correct(best, labels) - correct(as_is, labels)
     nats = log_likelihood(best, labels) - log_likelihood(as_is, labels)
 
     def gap(path: str, rows: Array | None = None) -> Gap | None:
-        accuracy = figures.mean(f"{path}.accuracy", right, rows, GAIN)
+        accuracy = figures.mean(f"{path}.accuracy", right, rows, bounds)
         gained = figures.mean(f"{path}.nats", nats, rows)
         return None if accuracy is None else Gap(accuracy=accuracy, nats=gained)
 
@@ -124,7 +128,7 @@ def read_out(predictions: Predictions, reference: Predictions, probes: Mapping[s
     shared = [m for m in predictions.modalities if m in reference.modalities]
     if not shared:
         raise DataError("The reference has none of the modalities.", f"It has: {', '.join(reference.modalities)}.")
-    model, separate = _only(predictions.take(own), shared), _only(reference.take(other), shared)
+    model, separate = only(predictions.take(own), shared), only(reference.take(other), shared)
     group = model.group if model.group is not None else separate.group
     sides = [replace(side, group=groups_of(group)) for side in (model, separate)]
     by_probe = all(m in side.features for side in sides for m in shared) and set(shared) <= set(probes)
@@ -137,7 +141,7 @@ def read_out(predictions: Predictions, reference: Predictions, probes: Mapping[s
             for side, fitted in zip(sides, known, strict=True)
         ]
     alone = [
-        {m: Reading.of(_only(side, [m]), "temperature", _of(fitted, m), seed) for m in shared}
+        {m: Reading.of(only(side, [m]), "temperature", _of(fitted, m), seed) for m in shared}
         for side, fitted in zip(sides, known, strict=True)
     ]
     fused = [Reading.of(side, "pool", fitted, seed) for side, fitted in zip(sides, known, strict=True)]
@@ -163,22 +167,6 @@ def _probed(predictions: Predictions, seed: int) -> dict[str, Probe]:
 
 def _of(probes: Mapping[str, Probe], m: str) -> dict[str, Probe]:
     return {m: probes[m]} if m in probes else {}
-
-
-def _only(predictions: Predictions, names: list[str]) -> Predictions:
-    """The decisions of some modalities alone, as rules take them."""
-    return replace(
-        predictions,
-        modalities=tuple(names),
-        logits={m: predictions.logits[m] for m in names},
-        present={m: mask for m, mask in predictions.present.items() if m in names},
-        fused=None,
-        contribution={},
-        subsets={},
-        weight={},
-        bias=None,
-        features={m: z for m, z in predictions.features.items() if m in names},
-    )
 
 
 def representation_gap(figures: Figures, readout: Readout) -> tuple[RepresentationGap | None, dict[str, Gap]]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.stats import norm
 
 from mmbal.config import Config
 from mmbal.errors import UsageError
+from mmbal.maths.paired import holm as holm
+from mmbal.maths.paired import sign_p
 from mmbal.maths.resampling import bootstrap_counts
 
 MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
@@ -143,24 +145,7 @@ def ratio(numerator: Array, denominator: Array) -> Array:
 def mcnemar(first: Array, second: Array, midp: bool = True) -> float:
     """p of "both are right equally often" from two (N,) boolean arrays of being right on the same samples.
 
-    The exact binomial test on the samples where they differ; ``midp`` takes half of the observed table's probability,
-    which keeps the level and loses less power (Fagerland, Lydersen and Laake 2013).
+    The exact binomial test on the samples where they differ; for ``midp`` see :func:`mmbal.maths.paired.sign_p`.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    few, n = min(only_first, only_second), only_first + only_second
-    if midp:
-        if only_first == only_second:
-            return float(1 - binom.pmf(few, n, 0.5) / 2) if n else 1.0
-        return float(2 * binom.cdf(few, n, 0.5) - binom.pmf(few, n, 0.5))
-    return float(min(1.0, 2 * binom.cdf(few, n, 0.5)))
-
-
-def holm(p_values: Array | list[float]) -> Array:
-    """Holm's step-down correction: adjusted p values in the order given, each at most 1 (Holm 1979)."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, stepped)
-    return adjusted
+    return sign_p(int((first & ~second).sum()), int((second & ~first).sum()), midp)

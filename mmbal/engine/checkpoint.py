@@ -12,7 +12,8 @@ import torch
 from mmbal.config import validate
 from mmbal.data.store.store import ModalitySpec, Store
 from mmbal.decision import Rule, rule_from_json
-from mmbal.decision.fused import cross_ruled, with_rule
+from mmbal.decision.fitting import cross_ruled
+from mmbal.decision.fused import with_rule
 from mmbal.engine.config import TrainConfig
 from mmbal.errors import ConfigError, UsageError
 from mmbal.files import read_tensors, write_tensors
@@ -156,16 +157,23 @@ def attach_rule(
     keep_rule(file.parent, rule | {"fitted": {"split": split, "folds": folds, "seed": seed}}, decided)
 
 
-def detach_rule(path: str | Path) -> None:
-    """Undo :func:`attach_rule`: the run decides as it was trained, by the rule of its fusion where that has one."""
+def detach_rule(path: str | Path) -> bool:
+    """Undo :func:`attach_rule`: the run decides as it was trained, by the rule of its fusion where that has one.
+
+    Returns whether there was a rule to take away.
+    """
     file = checkpoint_path(Path(path))
     content = read_checkpoint(file)
-    content["rule"] = own = content.get("trained_rule")
+    own = content.get("trained_rule", content["rule"] if content["config"]["fusion"].get("rule") else None)
+    if content["rule"] == own:
+        return False
+    content["rule"] = own
     write_tensors(file, content)
     if own is None:
         forget_rule(file.parent)
     else:
         keep_rule(file.parent, json.loads(own), {})
+    return True
 
 
 def load_state(path: Path, model: MultimodalClassifier, method: Method) -> dict[str, Any]:

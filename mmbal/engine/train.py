@@ -17,7 +17,8 @@ from mmbal.config import validate, write_yaml
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.store import Store
 from mmbal.decision import Rule, cross_fit, fit_rule, rule_to_json
-from mmbal.decision.fused import cross_ruled, with_rule
+from mmbal.decision.fitting import cross_ruled
+from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import (
     attach_trained_rule,
     build,
@@ -135,6 +136,10 @@ class Session:
             "fusion": self.config.fusion.name,
             "seed": self.config.seed,
         }
+        if self.model.fusion.rule is not None:
+            meta["rule"] = (
+                self.model.fusion.rule
+            )  # the rule decides, so the sum before it is no decision for rules to take
         return collect(self.model, self.method, self.loader(split), self.device, meta=meta, brief=brief)
 
     def evaluated(self) -> tuple[str, ...]:

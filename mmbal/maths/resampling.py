@@ -54,5 +54,13 @@ def mean_interval(
     values: np.ndarray, counts: np.ndarray, name: str = "", bounds: tuple[float, float] | None = None
 ) -> dict[str, float]:
     """The mean of ``values (n,)`` with its interval under resampled ``counts (R, n)``; for ``bounds`` see `bounded`."""
-    mean, replicates = float(values.mean()), counts @ values.astype(np.float32) / counts.sum(axis=1)
-    return interval(mean, replicates if bounds is None else bounded(name, mean, replicates, len(values), bounds))
+    return interval(*resampled_mean(values, counts, name, bounds))
+
+
+def resampled_mean(
+    values: np.ndarray, counts: np.ndarray, name: str = "", bounds: tuple[float, float] | None = None
+) -> tuple[float, np.ndarray]:
+    """The mean of ``values (n,)`` and its replicates ``(R,)``; NaN where a replicate drew none of the rows."""
+    mean, drawn = float(values.mean()), counts.sum(axis=1)
+    replicates = np.divide(counts @ values.astype(np.float32), drawn, out=np.full(len(counts), np.nan), where=drawn > 0)
+    return mean, replicates if bounds is None else bounded(name, mean, replicates, len(values), bounds)

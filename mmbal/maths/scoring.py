@@ -4,6 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+TIE = 1e-6  # of the largest magnitude in the row; smaller differences are those of rounding to single precision
+
+
+def correct(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How far each decision is right ``(N,)``, for logits or probabilities ``(N, C)`` and labels ``(N,)``.
+
+    1 where the true class has the highest score, 0 where another has, and 1/k where it shares the highest score with
+    k - 1 others. So a tie counts as what a decision by lot gives on average. It does not depend on the order of the
+    classes or on the last bit of a sum, and a row of equal scores is a guess, 1/C. Scores are equal where they differ by
+    less than ``TIE`` of the row's largest magnitude. This is the one accuracy of mmbal.
+    """
+    magnitude = np.abs(np.where(np.isfinite(scores), scores, 0.0)).max(axis=1, keepdims=True)
+    highest = scores >= scores.max(axis=1, keepdims=True) - TIE * magnitude
+    share: np.ndarray = highest[np.arange(len(labels)), labels] / highest.sum(axis=1)
+    return share
+
 
 def scores(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Accuracy, mean negative log-likelihood (nats), expected calibration error and Brier score.
@@ -15,7 +31,7 @@ def scores(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float
     error = p.copy()
     error[rows, labels] -= 1
     return {
-        "accuracy": float(np.mean(log_probabilities.argmax(axis=1) == labels)),
+        "accuracy": float(correct(log_probabilities, labels).mean()),
         "nll": float(-log_probabilities[rows, labels].mean()),
         "ece": expected_calibration_error(p, labels),
         "brier": float((error**2).sum(axis=1).mean()),
@@ -52,6 +68,6 @@ def _confidence_bins(
     probabilities: np.ndarray, labels: np.ndarray, bins: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     confidence = probabilities.max(axis=1)
-    gap = (probabilities.argmax(axis=1) == labels) - confidence
+    gap = correct(probabilities, labels) - confidence
     parts = np.array_split(np.arange(len(gap)), min(bins, len(gap)))
     return np.argsort(confidence, kind="stable"), gap, np.array([part[0] for part in parts])

@@ -69,6 +69,7 @@ class Predictions:
     bias: Array | None = None
     present: dict[str, Array] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    unruled: Predictions | None = None  # the same rows as the model decided them, where a fitted rule made ``fused``
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -115,6 +116,7 @@ class Predictions:
             subsets=pick(self.subsets),
             features=pick(self.features),
             present=pick(self.present),
+            unruled=None if self.unruled is None else self.unruled.take(rows),
         )
 
     @classmethod
@@ -226,7 +228,9 @@ def concatenate(parts: list[Predictions]) -> Predictions:
     }
     rows: dict[str, Any] = {name: stack(name) for name in ("labels", "ids", "split", "group", "fused")}
     maps: dict[str, Any] = {name: join(name) for name in ("logits", "contribution", "subsets", "features")}
-    return replace(first, **rows, **maps, present=present)
+    ruled = any(p.unruled is not None for p in parts)
+    unruled = concatenate([p.unruled or p for p in parts]) if ruled else None
+    return replace(first, **rows, **maps, present=present, unruled=unruled)
 
 
 def subsets_of(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -70,7 +70,7 @@ def paired_test(
     accuracy, p = difference(correct)
     nll, _ = difference(lambda logits, labels: -log_likelihood(logits, labels))
     single = len(aligned) == 2
-    right = [decision_of(p).fused.argmax(axis=1) == p.labels for p in aligned]
+    right = [correct(decision_of(p).fused, p.labels) == 1 for p in aligned]
     return PairedTest(samples=len(sample), accuracy=accuracy, nll=nll, p=p, mcnemar=mcnemar(*right) if single else None)
 
 

@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmbal.report.tables import escape_markdown, markdown
-from mmbal.tables import Table
 from mmbal.text import SHARE, plural
 from mmbal.version import __version__
 

@@ -1,4 +1,4 @@
-"""The average over the ladder: what it must prove against the plain sum, worked out by hand and seen on known worlds."""
+"""The average of candidate rules: its required gain over the decision as it is, by hand and on known worlds."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ import numpy as np
 import pytest
 
 from mmbal.decision import fit_rule, rule_from_json, rule_to_json
-from mmbal.decision.rules.adaptive import LADDER, SUM, Fold, proven
+from mmbal.decision.rules.adaptive import AS_IT_IS, PARTS, Fold, held_out_gain
 from mmbal.predictions.synthetic import GaussianWorld
 
-K = len(LADDER)
+K = len(PARTS)
 NONE = np.zeros(K)  # no pseudo-counts
 
 
 def fold(repeat: int, likelihood: list[list[float]]) -> Fold:
     rows = np.log(np.array(likelihood))
     n = len(rows)
-    return Fold(repeat, rows, np.ones((n, K), bool), np.ones(n, bool), np.zeros((0, K)))
+    return Fold(repeat, np.arange(n), np.zeros((n, K, 2)), rows, np.ones(n, bool), np.zeros((0, K)))
 
 
 def row(of_sum: float, of_another: float) -> list[float]:
-    """Likelihoods of one row: the sum's, one other rung's, and nothing from the rest."""
+    """Likelihoods of one row: the sum's, one other candidate's, and nothing from the rest."""
     return [of_sum, of_another, *[1e-12] * (K - 2)]
 
 
 def test_the_gain_is_measured_with_weights_of_other_folds():
-    # In fold A the other rung is better, in fold B the sum. Weights for A come from B (all on the sum) and for B from A
-    # (all on the other rung), so A gains log(0.5 / 0.5) = 0 and B loses log(0.2 / 0.8).
+    # In fold A the other candidate is better, in fold B the sum. Weights for A come from B (all on the sum) and for B from A
+    # (all on the other candidate), so A gains log(0.5 / 0.5) = 0 and B loses log(0.2 / 0.8).
     a, b = fold(0, [row(0.5, 0.9)]), fold(0, [row(0.8, 0.2)])
-    assert SUM == 0
-    assert proven([a, b], NONE, n=2) == pytest.approx(math.log(0.2 / 0.8), abs=1e-3)
+    assert AS_IT_IS == 0
+    assert held_out_gain([a, b], NONE, n=2) == pytest.approx(math.log(0.2 / 0.8), abs=1e-3)
 
 
 def test_the_gain_of_two_repeats_is_their_mean_and_each_keeps_to_itself():
     good = [fold(0, [row(0.4, 0.8)]), fold(0, [row(0.4, 0.8)])]  # log 2 a row
     even = [fold(1, [row(0.5, 0.5)]), fold(1, [row(0.5, 0.5)])]  # nothing
-    assert proven(good + even, NONE, n=2) == pytest.approx(2 * (math.log(2) + 0) / 2, abs=1e-3)
+    assert held_out_gain(good + even, NONE, n=2) == pytest.approx(2 * (math.log(2) + 0) / 2, abs=1e-3)
 
 
 def calibrated(overconfidence: float = 1.0) -> GaussianWorld:
     return GaussianWorld("abcde", ("m0", "m1"), [[1.5] * 5, [1.5] * 5], overconfidence=[1.0, overconfidence])
 
 
-def test_trust_is_the_logistic_function_of_what_is_gained_beyond_what_is_asked():
-    rule = fit_rule(calibrated().sample(60, seed=3), "adaptive", proof=5.0, credit=1.0)
-    gain, asked, trust = (rule.proof[key] for key in ("gain", "asked", "trust"))
-    assert asked == pytest.approx(5 - (60 - 50) / (90 - 50) * 6)
-    assert trust == pytest.approx(1 / (1 + math.exp(asked - gain)))
-    alone = fit_rule(calibrated().sample(50, seed=3), "adaptive", proof=1000.0)
-    assert [e["weight"] for e in alone.evidence] == pytest.approx(np.eye(K)[SUM])
+def test_the_weight_is_the_logistic_function_of_the_gain_beyond_the_required_one():
+    rule = fit_rule(calibrated().sample(60, seed=3), "adaptive", required_gain=5.0, allowed_loss=1.0)
+    gain, required, weight = (rule.trial[key] for key in ("gain", "required", "weight"))
+    assert required == pytest.approx(5 - (60 - 50) / (90 - 50) * 6)
+    assert weight == pytest.approx(1 / (1 + math.exp(required - gain)))
+    alone = fit_rule(calibrated().sample(50, seed=3), "adaptive", required_gain=1000.0)
+    assert [e["weight"] for e in alone.evidence] == pytest.approx(np.eye(K)[AS_IT_IS])
 
 
 def test_with_few_rows_and_a_sum_that_is_right_the_sum_is_kept():
@@ -68,18 +68,18 @@ def test_with_few_rows_and_a_sum_that_is_right_the_sum_is_kept():
 
 def test_with_few_rows_and_a_sum_that_is_wrong_the_sum_is_left():
     rule = fit_rule(calibrated(overconfidence=5.0).sample(50, seed=0), "adaptive")
-    assert rule.proof["trust"] > 0.99
-    assert "trusted" not in rule.explain()
+    assert rule.trial["weight"] > 0.99
+    assert "are required" not in rule.explain()
 
 
-def test_with_many_rows_it_is_the_sum_that_has_to_prove_itself():
+def test_with_many_rows_a_small_loss_is_allowed():
     rule = fit_rule(calibrated().sample(400, seed=3), "adaptive")
-    assert rule.proof["asked"] == -1
-    assert rule.proof["trust"] == pytest.approx(1 / (1 + math.exp(-1 - rule.proof["gain"])))
+    assert rule.trial["required"] == -1
+    assert rule.trial["weight"] == pytest.approx(1 / (1 + math.exp(-1 - rule.trial["gain"])))
 
 
-def test_doubt_is_said_in_words_and_survives_storage():
+def test_a_weight_below_one_is_said_in_words_and_survives_storage():
     rule = fit_rule(calibrated().sample(50, seed=3), "adaptive")
-    assert rule.proof["trust"] < 0.5
-    assert "where more than 3.0 are asked for" in rule.explain()
+    assert rule.trial["weight"] < 0.5
+    assert "3.0 are required, so it gets" in rule.explain()
     assert rule_from_json(rule_to_json(rule)).explain() == rule.explain()

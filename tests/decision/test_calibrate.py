@@ -48,7 +48,7 @@ def test_without_a_calibration_split_it_says_what_to_do(tmp_path):
         calibrate(predictions, "pool", split="test", test=True, names=FAST)
 
 
-def test_the_sentence_names_sum_best_and_fitted(tmp_path):
+def test_the_sentence_names_fused_sum_best_and_fitted(tmp_path):
     predictions = Predictions.load(hand_written(tmp_path / "mine.npz", "val"))
     sentence = calibrate(predictions, "pool", names=FAST).sentence()
     for part in ("plain sum", "(a)", "(pool)", "90 rows of 'val'"):
@@ -89,7 +89,7 @@ def test_calibration_rows_that_were_trained_on_are_called_so():
     data = {"labels": labels, "logits_a": logits, "split": np.where(np.arange(80) < 40, "calibration", "test")}
     found = calibrate(Predictions.from_arrays(data), "pool", test=True, names=FAST)
     # -log sigmoid(6) = 0.0025; the mean of -log sigmoid(1) = 0.3133 and -log sigmoid(-1) = 1.3133 is 0.8133
-    assert "lose 0.00 nats a row on 'calibration' and 0.81 on 'test'" in found.warning
+    assert "Mean NLL is 0.00 on 'calibration' and 0.81 on 'test'" in found.warning
     data["split"] = np.where(np.arange(80) % 8 < 4, "calibration", "test")
     assert calibrate(Predictions.from_arrays(data), "pool", test=True, names=FAST).warning == ""
 

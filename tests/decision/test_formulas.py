@@ -87,7 +87,7 @@ def test_pool_weights_minimise_their_objective():
         return total + sum((x - 0.5) ** 2 for x in w) / (2 * PRIOR_SCALE**2)
 
     reference = minimize(objective, [0.5, 0.5], bounds=[(0, None)] * 2, method="L-BFGS-B").x
-    np.testing.assert_allclose(pool_weights(votes, labels), reference, atol=1e-3)
+    np.testing.assert_allclose(pool_weights(votes, labels, np.array([0.5, 0.5])), reference, atol=1e-3)
 
 
 def test_logit_adjustment_takes_the_frequencies_out_once_a_modality():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-
 import numpy as np
 import pytest
 from rich.cells import cell_len
@@ -13,7 +10,7 @@ from mmbal.diagnosis.comparison import compare_diagnoses
 from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.examine import Examination, choose, diagnose
 from mmbal.diagnosis.gate import Condition, figures_of
-from mmbal.diagnosis.tables import classes, modalities, tables_of
+from mmbal.diagnosis.tables import classes, modalities
 from mmbal.predictions.format import Predictions
 from mmbal.report.tables import csv, latex, markdown
 from mmbal.tables import Table
@@ -75,7 +72,11 @@ def test_it_is_measured_or_says_why_not(section, bare):
     empty = [key for key in section.fields if getattr(bare, key) in (None, {})]
     told = {n.what.split(".")[0] for n in bare.not_computed}
     if empty and not set(section.fields) & asked_for:
-        assert set(section.fields) & told or type(section).__name__ in ("PreferenceSection", "SamplesSection", "DiscrepancySection")
+        assert set(section.fields) & told or type(section).__name__ in (
+            "PreferenceSection",
+            "SamplesSection",
+            "DiscrepancySection",
+        )
 
 
 def test_every_figure_with_an_interval_is_recorded_under_its_path(examined):
@@ -122,8 +123,9 @@ def test_a_section_of_a_plug_in_is_one_file(examined, tmp_path, monkeypatch):
     from collections.abc import Mapping
     from typing import Any
 
-    from mmbal.diagnosis.section import Section
     from mmbal.maths.bootstrap import SHARE, Estimate
+
+    from mmbal.diagnosis.section import Section
     from mmbal.tables import Column
 
     class Confident(Section):

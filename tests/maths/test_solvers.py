@@ -82,7 +82,7 @@ def test_scores_by_hand():
 
 
 def test_calibration_error_bins_have_equal_mass():
-    p = np.column_stack([np.linspace(0.5, 0.99, 30), 1 - np.linspace(0.5, 0.99, 30)])
+    p = np.column_stack([np.linspace(0.51, 0.99, 30), 1 - np.linspace(0.51, 0.99, 30)])
     labels = (np.arange(30) % 2).astype(int)
     gap = (p.argmax(axis=1) == labels) - p.max(axis=1)
     assert expected_calibration_error(p, labels) == pytest.approx(

@@ -1,20 +1,27 @@
-"""The flagship: averages a ladder of decision layers, plain sum to discriminant analysis, by what held-out rows say.
+"""The default rule: averages candidate rules, from the plain sum to discriminant analysis, by their held-out likelihood.
 
     p(c) = sum_k pi_k p_k(c),    pi = argmax sum_n log sum_k pi_k p_k^(-n)(y_n) + sum_k a_k log pi_k
 
-p_k is rung k fitted on all calibration rows, p_k^(-n) the same rung fitted without the fold of row n (cross-fitting:
-every row serves to fit and to judge, never both at once). Averaging beats choosing: with few rows the choice is noise,
-rungs of different shrinkage average to a shrinkage in between, and log-linear rungs and discriminants err on different
-rows. The pseudo-counts ``a`` (10 rows in all) keep the weights spread where rows are few. The rungs' own shrinkage makes
-each the simpler the fewer rows there are.
+p_k is candidate k fitted on all calibration rows, p_k^(-n) the same candidate fitted without the fold of row n
+(cross-fitting: every row serves to fit and to judge, never both at once). Averaging beats choosing: with few rows the
+choice is noise, candidates of different shrinkage average to a shrinkage in between, and log-linear rules and
+discriminants err on different rows. The pseudo-counts ``a`` (10 rows in all) keep the weights spread where rows are few.
+The candidates' own shrinkage makes each the simpler the fewer rows there are.
 
-Where the plain sum is right already, whatever is fitted to few rows is worse. So the average has to prove itself:
+Candidate 0 is the decision as it is. Where that is the sum of the modalities' logits, or where no fused decision is
+known, it is the plain sum, and the others work on the modalities' log-probabilities. Where the model's decision ``fused`` is
+not their sum (FiLM, gates, attention), it is ``fused``, and there are three kinds of others: rules on ``fused`` alone, rules
+on the parts and ``fused`` together, shrunk towards ``fused``, and rules on the parts alone.
 
-    trust = sigmoid(G - asked),    pi <- trust pi + (1 - trust) e_sum
+Where the decision as it is is right already, whatever is fitted to few rows is worse. So the average needs a gain:
 
-G is what the average gains on n held-out rows over the plain sum, in nats, with weights that those rows had no part in.
-``asked`` is the prior log odds for the sum: ``proof`` (3 nats) for up to 50 rows, ``-credit`` (-1 nat) from 90 on, linear
-in between; so with few rows the average has to prove that it is better, with many the sum.
+    weight = sigmoid(G - required),    pi <- weight pi + (1 - weight) e_0
+
+G is what the average gains on n held-out rows over the decision as it is, in nats, with pi from other rows than those.
+``required`` is the prior log odds for the decision as it is: ``required_gain`` (3 nats) for up to 50 rows,
+``-allowed_loss`` (-1 nat) from 90 on, linear in between.
+
+``protect`` bounds what a class may lose against the decision as it is; see :mod:`mmbal.decision.rules.protect`.
 
 References: Yao, Vehtari, Simpson and Gelman, "Using stacking to average Bayesian predictive distributions", Bayesian
 Analysis 2018 (stacking of predictive distributions); van der Laan, Polley and Hubbard, "Super learner", 2007
@@ -25,8 +32,8 @@ Ma and Chen, 2025, arXiv 2510.14411, who leave the method open.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -38,54 +45,79 @@ from mmbal.config import Config
 from mmbal.decision.base import Rule
 from mmbal.decision.fitting import rule_from_json, rule_to_json
 from mmbal.decision.folds import folds_of
+from mmbal.decision.fused import FUSED, Takes, inputs_of, only
 from mmbal.decision.linear import LogLinear
 from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
+from mmbal.decision.rules.protect import within_bound
 from mmbal.decision.rules.temperature import inverse_temperatures
 from mmbal.errors import UsageError
 from mmbal.maths.mixture import mixture_weights
+from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
-LADDER: tuple[tuple[str, dict[str, Any], float], ...] = (  # rule, its hyper-parameters, its share a priori
-    ("sum", {}, 1.0),
-    ("best", {}, 0.3),
-    ("temperature", {"shared": True}, 1.0),
-    ("pool", {}, 1.0),
-    ("bias", {}, 1.0),
-    ("classwise", {}, 1.0),
-    ("matrix", {"strength": 0.3}, 1.0),
-    ("matrix", {"strength": 0.6}, 1.0),
-    ("matrix", {"strength": 1.2}, 1.0),
-    ("matrix", {"strength": 2.4}, 1.0),
-    ("discriminant", {"scale": "log"}, 1.0),
-    ("discriminant", {"scale": "root"}, 1.0),
+
+class Candidate(NamedTuple):
+    """A rule with its hyper-parameters, its share a priori and its inputs."""
+
+    rule: str
+    options: dict[str, Any]
+    share: float
+    takes: Takes = "parts"
+
+
+PARTS = (
+    Candidate("sum", {}, 1.0),
+    Candidate("best", {}, 0.3),
+    Candidate("temperature", {"shared": True}, 1.0),
+    Candidate("pool", {}, 1.0),
+    Candidate("bias", {}, 1.0),
+    Candidate("classwise", {}, 1.0),
+    Candidate("matrix", {"strength": 0.3}, 1.0),
+    Candidate("matrix", {"strength": 0.6}, 1.0),
+    Candidate("matrix", {"strength": 1.2}, 1.0),
+    Candidate("matrix", {"strength": 2.4}, 1.0),
+    Candidate("discriminant", {"scale": "log"}, 1.0),
+    Candidate("discriminant", {"scale": "root"}, 1.0),
 )
-FEW, MANY = 50, 90  # held-out rows: up to FEW the average must prove itself, from MANY on the plain sum
-SUM = 0  # the rung that all others are measured against
-NEGLIGIBLE = 1e-3  # a rung with less weight than this is left out
+ALONE = tuple(c._replace(takes="fused") for c in PARTS if c.rule not in {"best", "pool"})
+TOGETHER = tuple(c._replace(takes="parts and fused") for c in PARTS if c.rule not in {"sum", "best", "temperature"})
+FEW, MANY = 50, 90  # held-out rows between which the required gain falls
+AS_IT_IS = 0  # the candidate that all others are measured against
+NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
+
+
+def candidates_for(modalities: tuple[str, ...]) -> tuple[Candidate, ...]:
+    """The candidates for these inputs; the first is the decision as it is."""
+    return (*ALONE, *TOGETHER, *PARTS) if FUSED in modalities else PARTS
 
 
 @rules.register(family="averaging", year=2025, paper="2510.14411", fitted=True, status="ours")
 @dataclass(eq=False)
 class Adaptive(Rule):
-    """A mixture of the ladder's rungs; ``parameters["weights"] (2, K)`` are for complete and for incomplete rows."""
+    """A mixture of candidate rules; ``parameters["weights"] (2, K)`` are for complete and for incomplete rows."""
 
     members: list[Rule] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)
-    proof: dict[str, float] = field(default_factory=dict)  # nats gained, nats asked for, and the trust that follows
+    trial: dict[str, float] = field(default_factory=dict)  # nats gained and required, and the weight of the average
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+    older: ClassVar[frozenset[int]] = frozenset({2})
+    takes: ClassVar[Takes] = "parts and fused"
 
     class Config(Config):
         folds: int = Field(5, ge=2, description="F: folds of the cross-fitting")
         repeats: int = Field(2, ge=1, description="how often the folds are drawn anew")
         enough: int = Field(
-            50_000, ge=1, description="held-out votes (rows x classes) after which no more folds are fitted"
+            50_000, ge=1, description="held-out probabilities (rows x classes) after which no more folds are fitted"
         )
         prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
-        proof: float = Field(3.0, ge=0, description="nats that the average must gain over the plain sum on few rows")
-        credit: float = Field(1.0, ge=0, description="nats that it may lose to the plain sum on many rows")
+        required_gain: float = Field(3.0, ge=0, description="nats that the average must gain on few rows")
+        allowed_loss: float = Field(1.0, ge=0, description="nats that the average may lose on many rows")
+        protect: float | None = Field(
+            None, ge=0, le=100, description="pp of accuracy that any class may lose against the decision as it is"
+        )
         seed: int = Field(0, description="seed of the folds")
 
     @classmethod
@@ -93,117 +125,162 @@ class Adaptive(Rule):
         if not len(predictions):
             raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
         config = cls.Config() if config is None else config
-        members = climb(predictions)
-        shares = np.array([share for *_, share in LADDER])
+        predictions = inputs_of(predictions, cls.takes)
+        candidates = candidates_for(predictions.modalities)
+        members = fit_candidates(predictions)
+        shares = np.array([c.share for c in candidates])
         prior = config.prior_rows * shares / shares.sum()
         folds = judge(predictions, members, config)
-        held = gathered([fold.likelihood for fold in folds])
+        held = gathered([fold.likelihood for fold in folds], len(candidates))
         counts = prior * max(1.0, len(held) / len(predictions))  # rows held out several times count once
-        complete = gathered([fold.likelihood[fold.whole] for fold in folds])
-        incomplete = gathered([rows for fold in folds for rows in (fold.likelihood[~fold.whole], fold.hidden)])
+        complete = gathered([fold.likelihood[fold.whole] for fold in folds], len(candidates))
+        incomplete = gathered(
+            [rows for fold in folds for rows in (fold.likelihood[~fold.whole], fold.hidden)], len(candidates)
+        )
         if not len(complete):  # where no row has every modality, there is one kind of row
             complete = incomplete
         stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
-        gain = proven(folds, prior, len(predictions))
-        asked = float(np.interp(len(predictions), (FEW, MANY), (config.proof, -config.credit)))
-        trust = float(expit(gain - asked)) if folds else 0.0
-        weights = trust * stacks + (1 - trust) * np.eye(len(LADDER))[SUM]
+        as_it_is = np.eye(len(candidates))[AS_IT_IS]
+        if FUSED in predictions.modalities and not len(incomplete):
+            stacks[1] = as_it_is  # nothing shows how rules do on rows that lack a modality
+        gain = held_out_gain(folds, prior, len(predictions))
+        required = float(np.interp(len(predictions), (FEW, MANY), (config.required_gain, -config.allowed_loss)))
+        weight = float(expit(gain - required)) if folds else 0.0
+        weights = weight * stacks + (1 - weight) * as_it_is
+        more = {}
+        if config.protect is not None and folds:
+            share, raised = protected(folds, weights, predictions.labels, config.protect / 100)
+            weights = share * weights + (1 - share) * as_it_is
+            more = {"raised": raised}
         evidence = []
         if folds:
-            accuracy = np.concatenate([fold.right for fold in folds]).mean(axis=0)
-            figures = zip(LADDER, weights[0], -held.mean(axis=0), accuracy, strict=True)
+            right = np.concatenate([fold.right(predictions.labels) for fold in folds]).mean(axis=0)
+            figures = zip(candidates, weights[0], -held.mean(axis=0), right, strict=True)
             evidence = [
-                {"rule": name, **options, "weight": float(weight), "nll": float(nll), "accuracy": float(right)}
-                for (name, options, _), weight, nll, right in figures
+                {
+                    "rule": c.rule,
+                    **c.options,
+                    "takes": c.takes,
+                    "weight": float(w),
+                    "nll": float(nll),
+                    "accuracy": float(a),
+                }
+                for c, w, nll, a in figures
             ]
         kept = np.flatnonzero(weights.max(axis=0) >= NEGLIGIBLE)
         weights = weights[:, kept] / weights[:, kept].sum(axis=1, keepdims=True)
         return cls(
             predictions.classes,
             predictions.modalities,
-            {"weights": weights},
+            {"weights": weights, **more},
             [members[k] for k in kept],
             evidence,
-            {"gain": gain, "asked": asked, "trust": trust},
+            {"gain": gain, "required": required, "weight": weight},
         )
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        fused = torch.stack([torch.log_softmax(rule.combine(inputs, present), dim=-1) for rule in self.members], dim=1)
+        parts = []
+        for rule in self.members:
+            own = [self.modalities.index(m) for m in rule.modalities]
+            parts.append(torch.log_softmax(rule.combine(inputs[:, own], present[:, own]), dim=-1))
         weights = self.tensor("weights", inputs).clamp_min(torch.finfo(inputs.dtype).tiny).log()
-        return torch.logsumexp(weights[(present.min(dim=1).values < 1).long()][..., None] + fused, dim=1)
+        of_rows = weights[(present.min(dim=1).values < 1).long()]
+        mixed = torch.logsumexp(of_rows[..., None] + torch.stack(parts, dim=1), dim=1)
+        return mixed + self.tensor("raised", inputs) if "raised" in self.parameters else mixed
 
     def state(self) -> dict[str, Any]:
         members = [rule_to_json(rule) for rule in self.members]
-        return {**super().state(), "members": members, "evidence": self.evidence, "proof": self.proof}
+        return {**super().state(), "members": members, "evidence": self.evidence, "trial": self.trial}
 
     @classmethod
     def from_state(cls, classes: tuple[str, ...], modalities: tuple[str, ...], state: Mapping[str, Any]) -> Adaptive:
         members = [rule_from_json(stored) for stored in state["members"]]
-        weights = np.asarray(state["weights"], dtype=np.float64)
-        proof = {name: float(value) for name, value in state["proof"].items()}
-        return cls(classes, modalities, {"weights": weights}, members, list(state["evidence"]), proof)
+        parameters = {x: np.asarray(state[x], dtype=np.float64) for x in ("weights", "raised") if x in state}
+        trial, evidence = state.get("trial"), list(state["evidence"])
+        if trial is None:  # version 2
+            old = state["proof"]
+            trial = {"gain": old["gain"], "required": old["asked"], "weight": old["trust"]} if old else {}
+            evidence = [{**row, "takes": "parts"} for row in evidence]
+        return cls(classes, modalities, parameters, members, evidence, {k: float(v) for k, v in trial.items()})
 
     def summary(self) -> list[dict[str, Any]]:
-        """One row a rung: rule, hyper-parameters, weight, and its cross-validated NLL (nats) and accuracy."""
+        """One row a candidate: rule, hyper-parameters, inputs, weight, cross-validated NLL (nats) and accuracy."""
         return self.evidence
 
     def explain(self) -> str:
         if not self.evidence:
-            return "One row can't be held out from itself: the plain sum is kept."
+            return "One row can't be held out from itself: the decision as it is is kept."
         by_weight = sorted(self.evidence, key=lambda e: -e["weight"])
         told = [e for e in by_weight if e["weight"] >= 0.05]
-        parts = ", ".join(f"{e['weight']:.0%} {_rung(e)} (NLL {e['nll']:.3f})" for e in told)
+        parts = ", ".join(f"{e['weight']:.0%} {_name(e)} (NLL {e['nll']:.3f})" for e in told)
         rest = 1 - sum(e["weight"] for e in told)
         best = min(self.evidence, key=lambda e: e["nll"])
-        plain = self.evidence[SUM]
+        start = self.evidence[AS_IT_IS]
         chief = max(
             (rule for rule in self.members if rules.name_of(type(rule)) in {"pool", "bias", "classwise", "matrix"}),
             key=lambda rule: self.parameters["weights"][0][self.members.index(rule)],
             default=self.members[0],
         )
         doubt = (
-            f"On held-out rows the average gains {self.proof['gain']:.1f} nats over the plain sum, where more than "
-            f"{self.proof['asked']:.1f} are asked for: it is trusted to {self.proof['trust']:.0%}. "
-            if self.proof["trust"] < 0.95
+            f"On held-out rows the average improves the log-likelihood by {self.trial['gain']:.1f} nats; "
+            f"{self.trial['required']:.1f} are required, so it gets {self.trial['weight']:.0%} of the weight. "
+            if self.trial["weight"] < 0.95
             else ""
         )
         return (
             f"Averages {len(self.members)} rules by their likelihood on held-out rows: {parts}"
             + (f", {rest:.0%} others" if rest >= 0.005 else "")
-            + f". {doubt}Alone, the best on held-out rows is {_rung(best)} with NLL {best['nll']:.3f}; "
-            + f"the plain sum has {plain['nll']:.3f}. {chief.explain()}"
+            + f". {doubt}Alone, the best on held-out rows is {_name(best)} with NLL {best['nll']:.3f}; "
+            + f"{_name(start)} has {start['nll']:.3f}. {chief.explain()}{self._raised()}"
         )
 
+    def _raised(self) -> str:
+        raised = self.parameters.get("raised")
+        if raised is None:
+            return ""
+        each = [f"{c} by {r:.2f}" for c, r in zip(self.classes, raised, strict=True) if r > 0]
+        return f" To protect classes, scores are raised (nats): {', '.join(each) or 'none'}."
 
-def climb(predictions: Predictions, start: list[Rule] | None = None) -> list[Rule]:
-    """Every rung fitted on all rows; a rung starts from ``start``, or from the rung below if that is of its kind."""
-    beta = inverse_temperatures(predictions)
+
+def fit_candidates(predictions: Predictions, start: list[Rule] | None = None) -> list[Rule]:
+    """Every candidate fitted on all rows; one starts from ``start``, or from the one before if that is of its kind."""
+    beta = dict(zip(predictions.modalities, inverse_temperatures(predictions), strict=True))
+    inputs: dict[Takes, Predictions] = {
+        "parts": only(predictions, [m for m in predictions.modalities if m != FUSED]),
+        "fused": only(predictions, [m for m in predictions.modalities if m == FUSED]),
+        "parts and fused": predictions,
+    }
     fitted: list[Rule] = []
-    for k, (name, options, _) in enumerate(LADDER):
-        cls = rules.get(name)
+    for k, (name, options, _, takes) in enumerate(candidates_for(predictions.modalities)):
+        cls, given = rules.get(name), inputs[takes]
         known: dict[str, Any] = {}
         if issubclass(cls, LogLinear):
-            below = fitted[-1] if type(fitted[-1]) is cls else None
-            known = {"beta": beta, "start": below if start is None else start[k]}
-        elif cls in (Pool, Discriminant):
-            known = {"beta": beta}
-        fitted.append(cls.fit(predictions, cls.Config(**options), **known))
+            before = fitted[-1] if type(fitted[-1]) is cls and fitted[-1].modalities == given.modalities else None
+            known = {"start": before if start is None else start[k]}
+        if issubclass(cls, LogLinear | Pool | Discriminant):
+            known["beta"] = np.array([beta[m] for m in given.modalities])
+        fitted.append(cls.fit(given, cls.Config(**options), **known))
     return fitted
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What the rungs, fitted on the other folds, say of the ``n`` rows of one."""
+    """What the candidates, fitted on the other folds, say of the ``n`` rows of one."""
 
     repeat: int
-    likelihood: np.ndarray  # (n, K): log-likelihood of the rows as they are
-    right: np.ndarray  # (n, K): whether the rung is right
+    rows: np.ndarray  # (n,)
+    log_p: np.ndarray  # (n, K, C): log-probabilities of the rows as they are
+    likelihood: np.ndarray  # (n, K): of the true class
     whole: np.ndarray  # (n,): whether the row has every modality
-    hidden: np.ndarray  # (M n, K): log-likelihood with one modality after the other hidden; no rows where M = 1
+    hidden: np.ndarray  # (H, K): log-likelihood with one modality after the other hidden, where the decision is known
+
+    def right(self, labels: np.ndarray) -> np.ndarray:
+        """How far each candidate is right ``(n, K)``, for the labels of all rows."""
+        return np.stack([correct(self.log_p[:, k], labels[self.rows]) for k in range(self.log_p.shape[1])], axis=1)
 
 
 def judge(predictions: Predictions, members: list[Rule], config: Any) -> list[Fold]:
-    """Every fold of every repeat, until ``config.enough`` votes are judged; none where there is one row only."""
+    """Every fold of every repeat, until ``config.enough`` probabilities are judged; none where there is one row only."""
     n, classes = predictions.labels.size, len(predictions.classes)
     whole = np.all(predictions.present_mask(), axis=1)
     folds: list[Fold] = []
@@ -215,43 +292,74 @@ def judge(predictions: Predictions, members: list[Rule], config: Any) -> list[Fo
                 return folds
             rows = np.flatnonzero(fold == part)
             held += len(rows) * classes
-            rungs = climb(predictions.take(fold != part), start=members)
+            fitted = fit_candidates(predictions.take(fold != part), start=members)
             test = predictions.take(rows)
-            likelihood, right = _judged(rungs, test, test.present)
-            hidden = [
-                _judged(rungs, test, {**test.present, m: np.zeros(len(test), dtype=bool)})[0]
-                for m in predictions.modalities
-                if len(predictions.modalities) > 1
-            ]
-            folds.append(Fold(repeat, likelihood, right, whole[rows], gathered(hidden)))
+            log_p = _decide(fitted, test)
+            hidden = [_of_truth(_decide(fitted, less), less.labels) for less in without_each(test)]
+            own = _of_truth(log_p, test.labels)
+            folds.append(Fold(repeat, rows, log_p, own, whole[rows], gathered(hidden, len(members))))
     return folds
 
 
-def proven(folds: list[Fold], prior: np.ndarray, n: int) -> float:
-    """Nats that the average gains over the plain sum on ``n`` rows, each fold weighed by the others of its repeat."""
+def without_each(predictions: Predictions) -> list[Predictions]:
+    """The same rows without one modality after the other; where ``fused`` is an input, as far as it is known then."""
+    names = tuple(m for m in predictions.modalities if m != FUSED)
+    found = []
+    for m in names if len(names) > 1 else ():
+        present = {**predictions.present, m: np.zeros(len(predictions), dtype=bool)}
+        logits = dict(predictions.logits)
+        if FUSED in logits:
+            others = tuple(other for other in names if other != m)
+            if others not in predictions.subsets:
+                continue
+            logits[FUSED] = predictions.subsets[others]
+        found.append(replace(predictions, present=present, logits=logits))
+    return found
+
+
+def held_out_gain(folds: list[Fold], prior: np.ndarray, n: int) -> float:
+    """Nats that the average gains on ``n`` rows over the decision as it is, each fold weighed by others of its repeat."""
     gains = []
     for fold in folds:
         others = [other.likelihood for other in folds if other.repeat == fold.repeat and other is not fold]
-        weights = mixture_weights(gathered(others), prior)
-        gains.append(logsumexp(fold.likelihood, axis=1, b=weights) - fold.likelihood[:, SUM])
+        weights = mixture_weights(gathered(others, len(prior)), prior)
+        gains.append(logsumexp(fold.likelihood, axis=1, b=weights) - fold.likelihood[:, AS_IT_IS])
     return n * float(np.concatenate(gains).mean()) if gains else 0.0
 
 
-def gathered(parts: list[np.ndarray]) -> np.ndarray:
+def protected(folds: list[Fold], weights: np.ndarray, labels: np.ndarray, bound: float) -> tuple[float, np.ndarray]:
+    """The share of the average with these ``weights (2, K)``, and the additions per class, that keep the ``bound``."""
+    rows = np.concatenate([fold.rows for fold in folds])
+    log_p = np.concatenate([fold.log_p for fold in folds])
+    kind = np.concatenate([(~fold.whole).astype(int) for fold in folds])
+    average = logsumexp(log_p, axis=1, b=weights[kind][..., None])
+    return within_bound(average, log_p[:, AS_IT_IS], labels[rows], bound, len(np.unique(rows)))
+
+
+def gathered(parts: list[np.ndarray], candidates: int) -> np.ndarray:
     """Log-likelihoods ``(R, K)`` of all parts, also where there are none."""
-    return np.concatenate([np.zeros((0, len(LADDER))), *parts])
+    return np.concatenate([np.zeros((0, candidates)), *parts])
 
 
-def _judged(rungs: list[Rule], test: Predictions, present: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.arange(len(test))
-    fused = [rule.apply(test, present) for rule in rungs]
-    likelihood = np.stack([log_p[rows, test.labels] for log_p in fused], axis=1)
-    return likelihood, np.stack([log_p.argmax(axis=1) == test.labels for log_p in fused], axis=1)
+def _decide(fitted: list[Rule], test: Predictions) -> np.ndarray:
+    return np.stack([rule.apply(test) for rule in fitted], axis=1)
 
 
-def _rung(evidence: Mapping[str, Any]) -> str:
+def _of_truth(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    value: np.ndarray = log_p[np.arange(len(labels)), :, labels]
+    return value
+
+
+def _name(evidence: Mapping[str, Any]) -> str:
+    name = evidence["rule"]
     if "shared" in evidence:
-        return "sum at one temperature"
-    if "scale" in evidence:
-        return f"{evidence['rule']} ({evidence['scale']} scale)"
-    return evidence["rule"] + (f" (strength {evidence['strength']:g})" if "strength" in evidence else "")
+        name = "one temperature" if evidence["takes"] == FUSED else "sum at one temperature"
+    elif "scale" in evidence:
+        name = f"{name} ({evidence['scale']} scale)"
+    elif "strength" in evidence:
+        name = f"{name} (strength {evidence['strength']:g})"
+    elif name == "sum":
+        return FUSED if evidence["takes"] == FUSED else "the plain sum"
+    return {"parts": name, "fused": f"{name} on fused", "parts and fused": f"{name} on parts and fused"}[
+        evidence["takes"]
+    ]

@@ -22,7 +22,7 @@ generative classifiers", NIPS 2001 (why it is good with few rows). Votes as its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule
+from mmbal.decision.fused import Takes
 from mmbal.decision.rules.temperature import inverse_temperature, inverse_temperatures, temperature
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -40,7 +41,9 @@ FAINT = 1e-6  # least variance of a vote
 
 @rules.register(family="generative", year=1989, paper="Friedman 1989", fitted=True, status="our instantiation")
 class Discriminant(Rule):
-    """Gaussian votes of each class, with one covariance for all."""
+    """Gaussian log-probabilities of each class, with one covariance for all."""
+
+    takes: ClassVar[Takes] = "parts and fused"
 
     class Config(Config):
         scale: Literal["log", "root"] = Field("root", description="votes as centred log-probabilities, or their roots")

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule, votes
+from mmbal.decision.base import Rule, unimodal
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -71,7 +71,9 @@ class Gate(Rule):
         labels = torch.from_numpy(predictions.labels)
         losses = [
             float(
-                torch.nn.functional.cross_entropy(gated_sum(votes(logits, present), present, sureness, kappa), labels)
+                torch.nn.functional.cross_entropy(
+                    gated_sum(unimodal(logits, present), present, sureness, kappa), labels
+                )
             )
             for kappa in GRID
         ]
@@ -79,7 +81,7 @@ class Gate(Rule):
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         sureness = reliability(inputs, present, KINDS[int(self.parameters["by"])])
-        return gated_sum(votes(inputs, present), present, sureness, self.tensor("kappa", inputs))
+        return gated_sum(unimodal(inputs, present), present, sureness, self.tensor("kappa", inputs))
 
     def explain(self) -> str:
         by, kappa = KINDS[int(self.parameters["by"])], float(self.parameters["kappa"])

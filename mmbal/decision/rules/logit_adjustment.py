@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule, votes
+from mmbal.decision.base import Rule, unimodal
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -36,7 +36,7 @@ class LogitAdjustment(Rule):
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         shift = self.tensor("shift", inputs)
-        return votes(inputs, present).sum(dim=1) - present.sum(dim=1, keepdim=True) * shift
+        return unimodal(inputs, present).sum(dim=1) - present.sum(dim=1, keepdim=True) * shift
 
     def explain(self) -> str:
         return "The plain sum less the calibration rows' log class frequencies, once a modality."

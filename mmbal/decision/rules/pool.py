@@ -3,51 +3,58 @@
     log p(c) = sum_m w_m beta_m log p_m(c) + const
 
 ``beta_m`` calibrates modality m alone, which makes the weights comparable: w_m = 1 is naive Bayes, w_m = 1 / M the
-consensus of modalities that all say the same thing, w_m = 0 a modality that adds nothing to the others.
+consensus of modalities that all say the same thing, w_m = 0 a modality that adds nothing to the others. The weights are
+shrunk to that consensus; where the model's own decision is one of the inputs, to that alone.
 References: Genest and Zidek, "Combining probability distributions", Statistical Science 1986; Hinton, "Products of
 experts", ICANN 1999.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from torch import Tensor
 
-from mmbal.decision.base import Rule, votes
+from mmbal.decision.base import Rule, centre_of_weights, unimodal
+from mmbal.decision.fused import Takes
 from mmbal.decision.rules.temperature import inverse_temperatures
 from mmbal.maths.newton import newton
 from mmbal.predictions.format import Predictions, log_softmax
 from mmbal.registry import rules
 
-PRIOR_SCALE = 0.5  # standard deviation of a weight, whose prior mean is the consensus 1 / M
+PRIOR_SCALE = 0.5  # standard deviation of a weight about its prior mean
 
 
-def pool_weights(votes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """MAP weights ``(M,) >= 0`` of calibrated log-probabilities ``(N, M, C)``: a convex problem, by projected Newton.
+def pool_weights(log_p: np.ndarray, labels: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """MAP weights ``(M,) >= 0``, shrunk to ``centre``, of calibrated log-probabilities ``(N, M, C)``.
 
-    As for a temperature, one pseudo-row's worth of uniform labels joins the data.
+    A convex problem, solved by projected Newton. As for a temperature, one pseudo-row's worth of uniform labels joins the
+    data.
     """
-    n, m, _ = votes.shape
+    n, m, _ = log_p.shape
     mass, precision = (n + 1) / n, 1 / PRIOR_SCALE**2
-    own = votes[np.arange(n), :, labels].sum(axis=0) + votes.mean(axis=(0, 2))
+    own = log_p[np.arange(n), :, labels].sum(axis=0) + log_p.mean(axis=(0, 2))
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        scores = np.matmul(w, votes)
+        scores = np.matmul(w, log_p)
         top = scores.max(axis=1, keepdims=True)
         p = np.exp(scores - top)
         total = p.sum(axis=1, keepdims=True)
         p /= total
-        weighted = p[:, None] * votes
+        weighted = p[:, None] * log_p
         expected = weighted.sum(axis=2)
-        value = mass * (np.log(total) + top).sum() - w @ own + 0.5 * precision * ((w - 1 / m) ** 2).sum()
-        gradient = mass * expected.sum(axis=0) - own + precision * (w - 1 / m)
-        second = np.tensordot(weighted, votes, axes=([0, 2], [0, 2])) - expected.T @ expected
+        value = mass * (np.log(total) + top).sum() - w @ own + 0.5 * precision * ((w - centre) ** 2).sum()
+        gradient = mass * expected.sum(axis=0) - own + precision * (w - centre)
+        second = np.tensordot(weighted, log_p, axes=([0, 2], [0, 2])) - expected.T @ expected
         return value, gradient, mass * second + precision * np.eye(m)
 
-    return newton(objective, np.full(m, 1 / m), lower=0.0)
+    return newton(objective, centre, lower=0.0)
 
 
 @rules.register(family="linear", year=1986, paper="Genest and Zidek 1986", fitted=True)
 class Pool(Rule):
     """One weight, not negative, per modality."""
+
+    takes: ClassVar[Takes] = "parts and fused"
 
     @classmethod
     def estimate(
@@ -56,13 +63,13 @@ class Pool(Rule):
         beta = inverse_temperatures(predictions) if beta is None else beta
         log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
         log_p *= predictions.present_mask()[..., None]
-        weight = pool_weights(beta[:, None] * log_p, predictions.labels)
+        weight = pool_weights(beta[:, None] * log_p, predictions.labels, centre_of_weights(predictions.modalities))
         return {"beta": beta, "weight": weight}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         scale = self.tensor("beta", inputs) * self.tensor("weight", inputs)
-        return (scale[:, None] * votes(inputs, present)).sum(dim=1)
+        return (scale[:, None] * unimodal(inputs, present)).sum(dim=1)
 
     def explain(self) -> str:
         each = (f"{m} {w:.2f}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
-        return f"Weights of the calibrated votes: {', '.join(each)}."
+        return f"Weights of the calibrated log-probabilities: {', '.join(each)}."

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule, votes
+from mmbal.decision.base import Rule, unimodal
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
 from mmbal.predictions.format import Predictions, log_softmax
 from mmbal.registry import rules
@@ -41,7 +41,7 @@ class Stacking(Rule):
         return {"matrix": matrix, "bias": bias}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return votes(inputs, present).flatten(1) @ self.tensor("matrix", inputs) + self.tensor("bias", inputs)
+        return unimodal(inputs, present).flatten(1) @ self.tensor("matrix", inputs) + self.tensor("bias", inputs)
 
     def explain(self) -> str:
         return f"Logistic regression on {self.parameters['matrix'].shape[0]} log-probabilities."

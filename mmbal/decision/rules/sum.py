@@ -9,7 +9,7 @@ are equally frequent. An over-confident modality has more say than it deserves.
 
 from torch import Tensor
 
-from mmbal.decision.base import Rule, votes
+from mmbal.decision.base import Rule, unimodal
 from mmbal.registry import rules
 
 
@@ -18,7 +18,7 @@ class Sum(Rule):
     """Every modality's log-probabilities count once."""
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return votes(inputs, present).sum(dim=1)
+        return unimodal(inputs, present).sum(dim=1)
 
     def explain(self) -> str:
         return "Sums the modalities' log-probabilities as they are."

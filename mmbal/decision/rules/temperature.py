@@ -8,17 +8,18 @@ Reference: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural net
 Deviations: the paper fits T by plain maximum likelihood, which runs to infinity where a modality makes no mistake on a
 small calibration split. Here the data are joined by one pseudo-row's worth of uniform labels, that is the conjugate
 prior of the softmax; this bounds beta, keeps the problem convex and does not depend on the logits' scale. Fitted by
-Newton's method in beta.
+Newton's method in beta. Where the model's decision is not the sum of its parts, it alone gets a temperature.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule, votes
+from mmbal.decision.base import Rule, unimodal
+from mmbal.decision.fused import Takes
 from mmbal.maths.newton import newton
 from mmbal.predictions.format import Predictions, log_softmax
 from mmbal.registry import rules
@@ -68,6 +69,8 @@ def temperature(beta: float) -> str:
 class Temperature(Rule):
     """Calibrates each modality alone, then sums."""
 
+    takes: ClassVar[Takes] = "fused"
+
     class Config(Config):
         shared: bool = Field(False, description="one temperature, of the plain sum: its decisions, honest confidences")
 
@@ -81,8 +84,9 @@ class Temperature(Rule):
         return {"beta": np.full(len(predictions.modalities), beta)}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return (self.tensor("beta", inputs)[:, None] * votes(inputs, present)).sum(dim=1)
+        return (self.tensor("beta", inputs)[:, None] * unimodal(inputs, present)).sum(dim=1)
 
     def explain(self) -> str:
         each = (f"{m} {temperature(b)}" for m, b in zip(self.modalities, self.parameters["beta"], strict=True))
-        return f"Temperatures: {', '.join(each)} (above 1: the modality was over-confident); then the sum."
+        then = "; then the sum" if len(self.modalities) > 1 else ""
+        return f"Temperatures: {', '.join(each)} (above 1: it was over-confident){then}."

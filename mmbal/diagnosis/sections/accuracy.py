@@ -74,9 +74,7 @@ class AccuracySection(Section):
             found["reference"] = reference_accuracy(figures, e.readout)
         best = max(found["alone"], key=lambda m: found["alone"][m].value)
         doubt = (1 - figures.boot.confidence) / len(e.names)  # Bonferroni: the best modality is picked
-        gain = figures.mean(
-            "accuracy.fusion_gain", fused - right[best], np.flatnonzero(e.here(best)), GAIN, 1 - doubt
-        )
+        gain = figures.mean("accuracy.fusion_gain", fused - right[best], np.flatnonzero(e.here(best)), GAIN, 1 - doubt)
         whole = {
             **found,
             "fused": figures.mean("accuracy.fused", fused, bounds=SHARE),
