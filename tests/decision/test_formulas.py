@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from mmbal.data.predictions import Predictions
-from mmbal.decision import fit_rule
+from mmbal.decision import fit_rule, rule_from_json
 from mmbal.decision.ecml import average_evidence
 from mmbal.decision.folds import folds_of
 from mmbal.decision.gate import gated_sum, reliability
@@ -174,21 +174,64 @@ def test_tau_norm_divides_rows_by_a_power_of_their_length():
     np.testing.assert_allclose(normalise(weight, 0.5), weight / math.sqrt(5))
 
 
-def test_a_head_rule_with_tau_0_is_the_head_itself():
+def test_tau_norm_drops_the_bias_unless_it_is_asked_for():
+    data = with_head(bias=np.array([0.5, -0.5]))
+    unit = {m: w / np.linalg.norm(w, axis=1, keepdims=True) for m, w in data.weight.items()}
+    scores = sum(data.features[m] @ unit[m].T for m in "ab")
+    dropped, kept = (fit_rule(data, "tau_norm", tau=1.0, bias=bias) for bias in (False, True))
+    np.testing.assert_allclose(dropped.apply(data), log_softmax(scores, axis=1))
+    np.testing.assert_allclose(kept.apply(data), log_softmax(scores + [0.5, -0.5], axis=1))
+    assert not fit_rule(data, "tau_norm").parameters["bias"].any()
+
+
+def test_tau_is_chosen_for_the_scores_that_are_used():
+    data = with_head(bias=np.array([-2.0, 0.0]))
+
+    def loss(tau, bias):
+        scores = sum(z @ normalise(data.weight[m], tau).T for m, z in data.features.items()) + bias
+        return -log_softmax(scores, axis=1)[np.arange(len(data)), data.labels].mean()
+
+    grid = np.linspace(0, 1, 11)
+    without, with_bias = (min(grid, key=lambda tau, b=b: loss(tau, b)) for b in (0.0, data.bias))
+    assert without != with_bias
+    assert float(fit_rule(data, "tau_norm").parameters["tau"]) == pytest.approx(without)
+    assert float(fit_rule(data, "tau_norm", bias=True).parameters["tau"]) == pytest.approx(with_bias)
+
+
+def test_a_tau_norm_rule_of_version_0_1_0_keeps_the_bias_that_it_was_stored_with():
+    stored = {
+        "format": "mmbal.rule",
+        "name": "tau_norm",
+        "version": 1,
+        "classes": ["0", "1"],
+        "modalities": ["a"],
+        "state": {"tau": 1.0, "bias": [0.5, -0.5], "weight_a": [[0.6, 0.8], [0.0, 1.0]]},
+    }
+    # o = (0.6 + 1.6 + 0.5, 2 - 0.5)
+    expected = log_softmax([[2.7, 1.5]], axis=1)
+    np.testing.assert_allclose(rule_from_json(stored).apply({"a": np.array([[1.0, 2.0]])}), expected)
+
+
+def with_head(bias):
+    """Features and the weights of a head with this bias: 6 rows, 2 classes, 2 modalities."""
     rng = np.random.default_rng(0)
     z = {"a": rng.normal(size=(6, 3)), "b": rng.normal(size=(6, 2))}
     w = {"a": rng.normal(size=(2, 3)), "b": rng.normal(size=(2, 2))}
-    data = two(
+    return two(
         z["a"] @ w["a"].T,
         z["b"] @ w["b"].T,
         labels=(0, 1, 0, 1, 0, 1),
-        bias=np.array([0.5, -0.5]),
+        bias=bias,
         **{f"features_{m}": z[m] for m in z},
         **{f"weight_{m}": w[m] for m in w},
     )
-    scores = z["a"] @ w["a"].T + z["b"] @ w["b"].T + [0.5, -0.5]
+
+
+def test_a_head_rule_with_tau_0_is_the_head_itself():
+    data = with_head(bias=np.array([0.5, -0.5]))
+    scores = sum(data.logits.values()) + [0.5, -0.5]
     expected = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(fit_rule(data, "tau_norm", tau=0.0).apply(data), expected)
+    np.testing.assert_allclose(fit_rule(data, "tau_norm", tau=0.0, bias=True).apply(data), expected)
     np.testing.assert_allclose(fit_rule(data, "lws", scale=1e-4).apply(data), expected, atol=1e-5)
 
 
