@@ -49,7 +49,7 @@ class Crt(HeadRule):
         precision = np.full(sum(design.sizes), 1 / config.strength**2)
         precision[-c:] = 1.0
         target, mean = np.eye(c)[predictions.labels] * say[:, None], np.zeros(len(precision))
-        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, tolerance=1e-6))
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision))
         parts = np.split(matrix, np.cumsum([standard[m].shape[1] for m in names])[:-1])
         weights = {m: (part / scale[m][:, None]).T for m, part in zip(names, parts, strict=True)}
         shift = {f"shift_{m}": -weights[m] @ centre[m] for m in names}

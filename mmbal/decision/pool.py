@@ -14,6 +14,7 @@ from torch import Tensor
 from mmbal.data.predictions import Predictions, log_softmax
 from mmbal.decision.base import Rule, votes
 from mmbal.decision.temperature import inverse_temperatures
+from mmbal.maths.loglinear import Design, Posterior
 from mmbal.maths.newton import newton
 from mmbal.registry import rules
 
@@ -25,24 +26,11 @@ def pool_weights(votes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     As for a temperature, one pseudo-row's worth of uniform labels joins the data.
     """
-    n, m, _ = votes.shape
-    mass, precision = (n + 1) / n, 1 / PRIOR_SCALE**2
-    own = votes[np.arange(n), :, labels].sum(axis=0) + votes.mean(axis=(0, 2))
-
-    def objective(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        scores = np.matmul(w, votes)
-        top = scores.max(axis=1, keepdims=True)
-        p = np.exp(scores - top)
-        total = p.sum(axis=1, keepdims=True)
-        p /= total
-        weighted = p[:, None] * votes
-        expected = weighted.sum(axis=2)
-        value = mass * (np.log(total) + top).sum() - w @ own + 0.5 * precision * ((w - 1 / m) ** 2).sum()
-        gradient = mass * expected.sum(axis=0) - own + precision * (w - 1 / m)
-        second = np.tensordot(weighted, votes, axes=([0, 2], [0, 2])) - expected.T @ expected
-        return value, gradient, mass * second + precision * np.eye(m)
-
-    return newton(objective, np.full(m, 1 / m), lower=0.0)
+    n, m, c = votes.shape
+    design = Design(votes, np.zeros((n, 0, c)), np.zeros((n, 0)), bias=False)
+    target = np.eye(c)[labels] + 1 / (n * c)
+    posterior = Posterior(design, target, np.full(m, 1 / m), np.full(m, 1 / PRIOR_SCALE**2))
+    return newton(posterior.objective, posterior.mean, lower=0.0)
 
 
 @rules.register(family="linear", year=1986, paper="Genest and Zidek 1986", fitted=True)

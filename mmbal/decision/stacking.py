@@ -37,7 +37,7 @@ class Stacking(Rule):
         precision = np.full(sum(design.sizes), 1 / config.C)
         precision[-c:] = 1e-6  # the intercept is free, but for the direction that a softmax does not see
         target, mean = np.eye(c)[predictions.labels], np.zeros(len(precision))
-        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, tolerance=1e-6))
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision))
         return {"matrix": matrix, "bias": bias}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
