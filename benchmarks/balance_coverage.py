@@ -16,7 +16,7 @@ import numpy as np
 from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis.balance import adjusted_p_values, shares_of
 from mmbal.diagnosis.coalitions import decision_of
-from mmbal.diagnosis.significance import Bootstrap, Estimate
+from mmbal.maths.bootstrap import Bootstrap, Estimate
 
 CLASSES = 6
 SAMPLES = (200, 700, 3000)

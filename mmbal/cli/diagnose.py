@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmbal.data.predictions import Predictions
     from mmbal.diagnosis.comparison import SideBySide
     from mmbal.diagnosis.schema import Diagnosis
-    from mmbal.diagnosis.significance import Estimate
+    from mmbal.maths.bootstrap import Estimate
 
 NO_BREAK = "\u00a0"
 

@@ -38,9 +38,9 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr, log_softmax, ndtr
 
-from mmbal.data.predictions import Array, Predictions, log_softmax, subsets_of
+from mmbal.data.predictions import Array, Predictions, subsets_of
 from mmbal.errors import ConfigError
 
 QUADRATURE = np.polynomial.hermite_e.hermegauss(201)  # nodes and weights of an expectation over N(0, 1)
@@ -149,7 +149,7 @@ class GaussianWorld:
         scores = np.broadcast_to(self.bayes_bias, (len(predictions), len(self.classes))).copy()
         for j, m in enumerate(self.modalities):
             scores += present[:, [j]] * predictions.logits[m] * self.bayes_weights[j]
-        return log_softmax(scores)
+        return log_softmax(scores, axis=-1)
 
     def bayes_nll(self, predictions: Predictions) -> float:
         """Mean negative log-likelihood in nats of the Bayes-optimal layer on these rows."""
@@ -194,7 +194,7 @@ class GaussianWorld:
         scores = np.zeros((draws, len(self.classes))) if bias is None else np.tile(np.asarray(bias, float), (draws, 1))
         for j in range(len(self.modalities)):
             scores += slope[j] * evidence[j][:, : len(self.classes)]
-        return float(-log_softmax(scores)[np.arange(draws), labels].mean())
+        return float(-log_softmax(scores, axis=-1)[np.arange(draws), labels].mean())
 
     def shapley_accuracy(self) -> Array:
         """``(M,)``: exact Shapley value of each modality for the Bayes layer's population accuracy.

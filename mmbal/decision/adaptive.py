@@ -38,12 +38,12 @@ from mmbal.config import Config
 from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule
 from mmbal.decision.discriminant import Discriminant
-from mmbal.decision.folds import folds_of
 from mmbal.decision.linear import LogLinear
 from mmbal.decision.pool import Pool
 from mmbal.decision.select import rule_from_json, rule_to_json
 from mmbal.decision.temperature import inverse_temperatures
 from mmbal.errors import UsageError
+from mmbal.maths.folds import folds_of
 from mmbal.maths.loglinear import FAST
 from mmbal.maths.mixture import mixture_weights
 from mmbal.registry import rules

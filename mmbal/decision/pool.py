@@ -9,9 +9,10 @@ experts", ICANN 1999.
 """
 
 import numpy as np
+from scipy.special import log_softmax
 from torch import Tensor
 
-from mmbal.data.predictions import Predictions, log_softmax
+from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule, votes
 from mmbal.decision.temperature import inverse_temperatures
 from mmbal.maths.loglinear import Design, Posterior
@@ -42,7 +43,7 @@ class Pool(Rule):
         cls, predictions: Predictions, config: object, beta: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
         beta = inverse_temperatures(predictions) if beta is None else beta
-        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         log_p *= predictions.present_mask()[..., None]
         weight = pool_weights(beta[:, None] * log_p, predictions.labels)
         return {"beta": beta, "weight": weight}

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.config import Config
-from mmbal.data.predictions import Predictions, log_softmax
+from mmbal.data.predictions import Predictions
 from mmbal.decision.base import Rule, votes
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
 from mmbal.registry import rules
@@ -30,7 +31,7 @@ class Stacking(Rule):
     @classmethod
     def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
         mask = predictions.present_mask()
-        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         n, _, c = log_p.shape
         none = np.zeros((n, 0, c))
         design = Design(none, none, (log_p * mask[..., None]).reshape(n, -1), bias=True)

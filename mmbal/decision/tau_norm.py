@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from scipy.special import log_softmax
 
 from mmbal.config import Config
-from mmbal.data.predictions import Predictions, log_softmax
+from mmbal.data.predictions import Predictions
 from mmbal.decision.heads import HeadRule, head_bias
 from mmbal.registry import rules
 
@@ -47,7 +48,7 @@ class TauNorm(HeadRule):
 
         def loss(tau: float) -> float:
             scores = sum(predictions.features[m] @ normalise(w, tau).T for m, w in predictions.weight.items()) + bias
-            return float(-log_softmax(scores)[rows, predictions.labels].mean())
+            return float(-log_softmax(scores, axis=-1)[rows, predictions.labels].mean())
 
         tau = min(GRID, key=loss) if config.tau is None else config.tau
         weights = {f"weight_{m}": normalise(w, tau) for m, w in predictions.weight.items()}

@@ -13,8 +13,8 @@ from mmbal.data.predictions import Predictions
 from mmbal.diagnosis.coalitions import correct
 from mmbal.diagnosis.examine import Examination, choose
 from mmbal.diagnosis.schema import Diagnosis, Estimates
-from mmbal.diagnosis.significance import mcnemar
 from mmbal.errors import UsageError
+from mmbal.maths.bootstrap import mcnemar
 
 LEAST_SHARED = 0.5  # of the smaller one's samples must be in all, or the comparison is not paired
 

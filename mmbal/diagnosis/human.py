@@ -16,8 +16,8 @@ from mmbal.data.humans import read_votes
 from mmbal.data.predictions import Array, Predictions
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Human, HumanClass, Preference
-from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.errors import DataError
+from mmbal.maths.bootstrap import Bootstrap, Estimate
 
 SENSES = {"voice": ("voice", "audio", "speech", "sound"), "face": ("face", "video", "visual", "vision", "image")}
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")

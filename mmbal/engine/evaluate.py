@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.config import read_yaml
 from mmbal.data.loader import Batch, Loader
-from mmbal.data.predictions import Predictions, concatenate, log_softmax, subsets_of
+from mmbal.data.predictions import Predictions, concatenate, subsets_of
 from mmbal.decision import Rule, rule_from_json, scores
 from mmbal.engine.checkpoint import RULE
 from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY
@@ -150,7 +151,7 @@ def with_rule(predictions: Predictions, rule: Rule, name: str) -> Predictions:
 def summarise(predictions: Predictions) -> dict[str, float]:
     """Accuracy and negative log-likelihood (nats) of the fused decision."""
     assert predictions.fused is not None
-    found = scores(log_softmax(predictions.fused), predictions.labels)
+    found = scores(log_softmax(predictions.fused, axis=-1), predictions.labels)
     return {"accuracy": float(found["accuracy"]), "nll": float(found["nll"])}
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from mmbal.data.clip import collate, encode_clip
 from mmbal.data.loader import Batch
-from mmbal.data.predictions import log_softmax
 from mmbal.data.scan import COLUMN
 from mmbal.data.store import ModalitySpec
 from mmbal.engine.checkpoint import load_model, move
@@ -171,7 +171,7 @@ def predict(
     if loaded.rule is not None and rule is not None:
         found = with_rule(found, loaded.rule, rule)
     assert found.fused is not None
-    probabilities = np.exp(log_softmax(found.fused))
+    probabilities = np.exp(log_softmax(found.fused, axis=-1))
     decisions = [
         Decision(
             tuple(map(str, clips.read[i])),

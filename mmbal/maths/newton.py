@@ -1,4 +1,4 @@
-"""Newton's method for smooth convex functions of few variables, with lower bounds (projected Newton)."""
+"""Convex problems of few variables with lower bounds: projected Newton, and the projection onto ``x >= 0``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 DAMPING = (1e-12, 1e-6, 1e-3, 1.0)  # tried in turn; in units of the Hessian's mean diagonal
+ROUNDING = 1e-10  # entries this little below zero, in standard deviations, are zero
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
 
@@ -59,3 +60,35 @@ def _shortened(
             return trial, attempt
         length /= 2
     return None
+
+
+def nearest_non_negative(point: np.ndarray, covariance: np.ndarray, bounded: int) -> np.ndarray:
+    """The ``x (P,)`` nearest to ``point`` in the metric of ``covariance^-1`` whose first ``bounded`` entries are >= 0.
+
+    It is the minimum under the bounds of a quadratic function with its free minimum at ``point`` and the Hessian
+    ``covariance^-1``. Where the entries of a set A are at their bound, x is the Gaussian mean given that they are 0:
+    ``x = point + covariance[:, A] lam`` with ``covariance[A, A] lam = -point[A]``; it is the solution where no other entry
+    is negative and no multiplier ``lam`` is. A is found by exchanging all entries that are at odds with this at once, or
+    only the last where that does not help. Source: Judice and Pires, "A block principal pivoting algorithm for
+    large-scale strictly monotone linear complementarity problems", Computers and Operations Research 1994.
+    """
+    spread = np.sqrt(np.diag(covariance)[:bounded])
+    active, fewest, tries = np.zeros(bounded, dtype=bool), bounded + 1, 3
+    while True:
+        at = np.flatnonzero(active)
+        multipliers = np.linalg.solve(covariance[np.ix_(at, at)], -point[at])
+        x = point + covariance[:, at] @ multipliers
+        x[at] = 0.0
+        wrong = x[:bounded] < -ROUNDING * spread
+        wrong[at] = multipliers < -ROUNDING / spread[at]
+        count = int(wrong.sum())
+        if not count:
+            x[:bounded] = np.maximum(x[:bounded], 0.0)
+            return x
+        if count < fewest:
+            fewest, tries = count, 3
+        elif tries > 0:
+            tries -= 1
+        else:
+            wrong[: np.flatnonzero(wrong)[-1]] = False
+        active ^= wrong

@@ -8,7 +8,7 @@ from html import escape
 
 from mmbal import __version__
 from mmbal.diagnosis.schema import ClassDiagnosis, Diagnosis
-from mmbal.diagnosis.significance import Estimate
+from mmbal.maths.bootstrap import Estimate
 from mmbal.report.compare import Comparison
 from mmbal.report.render import cells, columns, legend, number, percent, points
 

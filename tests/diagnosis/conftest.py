@@ -10,7 +10,7 @@ import pytest
 
 from mmbal.data.predictions import Predictions
 from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.significance import Bootstrap
+from mmbal.maths.bootstrap import Bootstrap
 
 
 @pytest.fixture

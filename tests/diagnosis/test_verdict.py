@@ -5,8 +5,8 @@ import pytest
 
 from mmbal.data.synthetic import GaussianWorld
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.significance import Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
+from mmbal.maths.bootstrap import Estimate
 
 STRENGTH = [[2.0, 1.6, 1.2], [1.0, 1.4, 1.8]]
 

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from mmbal.data.synthetic import GaussianWorld
-from mmbal.diagnosis.significance import Estimate
 from mmbal.errors import UsageError
+from mmbal.maths.bootstrap import Estimate
 from mmbal.report import render
 from mmbal.report.card import write_pages
 from mmbal.report.compare import Comparison, Entry, Figure, Row, read_source
