@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
     from mmbal.decision.fitting import Calibration
+    from mmbal.maths.bootstrap import Estimate
 
 
 def calibrate(
@@ -73,21 +73,21 @@ def show(result: Calibration) -> None:
 
 
 def _table(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
-    def share(figure: Mapping[str, float], sign: str = "") -> str:
-        return f"{100 * figure['value']:{sign}.1f} [{100 * figure['low']:{sign}.1f}, {100 * figure['high']:{sign}.1f}]"
-
-    def nats(figure: Mapping[str, float]) -> str:
-        return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+    def number(figure: Estimate, factor: float, form: str) -> str:
+        text = f"{factor * figure.value:{form}}"
+        if figure.low is None or figure.high is None:
+            return text
+        return f"{text} [{factor * figure.low:{form}}, {factor * figure.high:{form}}]"
 
     console.table(
         ["rule", "accuracy %", "against the sum", "NLL (nats)", "ECE %"],
         [
             [
                 ("▶ " if row["rule"] == chosen else "  ") + row["rule"],
-                share(row["accuracy"]),
-                share(row["accuracy_gain"], "+"),
-                nats(row["nll"]),
-                share(row["ece"]),
+                number(row["accuracy"], 100, ".1f"),
+                number(row["accuracy_gain"], 100, "+.1f"),
+                number(row["nll"], 1, ".3f"),
+                number(row["ece"], 100, ".1f"),
             ]
             for row in rows
         ],

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule
-from mmbal.decision.folds import folds_of
 from mmbal.errors import ConfigError, UsageError
-from mmbal.maths.resampling import GAIN, SHARE, interval, mean_interval, resampled_counts
-from mmbal.maths.scoring import resampled_calibration_error, scores
+from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate
+from mmbal.maths.folds import folds_of
+from mmbal.maths.scoring import calibration_errors, scores
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -37,7 +38,7 @@ def cross_fit(
 ) -> np.ndarray:
     """Log-probabilities ``(N, C)`` of every row by a rule fitted on the other folds.
 
-    Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.decision.folds.folds_of`.
+    Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.maths.folds.folds_of`.
     """
     out = np.empty((len(predictions), len(predictions.classes)))
     for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
@@ -65,10 +66,11 @@ def compare_rules(
 ) -> list[dict[str, Any]]:
     """One row a rule: accuracy, NLL (nats), ECE and Brier score, and the paired gains over the plain sum.
 
-    Every figure but the Brier score is a dict of value, low and high (95 % bootstrap interval; whole groups are drawn
-    where there are groups). Rules are cross-fitted on ``predictions``, or fitted on ``fit_on`` where that is given.
+    Every figure but the Brier score is an :class:`mmbal.maths.bootstrap.Estimate`: a 95 % bootstrap interval, where whole
+    groups are drawn if there are enough of them, and none for fewer than 10 samples. Rules are cross-fitted on
+    ``predictions``, or fitted on ``fit_on`` where that is given.
     """
-    counts = resampled_counts(len(predictions), replicates, seed, predictions.group)
+    boot = Bootstrap.of(len(predictions), predictions.group, replicates, seed)
     rows = np.arange(len(predictions))
     plain = fit_rule(predictions, "sum").apply(predictions)
     result = []
@@ -79,17 +81,16 @@ def compare_rules(
             log_p = fit_rule(fit_on, name).apply(predictions)
         right, loss = _right_and_loss(log_p, predictions.labels, rows)
         plain_right, plain_loss = _right_and_loss(plain, predictions.labels, rows)
-        known = scores(log_p, predictions.labels)
         other = None if np.array_equal(log_p, plain) else GAIN  # the sum itself certainly differs in nothing
         result.append(
             {
                 "rule": name,
-                "accuracy": mean_interval(right, counts, f"{name}.accuracy", SHARE),
-                "nll": mean_interval(loss, counts),
-                "ece": interval(known["ece"], resampled_calibration_error(np.exp(log_p), predictions.labels, counts)),
-                "brier": known["brier"],
-                "accuracy_gain": mean_interval(right - plain_right, counts, f"{name}.accuracy_gain", other),
-                "nll_gain": mean_interval(plain_loss - loss, counts),
+                "accuracy": boot.mean(right, bounds=SHARE, name=f"{name}.accuracy"),
+                "nll": boot.mean(loss),
+                "ece": boot.estimate(calibration_errors(boot, np.exp(log_p), predictions.labels)),
+                "brier": scores(log_p, predictions.labels)["brier"],
+                "accuracy_gain": boot.mean(right - plain_right, bounds=other, name=f"{name}.accuracy_gain"),
+                "nll_gain": boot.mean(plain_loss - loss),
             }
         )
     return result
@@ -117,12 +118,12 @@ class Calibration:
             table, where = self.test, f"on {self.n_test} rows of 'test'"
         by_name = {row["rule"]: row for row in table}
         gain = by_name[self.name]["accuracy_gain"]
-        verdict = "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "no clear difference"
+        verdict = {1: "better", -1: "worse", 0: "no clear difference"}[gain.sign]
         return (
             f"The plain sum is right in {_percent(by_name['sum']['accuracy'])}, the best single modality ({self.best}) in "
             f"{_percent(by_name['best']['accuracy'])}, the fitted layer ({self.name}) in "
             f"{_percent(by_name[self.name]['accuracy'])}, {where}. Against the sum that is "
-            f"{100 * gain['value']:+.1f} points [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]: {verdict}."
+            f"{100 * gain.value:+.1f} points{_interval(gain, '+')}: {verdict}."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -133,8 +134,8 @@ class Calibration:
             "rows": self.n,
             "folds": self.folds,
             "best_modality": self.best,
-            "cross_fitted": self.rows,
-            "test": self.test,
+            "cross_fitted": to_jsonable_python(self.rows),
+            "test": to_jsonable_python(self.test),
             "test_rows": self.n_test,
             "sentence": self.sentence(),
             "warning": self.warning,
@@ -257,5 +258,12 @@ def _right_and_loss(log_p: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> 
     return (log_p.argmax(axis=1) == labels).astype(np.float64), -log_p[rows, labels]
 
 
-def _percent(figure: Mapping[str, float]) -> str:
-    return f"{100 * figure['value']:.1f} % [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+def _percent(figure: Estimate) -> str:
+    return f"{100 * figure.value:.1f} %{_interval(figure)}"
+
+
+def _interval(figure: Estimate, sign: str = "") -> str:
+    """`` [low, high]`` in percent; nothing where there is no interval."""
+    if figure.low is None or figure.high is None:
+        return ""
+    return f" [{100 * figure.low:{sign}.1f}, {100 * figure.high:{sign}.1f}]"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_softmax
 
 from mmbal.errors import UsageError
 from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import Array, Predictions, log_softmax, subsets_of
+from mmbal.predictions.format import Array, Predictions, subsets_of
 
 MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost more than they tell
 ADDITIVE_TOLERANCE = 1e-3
@@ -23,7 +24,7 @@ def correct(logits: Array, labels: Array) -> Array:
 
 def log_likelihood(logits: Array, labels: Array) -> Array:
     """Log-probability of the true class ``(N,)``, in nats."""
-    value: Array = log_softmax(logits)[np.arange(len(labels)), labels]
+    value: Array = log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
     return value
 
 

@@ -25,7 +25,7 @@ from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
-from mmbal.maths.resampling import GAIN, SHARE
+from mmbal.maths.bootstrap import GAIN, SHARE
 from mmbal.predictions.format import Array, Predictions
 
 FOLDS = 5

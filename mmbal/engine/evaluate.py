@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.config import read_yaml
@@ -22,7 +23,7 @@ from mmbal.maths.shapley import shapley_values
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
 from mmbal.models.multimodal import MultimodalClassifier, Output
-from mmbal.predictions.format import Predictions, concatenate, log_softmax, subsets_of
+from mmbal.predictions.format import Predictions, concatenate, subsets_of
 
 SPLIT_FILES = ("val", "test")
 COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory
@@ -150,7 +151,7 @@ def with_rule(predictions: Predictions, rule: Rule, name: str) -> Predictions:
 def summarise(predictions: Predictions) -> dict[str, float]:
     """Accuracy and negative log-likelihood (nats) of the fused decision."""
     assert predictions.fused is not None
-    found = scores(log_softmax(predictions.fused), predictions.labels)
+    found = scores(log_softmax(predictions.fused, axis=-1), predictions.labels)
     return {"accuracy": float(found["accuracy"]), "nll": float(found["nll"])}
 
 

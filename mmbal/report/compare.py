@@ -17,12 +17,12 @@ from pydantic import Field
 from mmbal.config import Config, read_yaml
 from mmbal.diagnosis import Diagnosis, diagnose
 from mmbal.diagnosis.probes import is_feature_file, load_features
-from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.diagnosis.tails import with_tails
 from mmbal.engine.evaluate import find_predictions, find_reference, run_folder
 from mmbal.engine.tracking import read_metrics
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json
+from mmbal.maths.bootstrap import Estimate, holm
 from mmbal.predictions.format import Predictions
 from mmbal.report.paired import PairedTest, paired_test
 

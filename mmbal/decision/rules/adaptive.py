@@ -37,12 +37,13 @@ from torch import Tensor
 from mmbal.config import Config
 from mmbal.decision.base import Rule
 from mmbal.decision.fitting import rule_from_json, rule_to_json
-from mmbal.decision.folds import folds_of
 from mmbal.decision.linear import LogLinear
 from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
 from mmbal.decision.rules.temperature import inverse_temperatures
 from mmbal.errors import UsageError
+from mmbal.maths.folds import folds_of
+from mmbal.maths.loglinear import FAST
 from mmbal.maths.mixture import mixture_weights
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -184,7 +185,7 @@ def climb(predictions: Predictions, start: list[Rule] | None = None) -> list[Rul
         known: dict[str, Any] = {}
         if issubclass(cls, LogLinear):
             below = fitted[-1] if type(fitted[-1]) is cls else None
-            known = {"beta": beta, "start": below if start is None else start[k]}
+            known = {"beta": beta, "start": below if start is None else start[k], "tolerance": FAST}
         elif cls in (Pool, Discriminant):
             known = {"beta": beta}
         fitted.append(cls.fit(predictions, cls.Config(**options), **known))

@@ -9,12 +9,14 @@ experts", ICANN 1999.
 """
 
 import numpy as np
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.decision.base import Rule, votes
 from mmbal.decision.rules.temperature import inverse_temperatures
+from mmbal.maths.loglinear import Design, Posterior
 from mmbal.maths.newton import newton
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 PRIOR_SCALE = 0.5  # standard deviation of a weight, whose prior mean is the consensus 1 / M
@@ -25,24 +27,11 @@ def pool_weights(votes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     As for a temperature, one pseudo-row's worth of uniform labels joins the data.
     """
-    n, m, _ = votes.shape
-    mass, precision = (n + 1) / n, 1 / PRIOR_SCALE**2
-    own = votes[np.arange(n), :, labels].sum(axis=0) + votes.mean(axis=(0, 2))
-
-    def objective(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        scores = np.matmul(w, votes)
-        top = scores.max(axis=1, keepdims=True)
-        p = np.exp(scores - top)
-        total = p.sum(axis=1, keepdims=True)
-        p /= total
-        weighted = p[:, None] * votes
-        expected = weighted.sum(axis=2)
-        value = mass * (np.log(total) + top).sum() - w @ own + 0.5 * precision * ((w - 1 / m) ** 2).sum()
-        gradient = mass * expected.sum(axis=0) - own + precision * (w - 1 / m)
-        second = np.tensordot(weighted, votes, axes=([0, 2], [0, 2])) - expected.T @ expected
-        return value, gradient, mass * second + precision * np.eye(m)
-
-    return newton(objective, np.full(m, 1 / m), lower=0.0)
+    n, m, c = votes.shape
+    design = Design(votes, np.zeros((n, 0, c)), np.zeros((n, 0)), bias=False)
+    target = np.eye(c)[labels] + 1 / (n * c)
+    posterior = Posterior(design, target, np.full(m, 1 / m), np.full(m, 1 / PRIOR_SCALE**2))
+    return newton(posterior.objective, posterior.mean, lower=0.0)
 
 
 @rules.register(family="linear", year=1986, paper="Genest and Zidek 1986", fitted=True)
@@ -54,7 +43,7 @@ class Pool(Rule):
         cls, predictions: Predictions, config: object, beta: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
         beta = inverse_temperatures(predictions) if beta is None else beta
-        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         log_p *= predictions.present_mask()[..., None]
         weight = pool_weights(beta[:, None] * log_p, predictions.labels)
         return {"beta": beta, "weight": weight}
