@@ -15,7 +15,7 @@ import numpy as np
 
 from mmbal.diagnosis.balance import adjusted_p_values, shares_of
 from mmbal.diagnosis.coalitions import decision_of
-from mmbal.diagnosis.significance import Bootstrap, Estimate
+from mmbal.maths.bootstrap import Bootstrap, Estimate
 from mmbal.predictions.synthetic import GaussianWorld
 
 CLASSES = 6

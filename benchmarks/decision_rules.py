@@ -21,7 +21,7 @@ import numpy as np
 
 from mmbal.decision import fit_rule
 from mmbal.errors import MmbalError, UsageError
-from mmbal.maths.resampling import interval, resampled_counts
+from mmbal.maths.bootstrap import Bootstrap
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -43,10 +43,10 @@ def run(columns: dict[str, list[Predictions]], names: list[str]) -> dict[str, An
     right: dict[tuple[str, str], np.ndarray] = {}
     loss: dict[tuple[str, str], np.ndarray] = {}
     seconds = dict.fromkeys(names, 0.0)
-    counts = {}
+    boots = {}
     for column, folds in columns.items():
         parts = [(p.select("calibration"), p.select("test")) for p in folds]
-        counts[column] = resampled_counts(sum(len(test) for _, test in parts), REPLICATES)
+        boots[column] = Bootstrap.of(sum(len(test) for _, test in parts), replicates=REPLICATES)
         for name in names:
             hits, costs = [], []
             for calibration, test in parts:
@@ -59,13 +59,10 @@ def run(columns: dict[str, list[Predictions]], names: list[str]) -> dict[str, An
             right[column, name], loss[column, name] = 100.0 * np.concatenate(hits), np.concatenate(costs)
 
     def gain(values: dict[tuple[str, str], np.ndarray], name: str, sign: int) -> dict[str, float]:
-        mean, replicates = 0.0, np.zeros(REPLICATES)
-        for column in columns:
-            difference = sign * (values[column, name] - values[column, "sum"])
-            mean += difference.mean() / len(columns)
-            drawn = counts[column]
-            replicates += drawn @ difference.astype(np.float32) / drawn.sum(axis=1) / len(columns)
-        return interval(mean, replicates)
+        each = [boot.means(sign * (values[column, name] - values[column, "sum"])) for column, boot in boots.items()]
+        estimate = next(iter(boots.values())).estimate(np.mean(each, axis=0))
+        assert estimate is not None
+        return estimate.model_dump()
 
     table = {}
     for name in names:

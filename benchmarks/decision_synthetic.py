@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.decision import fit_rule, scores
+from mmbal.maths.bootstrap import mean_interval
 from mmbal.predictions.synthetic import GaussianWorld
 
 WORLDS: dict[str, dict[str, Any]] = {
@@ -54,9 +55,7 @@ def run(seeds: int) -> dict[str, Any]:
             gains["accuracy"].append(100 * (fitted["accuracy"] - plain["accuracy"]))
         table[name] = {"bayes_nll": best, "adaptive_nll": found, "excess_percent": 100 * (found / best - 1)}
         for figure, values in gains.items():
-            half = 1.96 * np.std(values, ddof=1) / np.sqrt(seeds)
-            mean = float(np.mean(values))
-            table[name][f"{figure}_gain_at_50"] = {"value": mean, "low": mean - half, "high": mean + half}
+            table[name][f"{figure}_gain_at_50"] = mean_interval(np.array(values)).model_dump()
     return table
 
 

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from scipy.stats import norm
 
 from mmbal.decision import Rule, fit_rule
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.files import write_text
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.predictions.format import Predictions
 from mmbal.predictions.synthetic import GaussianWorld
 
 SIX = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
@@ -83,7 +84,7 @@ def reference_of(world: GaussianWorld) -> GaussianWorld:
 def gain_of(rule: Rule, world: GaussianWorld) -> dict[str, float]:
     """What a fitted rule gains over the plain decision in the population, by ``DRAWS`` samples of it."""
     rows = world.sample(DRAWS, seed=2**31, calibration=0.0)
-    best, as_is = rule.apply(rows), log_softmax(np.asarray(rows.fused))
+    best, as_is = rule.apply(rows), log_softmax(np.asarray(rows.fused), axis=-1)
     hits = [(p.argmax(axis=1) == rows.labels).mean() for p in (best, as_is)]
     return {
         "decision_gap.accuracy": float(hits[0] - hits[1]),
@@ -152,7 +153,7 @@ def scored(name: str, rows: int, seed: int) -> dict[str, float]:
     seconds = time.process_time() - begun
     log_p = {
         "bayes": world.bayes_log_probabilities(test),
-        "sum": log_softmax(sum(test.logits.values(), np.zeros((len(test), len(test.classes))))),
+        "sum": log_softmax(sum(test.logits.values(), np.zeros((len(test), len(test.classes)))), axis=-1),
         "adaptive": adaptive.apply(test),
     }
     nll = {rule: losses(p, test) for rule, p in log_p.items()}

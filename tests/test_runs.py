@@ -14,7 +14,6 @@ import pytest
 
 from mmbal.data.store.store import Store
 from mmbal.decision import fit_rule, rule_to_json
-from mmbal.decision.folds import folds_of
 from mmbal.engine.checkpoint import attach_rule, detach_rule, load_model
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.evaluate import summarise
@@ -23,6 +22,7 @@ from mmbal.engine.pretrain import pretrain
 from mmbal.engine.train import resume, train
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, write_json
+from mmbal.maths.folds import folds_of
 from mmbal.predictions.format import Predictions
 from mmbal.runs import (
     RULE,

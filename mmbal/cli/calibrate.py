@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +12,7 @@ from mmbal.cli.options import Json
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmbal.decision.fitting import Calibration
+    from mmbal.decision.comparison import Calibration
 
 
 def calibrate(
@@ -108,55 +107,4 @@ def show(result: Calibration) -> None:
             console.say(warning, style="yellow")
     console.say()
     console.say(f"{result.name}: {result.rule.explain()}")
-    title = f"Cross-fitted on the {result.n} rows of '{result.split}', {result.folds} folds"
-    _table(result.rows, result.name, title)
-    _classes(result.classes, result.name, title)
-    if result.test is not None and result.test_classes is not None:
-        title = f"Fitted on '{result.split}', on the {result.n_test} rows of 'test'"
-        _table(result.test, result.name, title)
-        _classes(result.test_classes, result.name, title)
-
-
-def _share(figure: Mapping[str, float], sign: str = "") -> str:
-    return f"{100 * figure['value']:{sign}.1f} [{100 * figure['low']:{sign}.1f}, {100 * figure['high']:{sign}.1f}]"
-
-
-def _nats(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-
-
-def _table(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
-    console.table(
-        ["rule", "accuracy %", "gain (pp)", "NLL (nats)", "ECE %"],
-        [
-            [
-                ("▶ " if row["rule"] == chosen else "  ") + row["rule"],
-                _share(row["accuracy"]),
-                _share(row["accuracy_gain"], "+"),
-                _nats(row["nll"]),
-                _share(row["ece"]),
-            ]
-            for row in rows
-        ],
-        title=title,
-        caption="fused: the decision as it is; gains are over it. In brackets: 95 % bootstrap intervals.",
-    )
-
-
-def _classes(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
-    console.table(
-        ["class", "samples", "fused %", f"{chosen} %", "gain (pp)", "p (Holm)"],
-        [
-            [
-                row["class"],
-                str(row["rows"]),
-                f"{100 * row['fused']:.1f}",
-                f"{100 * row['accuracy']:.1f}",
-                _share(row["gain"], "+"),
-                f"{row['p_holm']:.2g}",
-            ]
-            for row in rows
-        ],
-        title=title,
-        caption="Accuracy by class; p: paired sign test (of groups where there are groups), corrected by Holm.",
-    )
+    console.show(*result.tables())

@@ -16,7 +16,7 @@ from mmbal.errors import GateFailed, UsageError
 if TYPE_CHECKING:
     from mmbal.diagnosis.comparison import SideBySide
     from mmbal.diagnosis.schema import Diagnosis
-    from mmbal.diagnosis.significance import Estimate
+    from mmbal.maths.bootstrap import Estimate
 
 NO_BREAK = "\u00a0"
 

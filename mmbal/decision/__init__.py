@@ -5,9 +5,8 @@ log_probabilities = rule.apply(predictions.select("test"))
 """
 
 from mmbal.decision.base import Rule
+from mmbal.decision.comparison import calibrate, compare_rules
 from mmbal.decision.fitting import (
-    calibrate,
-    compare_rules,
     cross_fit,
     cross_fitted_rules,
     fit_rule,

@@ -1,31 +1,21 @@
-"""Fit, cross-fit, compare, calibrate with and store decision rules by name."""
+"""Fit, cross-fit and store decision rules by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule
-from mmbal.decision.folds import folds_of
-from mmbal.decision.fused import FUSED, as_it_is, stated_decision, with_rule
-from mmbal.errors import ConfigError, UsageError
-from mmbal.maths.paired import holm, sign_test
-from mmbal.maths.resampling import GAIN, SHARE, interval, mean_interval, resampled_counts, resampled_mean
-from mmbal.maths.scoring import correct, resampled_calibration_error, scores
+from mmbal.decision.fused import with_rule
+from mmbal.errors import ConfigError
+from mmbal.maths.folds import folds_of
 from mmbal.predictions.format import Predictions, concatenate
 from mmbal.registry import rules
 
 FORMAT = "mmbal.rule"
-COMPARED = (
-    "sum", "mean", "best", "temperature", "pool", "bias", "classwise", "matrix", "discriminant", "stacking", "adaptive",
-)  # fmt: skip
-GAP = "decision_gap.accuracy"  # names the figure, so that `mmbal diagnose` draws the same interval for the same gain
-ACCURACY_MARGIN, NLL_MARGIN = 0.02, 0.02  # what counts as no loss: 2 pp of accuracy, and nats a row
-LEVEL = 0.05  # of the tests by class, after Holm's correction
 
 
 def fit_rule(predictions: Predictions, name: str = "adaptive", **config: Any) -> Rule:
@@ -42,7 +32,7 @@ def cross_fit(
 ) -> np.ndarray:
     """Log-probabilities ``(N, C)`` of every row by a rule fitted on the other folds.
 
-    Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.decision.folds.folds_of`.
+    Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.maths.folds.folds_of`.
     """
     out = np.empty((len(predictions), len(predictions.classes)))
     for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
@@ -67,271 +57,6 @@ def cross_ruled(predictions: Predictions, name: str, folds: int = 5, seed: int =
         parts.append(with_rule(predictions.take(held_out), rule, name))
         rows.append(held_out)
     return concatenate(parts).take(np.argsort(np.concatenate(rows)))
-
-
-def compare_rules(
-    predictions: Predictions,
-    names: Sequence[str] = COMPARED,
-    folds: int = 5,
-    seed: int = 0,
-    fit_on: Predictions | None = None,
-    replicates: int = 1000,
-) -> list[dict[str, Any]]:
-    """One row for ``fused``, the decision as it is, and one a rule: accuracy, NLL, ECE, Brier score and paired gains.
-
-    The gains are over ``fused``, in accuracy and in nats; without a fused decision the plain sum is the decision as it
-    is. Every figure but the Brier score is a dict of value, low and high (95 % bootstrap interval; whole groups are drawn
-    where there are groups). Rules are cross-fitted on ``predictions``, or fitted on ``fit_on`` where that is given. A rule
-    that was stored before is left out: the decision as it is is the model's.
-    """
-    return Comparison.of(predictions, names, folds, seed, fit_on, replicates).rows()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Held-out log-probabilities ``(N, C)`` of the decision as it is and of several rules on the same rows."""
-
-    predictions: Predictions
-    log_p: dict[str, np.ndarray]  # by name, first ``fused``
-    counts: np.ndarray  # (R, N): how often each replicate draws each row
-
-    @classmethod
-    def of(
-        cls,
-        predictions: Predictions,
-        names: Sequence[str],
-        folds: int = 5,
-        seed: int = 0,
-        fit_on: Predictions | None = None,
-        replicates: int = 1000,
-        config: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> Comparison:
-        """Cross-fit the rules called ``names``, or fit them on ``fit_on``; ``config``: hyper-parameters by rule."""
-        own = predictions.unruled or predictions
-        log_p = {FUSED: as_it_is(own)}
-        for name in names:
-            options = (config or {}).get(name, {})
-            if fit_on is None:
-                log_p[name] = cross_fit(own, name, folds, seed, **options)
-            else:
-                log_p[name] = fit_rule(fit_on.unruled or fit_on, name, **options).apply(own)
-        return cls(own, log_p, resampled_counts(len(own), replicates, seed, own.group))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The table of :func:`compare_rules`."""
-        labels, counts = self.predictions.labels, self.counts
-        n = np.arange(len(labels))
-        start = self.log_p[FUSED]
-        start_right = correct(start, labels)
-        found = []
-        for name, log_p in self.log_p.items():
-            right, known = correct(log_p, labels), scores(log_p, labels)
-            found.append(
-                {
-                    "rule": name,
-                    "accuracy": mean_interval(right, counts, f"{name}.accuracy", SHARE),
-                    "nll": mean_interval(-log_p[n, labels], counts),
-                    "ece": interval(known["ece"], resampled_calibration_error(np.exp(log_p), labels, counts)),
-                    "brier": known["brier"],
-                    "accuracy_gain": _gain(
-                        right - start_right, counts, GAP, None if same_order(log_p, start) else GAIN
-                    ),
-                    "nll_gain": _gain(log_p[n, labels] - start[n, labels], counts),
-                }
-            )
-        return found
-
-    def classes(self, name: str) -> list[dict[str, Any]]:
-        """One row a class that has rows: accuracy of ``fused`` and of the rule, the paired gain, and its p by Holm."""
-        labels, names = self.predictions.labels, self.predictions.classes
-        before, after = (correct(self.log_p[x], labels) for x in (FUSED, name))
-        bounds = None if same_order(self.log_p[name], self.log_p[FUSED]) else GAIN
-        found, p = [], []
-        for k, c in enumerate(names):
-            rows = np.flatnonzero(labels == k)
-            if not len(rows):
-                continue
-            group = None if self.predictions.group is None else self.predictions.group[rows]
-            gain = after[rows] - before[rows]
-            found.append(
-                {
-                    "class": c,
-                    "rows": len(rows),
-                    "fused": float(before[rows].mean()),
-                    "accuracy": float(after[rows].mean()),
-                    "gain": _gain(gain, self.counts[:, rows], f"classes.{c}.{GAP}", bounds),
-                }
-            )
-            p.append(sign_test(gain, group))
-        return [{**row, "p_holm": float(adjusted)} for row, adjusted in zip(found, holm(p), strict=True)]
-
-
-def same_order(log_p: np.ndarray, other: np.ndarray) -> bool:
-    """Whether both rank all classes alike in every row: then no decision is changed, here or elsewhere."""
-    return bool((np.argsort(log_p, axis=1, kind="stable") == np.argsort(other, axis=1, kind="stable")).all())
-
-
-def at_least_as_good(
-    row: Mapping[str, Any], accuracy_margin: float = ACCURACY_MARGIN, nll_margin: float = NLL_MARGIN
-) -> tuple[bool, str]:
-    """Whether a rule is shown to be at least as good as the decision as it is, and the sentence that says why.
-
-    ``row``: the rule's row of :func:`compare_rules`, on rows that it was not fitted on. It is shown where both gains, in
-    accuracy and in nats, lie above minus the margin with 95 % confidence (two one-sided tests of non-inferiority).
-    """
-    figures = (row["accuracy_gain"], accuracy_margin), (row["nll_gain"], nll_margin)
-    shown = all(gain["least"] >= -margin for gain, margin in figures)
-    accuracy, nll = row["accuracy_gain"], row["nll_gain"]
-    return shown, (
-        f"On held-out rows '{row['rule']}' is {'' if shown else 'not shown to be '}at least as good as the decision as it "
-        f"is. With 95 % confidence its gain in accuracy is at least {100 * accuracy['least']:+.1f} pp (allowed: "
-        f"{-100 * accuracy_margin:g}), and in log-likelihood at least {nll['least']:+.3f} nats (allowed: {-nll_margin:g})."
-    )
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A fitted rule and how all rules compare: ``rows`` cross-fitted on ``split``, ``test`` on the test split."""
-
-    rule: Rule
-    name: str
-    split: str
-    n: int
-    folds: int
-    best: str  # the modality that is best alone on the calibration rows
-    stated: bool  # whether the predictions state a fused decision; if not, the plain sum is the decision as it is
-    rows: list[dict[str, Any]]
-    classes: list[dict[str, Any]]  # the fitted rule against ``fused``, class by class
-    test: list[dict[str, Any]] | None
-    test_classes: list[dict[str, Any]] | None
-    n_test: int | None
-    protect: float | None = None  # pp that any class may lose, where a bound was asked for
-    warning: str = ""  # why the calibration rows may be no fair sample, as far as the test rows show it
-
-    def worth_storing(self) -> tuple[bool, str]:
-        """Whether the fitted rule is shown to be at least as good as ``fused`` by cross-fitting, and the reason."""
-        return at_least_as_good(next(row for row in self.rows if row["rule"] == self.name))
-
-    def sentence(self) -> str:
-        """What the decision as it is, the plain sum, the best single modality and the fitted rule give, in words."""
-        table, where = (self.rows, f"cross-fitted on {self.n} rows of '{self.split}'")
-        if self.test is not None:
-            table, where = self.test, f"on {self.n_test} rows of 'test'"
-        by_name = {row["rule"]: row for row in table}
-        right = {name: _percent(row["accuracy"]) for name, row in by_name.items()}
-        gain = by_name[self.name]["accuracy_gain"]
-        verdict = "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "no clear difference"
-        start = (
-            f"The decision as it is (fused) is right in {right[FUSED]}, the plain sum in {right['sum']}"
-            if self.stated
-            else f"The file has no fused decision, so the plain sum is the decision as it is: right in {right[FUSED]}"
-        )
-        return (
-            f"{start}, the best single modality ({self.best}) in {right['best']}, the fitted layer ({self.name}) in "
-            f"{right[self.name]}, {where}. Against the decision as it is that is {points(gain)} pp: {verdict}."
-        )
-
-    def losers(self) -> str:
-        """The classes that lose significantly under the fitted rule, in words; empty where there are none."""
-        table = self.classes if self.test_classes is None else self.test_classes
-        lost = [row for row in table if row["gain"]["value"] < 0 and row["p_holm"] < LEVEL]
-        if not lost:
-            return ""
-        each = ", ".join(f"{row['class']} {points(row['gain'])} pp" for row in sorted(lost, key=_gain_of))
-        return f"Against the decision as it is the fitted layer loses accuracy in {each}."
-
-    def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
-        shown, reason = self.worth_storing()
-        return {
-            "rule": self.name,
-            "split": self.split,
-            "rows": self.n,
-            "folds": self.folds,
-            "best_modality": self.best,
-            "reference": "fused" if self.stated else "the plain sum, since there is no fused decision",
-            "protect": self.protect,
-            "cross_fitted": self.rows,
-            "classes": self.classes,
-            "test": self.test,
-            "test_classes": self.test_classes,
-            "test_rows": self.n_test,
-            "sentence": self.sentence(),
-            "losers": self.losers(),
-            "warning": self.warning,
-            "at_least_as_good": shown,
-            "reason": reason,
-            "explanation": self.rule.explain(),
-        }
-
-
-def calibrate(
-    predictions: Predictions,
-    rule: str = "adaptive",
-    split: str = "calibration",
-    test: bool = False,
-    folds: int = 5,
-    seed: int = 0,
-    names: Sequence[str] = COMPARED,
-    protect: float | None = None,
-) -> Calibration:
-    """Fit ``rule`` on a split, and compare rules on it by cross-fitting; on the test split only where ``test`` says so.
-
-    ``protect``: accuracy in pp that any class may lose against the decision as it is (rule ``adaptive``).
-    Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them;
-    ConfigError where ``protect`` is given for a rule that does not have it.
-    """
-    predictions = predictions.unruled or predictions
-    if split == "calibration" and not {"calibration", "val"} & set(predictions.splits()):
-        have = ", ".join(predictions.splits())
-        raise UsageError(
-            f"The predictions have no calibration split (they have: {have}).",
-            "Mark held-out rows in an array 'split' as 'calibration', or cross-fit on what there is: --split "
-            f"{next(iter(predictions.splits()))}.",
-        )
-    rows = predictions.select(split)
-    if test and set(rows.split.tolist()) == {"test"}:
-        raise UsageError("A rule fitted on the test split can't be judged on it.", "Leave out --test, or --split.")
-    wanted = list(dict.fromkeys(["sum", "best", *names, rule]))
-    config = {} if protect is None else {rule: {"protect": protect}}
-    fitted = fit_rule(rows, rule, **config.get(rule, {}))
-    tested = predictions.select("test") if test else None
-    alone = fit_rule(rows, "best")
-    held_out = Comparison.of(rows, wanted, folds, seed, config=config)
-    judged = None if tested is None else Comparison.of(tested, wanted, folds, seed, fit_on=rows, config=config)
-    return Calibration(
-        rule=fitted,
-        name=rule,
-        split=str(rows.split[0]),
-        n=len(rows),
-        folds=folds,
-        best=alone.modalities[int(alone.parameters["order"][0])],
-        stated=stated_decision(rows) is not None,
-        rows=held_out.rows(),
-        classes=held_out.classes(rule),
-        test=None if judged is None else judged.rows(),
-        test_classes=None if judged is None else judged.classes(rule),
-        n_test=None if tested is None else len(tested),
-        protect=protect,
-        warning="" if tested is None else unlike(rows, tested),
-    )
-
-
-def unlike(fitted: Predictions, judged: Predictions, times: float = 1.5, deviations: float = 4.0) -> str:
-    """A warning where the decision is far surer of the rows that rules are fitted on than of those they are judged on.
-
-    Far surer: by ``times`` in mean loss, and by that many standard errors. Rows that the model was trained on look
-    like that; a rule fitted on them learns how confident a model is of what it has seen.
-    """
-    losses = [-as_it_is(rows)[np.arange(len(rows)), rows.labels] for rows in (fitted, judged)]
-    seen, new = (float(loss.mean()) for loss in losses)
-    spread = np.sqrt(sum(loss.var() / len(loss) for loss in losses))
-    if new <= times * seen or new - seen <= deviations * spread:
-        return ""
-    return (
-        f"Mean NLL is {seen:.2f} on '{fitted.split[0]}' and {new:.2f} on '{judged.split[0]}': the model has probably seen "
-        "the former in training, or they come from elsewhere. A rule fitted on them may be no help on new rows."
-    )
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
@@ -382,24 +107,3 @@ def _config(rule: type[Rule], name: str, values: Mapping[str, Any]) -> Config:
         return rule.Config(**values)
     except ValueError as error:
         raise ConfigError(f"Rule '{name}': {error}") from None
-
-
-def _percent(figure: Mapping[str, float]) -> str:
-    return f"{100 * figure['value']:.1f} % [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
-
-
-def points(figure: Mapping[str, float]) -> str:
-    """A gain in accuracy with its interval, in pp."""
-    return f"{100 * figure['value']:+.1f} [{100 * figure['low']:+.1f}, {100 * figure['high']:+.1f}]"
-
-
-def _gain(
-    values: np.ndarray, counts: np.ndarray, name: str = "", bounds: tuple[float, float] | None = None
-) -> dict[str, float]:
-    """Mean of paired differences with its 95 % interval, and what it is at ``least`` with 95 % confidence (one-sided)."""
-    mean, replicates = resampled_mean(values, counts, name, bounds)
-    return {**interval(mean, replicates), "least": float(np.nanquantile(replicates, 0.05))}
-
-
-def _gain_of(row: Mapping[str, Any]) -> float:
-    return float(row["gain"]["value"])

@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy.special import log_softmax
 
 from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import Array, Predictions, log_softmax, subsets_of
+from mmbal.predictions.format import Array, Predictions, subsets_of
 
 if TYPE_CHECKING:
     from mmbal.decision.base import Rule
@@ -53,7 +54,7 @@ def plain_sum(predictions: Predictions) -> Array:
 def as_it_is(predictions: Predictions) -> Array:
     """Log-probabilities ``(N, C)`` of the decision as it is; without a stated one the plain sum is the decision."""
     stated = stated_decision(predictions)
-    return log_softmax(plain_sum(predictions) if stated is None else stated)
+    return log_softmax(plain_sum(predictions) if stated is None else stated, axis=-1)
 
 
 def model_decision(predictions: Predictions) -> Array | None:

@@ -31,7 +31,7 @@ from mmbal.decision.base import Rule, centre_of_weights
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.mean import mean_log_probabilities
 from mmbal.decision.rules.temperature import inverse_temperatures, temperature
-from mmbal.maths.loglinear import Design, maximum_a_posteriori
+from mmbal.maths.loglinear import EXACT, Design, maximum_a_posteriori
 from mmbal.predictions.format import Predictions
 
 WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mean is 1 / M
@@ -52,9 +52,17 @@ class LogLinear(Rule):
 
     @classmethod
     def estimate(
-        cls, predictions: Predictions, config: Any, beta: np.ndarray | None = None, start: Rule | None = None
+        cls,
+        predictions: Predictions,
+        config: Any,
+        beta: np.ndarray | None = None,
+        start: Rule | None = None,
+        tolerance: float = EXACT,
     ) -> dict[str, np.ndarray]:
-        """MAP parameters. ``beta``, where it is known, and ``start``, a fit of this rule on like data, save time."""
+        """The MAP parameters, solved to ``tolerance`` nats a row.
+
+        ``beta``, where it is known, and ``start``, a fit of this rule on like data, save time.
+        """
         beta = inverse_temperatures(predictions) if beta is None else beta
         logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
         n, _, c = logits.shape
@@ -68,7 +76,7 @@ class LogLinear(Rule):
         target = np.full((n, c), 1 / (n * c))
         target[np.arange(n), predictions.labels] += 1
         warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in _BLOCKS])
-        found = design.split(maximum_a_posteriori(design, target, mean, precision, warm))
+        found = design.split(maximum_a_posteriori(design, target, mean, precision, warm, tolerance))
         return {"beta": beta, "level": level.numpy(), **dict(zip(_BLOCKS, found, strict=True))}
 
     @classmethod

@@ -1,55 +1,64 @@
-"""Relative balance: how much each modality has to say, against how much its votes are worth.
+"""Relative balance: a modality's share of the decision, against its share of the evidence.
 
-The votes ``x_m`` of modality m are its part of the fused logits less their mean over the samples (a constant offset is
-the head's bias, nothing that the modality said about a sample). What a vote says is its class-centred part, since
-softmax does not see a constant:
+The contributions ``x_m`` of modality m are its part of the fused logits less their mean over the samples (a constant
+offset is the head's bias, and tells nothing about a sample). A softmax does not see a constant over the classes, so what
+counts is their class-centred part:
 
-    say[c, m]   = sum over samples of class c of  mean_k |x_m[k] - mean_j x_m[j]|             contribution: share over m
-    worth[c, m] = the same of  w[m, k] x_m[k]                                                 capability: share over m
-    index       = sum_c pi_c  1/2 sum_m |contribution[c, m] - capability[c, m]|               in [0, 1]
+    S[c, m] = sum over samples of class c of  mean_k |x_m[k] - mean_j x_m[j]|             contribution: share over m
+    E[c, m] = the same of  w[m, k] x_m[k]                                                  capability: share over m
+    index   = sum_c pi_c  1/2 sum_m |contribution[c, m] - capability[c, m]|                in [0, 1]
 
-where ``w >= 0`` are the weights with which the votes predict the labels best: the multinomial regression
+where ``w >= 0`` are the weights with which the contributions predict the labels best. They are the most probable ones,
+under this bound, of the multinomial regression
 
-    log p(k) = sum_m (u_m + d[m, k]) x_m[k] + b_k + const
+    log p(k) = sum_m w[m, k] x_m[k] + b_k + const,       w[m, k] = u_m + d[m, k]
 
 with a wide Gaussian prior on u, the prior ``d ~ N(0, tau^2)`` that shrinks class-wise weights to one weight per
-modality (tau maximises the marginal likelihood, Laplace's approximation), and an own bias per class. A vote times its
-weight is the evidence, in nats, that it really carries; so the index compares evidence claimed with evidence carried.
-It is 0 exactly where no re-weighting by modality and class beats a common factor: a Bayes-optimal decision layer has
-w = 1 throughout. It does not ask for equality (a useless modality should have no say), nor about a common temperature.
+modality, and an own bias per class. tau maximises the marginal likelihood (Laplace's approximation) of the regression
+without the bound. A contribution times its weight is the evidence, in nats, that it really carries. So the index compares
+the evidence that is claimed with the evidence that is there. It is 0 exactly where no re-weighting by modality and class
+beats a common factor: a Bayes-optimal decision layer has w = 1 throughout. It does not ask for equality (a useless
+modality should contribute nothing), nor about a common temperature. A modality whose best weight would be negative, since
+it misleads, has capability 0.
 
-Tests: shares are clipped at zero and say nothing of how well the weights are known, so "the say is the worth" is
-tested on the unclipped contrast  L[c, m] sum_k S[c, k] - S[c, m] sum_k L[c, k],  where S sums what was said and L, which
-is linear in the weights, the evidence along it. It is zero where the shares are equal. Its standard error is the
-bootstrap's or that of the weights' posterior, whichever is larger: where the data leave the weights open (few samples,
-or no errors to learn from) the posterior is wide, and nothing is claimed.
+Tests: shares of weights that are bounded at zero do not show how well the weights are known. So "contribution equals
+capability" is tested on the contrast  L[c, m] sum_k S[c, k] - S[c, m] sum_k L[c, k]  of the weights without the bound; L is
+the evidence along S, which is linear in the weights. The contrast is zero where the shares are equal. Its standard error
+is the bootstrap's or that of the weights' posterior, whichever is larger: where the data leave the weights open (few
+samples, or no errors to learn from) the posterior is wide, and nothing is claimed.
 
-Intervals: samples are redrawn, and in each replicate the weights move by one Newton step of the re-weighted likelihood
-from the fit (the infinitesimal form of fitting again), so that the uncertainty of the fit is part of the interval.
+Intervals: samples are drawn again, and in each replicate the weights move by one Newton step of the re-weighted
+likelihood from the fit (the infinitesimal form of fitting again), under the same bound. So the uncertainty of the fit is
+part of the interval.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag, solve_triangular
+from scipy.special import log_softmax
 from scipy.stats import norm
 
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import Decision, centred
-from mmbal.diagnosis.significance import MIN_SAMPLES, Bootstrap, holm, ratio
-from mmbal.maths.newton import newton
-from mmbal.predictions.format import Array, Predictions, log_softmax
+from mmbal.maths.bootstrap import MIN_SAMPLES, Bootstrap, holm, ratio
+from mmbal.maths.loglinear import Design, Posterior
+from mmbal.maths.newton import nearest_non_negative, newton
+from mmbal.predictions.format import Array, Predictions
 
 MODALITY_SPREAD = 3.0  # prior standard deviation of u about 1, where 1 is the best common factor: hardly informative
 BIAS_SPREAD = 1.0  # prior standard deviation of b, in nats
 CLASS_SPREADS = (0.0, 0.1, 0.2, 0.4, 0.8)  # the candidates for tau
-POSTERIOR_DRAWS = 200
-SMALLEST_UNIT = 0.1  # the common factor is not taken below this over the votes' scale: a useless sum has factor 0
+SMALLEST_UNIT = (
+    0.1  # the common factor is not taken below this over the contributions' scale: a useless sum has factor 0
+)
 
 
-def votes_of(decision: Decision, predictions: Predictions) -> Array:
-    """The votes ``(N, M, C)``; zero where a sample lacks the modality."""
+def contributions_of(decision: Decision, predictions: Predictions) -> Array:
+    """The contributions ``(N, M, C)`` less their means; zero where a sample lacks the modality."""
     mask = predictions.present_mask()[:, :, None]
     parts = np.stack([decision.contribution[m] for m in decision.modalities], axis=1) * mask
     mean = parts.sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
@@ -58,135 +67,103 @@ def votes_of(decision: Decision, predictions: Predictions) -> Array:
 
 
 @dataclass(frozen=True)
-class VoteWeights:
-    """Weights of the votes: the fit and its replicates ``(1 + B, M, C)``, and draws of the posterior ``(K, M, C)``."""
+class Weights:
+    """Weights of the contributions: the fit and its replicates ``(1 + B, M, C)``, under ``w >= 0`` and ``free`` of it.
+
+    ``deviations (P, M, C)``: their squares and products, summed over P, are the free weights' posterior covariance.
+    """
 
     replicates: Array
-    posterior: Array
+    free: Array
+    deviations: Array
 
 
-def fit_vote_weights(votes: Array, labels: Array, boot: Bootstrap, seed: int = 0) -> VoteWeights:
-    """Weights of ``votes (N, M, C)``, the class-wise spread chosen by marginal likelihood; unclipped."""
-    total = centred(votes.sum(axis=1))
-    unit = max(inverse_temperature(log_softmax(total), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
-    model = _Regression(unit * votes, labels)
-    spread, fit = model.best()
-    moved = fit.theta - np.linalg.solve(fit.hessian, model.gradients(fit.theta, spread, boot).T).T
-    moved[0] = fit.theta
-    noise = np.random.default_rng(seed).normal(size=(POSTERIOR_DRAWS, len(fit.theta)))
-    drawn = fit.theta + np.linalg.solve(np.linalg.cholesky(fit.hessian).T, noise.T).T
-    return VoteWeights(unit * model.weights(moved, spread), unit * model.weights(drawn, spread))
+def fit_weights(contributions: Array, labels: Array, boot: Bootstrap) -> Weights:
+    """Weights of ``contributions (N, M, C)``, the class-wise spread chosen by the marginal likelihood."""
+    _, m, c = contributions.shape
+    total = centred(contributions.sum(axis=1))
+    unit = max(inverse_temperature(log_softmax(total, axis=-1), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
+    posterior, mode, _ = best_fit(unit * contributions, labels)
+    free, root = _replicates(posterior, mode, boot)
+    size = len(mode) - c  # the weights come first, the bias last
+    bounded, metric = free, root
+    if (mode[:size] < 0).any():
+        lower = np.repeat([0.0, -np.inf], [size, c])
+        mode = newton(posterior.objective, np.maximum(mode, lower), lower)
+        bounded, metric = _replicates(posterior, mode, boot)
+    bounded = bounded.copy()
+    for row in 1 + np.flatnonzero((bounded[1:, :size] < 0).any(axis=1)):
+        bounded[row] = nearest_non_negative(bounded[row], metric.T @ metric, size)
+    return Weights(*(unit * _by_class(theta, m, c) for theta in (bounded, free, root)))
 
 
-@dataclass(frozen=True)
-class _Fit:
-    theta: Array
-    hessian: Array
+class Fit(NamedTuple):
+    """The regression with one class-wise spread: its posterior, the mode ``(P,)``, and Laplace's log evidence (nats)."""
+
+    posterior: Posterior
+    mode: Array
     evidence: float
 
 
-class _Regression:
-    """The multinomial regression of labels on votes ``(N, M, C)``; theta = (u (M,), b (C,), d (M * C,) if spread)."""
+def best_fit(contributions: Array, labels: Array) -> Fit:
+    """The fit with the class-wise spread of the greatest evidence; the search ends where the evidence falls."""
+    _, m, c = contributions.shape
+    best = fit(contributions, labels, CLASS_SPREADS[0], np.ones(m), np.zeros(c))
+    for spread in CLASS_SPREADS[1:]:
+        found = fit(contributions, labels, spread, _by_class(best.mode, m, c), best.mode[-c:])
+        if found.evidence <= best.evidence:
+            break
+        best = found
+    return best
 
-    def __init__(self, votes: Array, labels: Array) -> None:
-        self.votes = votes
-        self.labels = labels
-        self.n, self.m, self.c = votes.shape
-        self.own = np.eye(self.c)[labels]
 
-    def precision(self, spread: float) -> Array:
-        blocks = [np.full(self.m, MODALITY_SPREAD**-2), np.full(self.c, BIAS_SPREAD**-2)]
-        return np.concatenate([*blocks, np.full(self.m * self.c, spread**-2)] if spread else blocks)
+def fit(contributions: Array, labels: Array, spread: float, weights: Array, bias: Array) -> Fit:
+    """The fit with a class-wise ``spread``, from a start."""
+    posterior = regression(contributions, labels, spread)
+    mode = newton(posterior.objective, np.concatenate([weights.ravel(), bias]))
+    value, _, hessian = posterior.objective(mode)
+    return Fit(posterior, mode, 0.5 * (_log_volume(posterior.precision) - _log_volume(hessian)) - value)
 
-    def centre(self, spread: float) -> Array:
-        return np.concatenate([np.ones(self.m), np.zeros(len(self.precision(spread)) - self.m)])
 
-    def weights(self, theta: Array, spread: float) -> Array:
-        """Weights ``(..., M, C)`` from parameters ``(..., P)``."""
-        common = np.repeat(theta[..., : self.m, None], self.c, axis=-1)
-        if not spread:
-            return common
-        value: Array = common + theta[..., self.m + self.c :].reshape(*theta.shape[:-1], self.m, self.c)
-        return value
+def regression(contributions: Array, labels: Array, spread: float) -> Posterior:
+    """The posterior of (w, b): without a spread one weight per modality, (M + C,); else one per class, (M C + C,).
 
-    def residual(self, theta: Array, spread: float) -> tuple[Array, Array]:
-        """Log-probabilities and probabilities ``(N, C)``."""
-        scores = np.einsum("mc,nmc->nc", self.weights(theta, spread), self.votes) + theta[self.m : self.m + self.c]
-        log_p = log_softmax(scores)
-        return log_p, np.exp(log_p)
+    With u integrated out, the class-wise weights of a modality are N(1, MODALITY_SPREAD^2 + spread^2 I).
+    """
+    n, m, c = contributions.shape
+    none = contributions[:, :0]
+    design = Design(none if spread else contributions, contributions if spread else none, np.zeros((n, 0)), bias=True)
+    each = c if spread else 1
+    covariance = MODALITY_SPREAD**2 * np.ones((each, each)) + spread**2 * np.eye(each)
+    precision = block_diag(np.kron(np.eye(m), np.linalg.inv(covariance)), BIAS_SPREAD**-2 * np.eye(c))
+    return Posterior(design, np.eye(c)[labels], np.repeat([1.0, 0.0], [m * each, c]), precision)
 
-    def flat(self, by_class: Array, bias: Array, spread: float) -> Array:
-        """Parameters' gradients ``(..., P)`` from those of the class-wise weights ``(..., M, C)`` and the bias."""
-        blocks = [by_class.sum(axis=-1), bias]
-        if spread:
-            blocks.append(by_class.reshape(*by_class.shape[:-2], self.m * self.c))
-        return np.concatenate(blocks, axis=-1)
 
-    def curvature(self, p: Array) -> Array:
-        """Hessian of the negative log-likelihood in the class-wise weights and the bias: ``((M+1) C, (M+1) C)``."""
-        columns = np.concatenate([self.votes, np.ones((self.n, 1, self.c))], axis=1)
-        k = self.m + 1
-        out = np.empty((k, self.c, k, self.c))
-        for i in range(k):
-            for j in range(i, k):
-                block = -(p * columns[:, i]).T @ (p * columns[:, j])
-                block[np.diag_indices(self.c)] += (p * columns[:, i] * columns[:, j]).sum(axis=0)
-                out[i, :, j, :] = block
-                out[j, :, i, :] = block.T
-        return out
+def _replicates(posterior: Posterior, mode: Array, boot: Bootstrap) -> tuple[Array, Array]:
+    """The mode and its replicates ``(1 + B, P)``, and R ``(P, P)`` of which R'R is the posterior covariance."""
+    p = posterior.evaluate(mode)[1]
+    error, design = p - posterior.target, posterior.design
+    parts = design.columns if design.columns.shape[1] else design.experts
+    by_class = boot.sums(error[:, None, :] * parts)
+    if parts is design.experts:
+        by_class = by_class.sum(axis=2)
+    prior = posterior.pull(mode - posterior.mean)
+    gradient = np.concatenate([by_class.reshape(len(by_class), -1), boot.sums(error)], axis=1) + prior
+    hessian = posterior.objective(mode)[2]
+    moved = mode - np.linalg.solve(hessian, gradient.T).T
+    moved[0] = mode
+    root = solve_triangular(np.linalg.cholesky(hessian), np.eye(len(mode)), lower=True)
+    return moved, root
 
-    def reduce(self, curvature: Array, spread: float) -> Array:
-        """The Hessian in theta from that in the class-wise weights and the bias, by the chain rule."""
-        m, c = self.m, self.c
-        whole = curvature.reshape((m + 1) * c, (m + 1) * c)
-        size = m + c + (m * c if spread else 0)
-        jacobian = np.zeros(((m + 1) * c, size))
-        jacobian[: m * c, :m] = np.kron(np.eye(m), np.ones((c, 1)))
-        jacobian[m * c :, m : m + c] = np.eye(c)
-        if spread:
-            jacobian[: m * c, m + c :] = np.eye(m * c)
-        value: Array = jacobian.T @ whole @ jacobian
-        return value
 
-    def best(self) -> tuple[float, _Fit]:
-        """The class-wise spread of the greatest evidence and its fit; the search ends where the evidence falls."""
-        best = self.fit(CLASS_SPREADS[0])
-        chosen = CLASS_SPREADS[0]
-        for spread in CLASS_SPREADS[1:]:
-            fit = self.fit(spread, best.theta)
-            if fit.evidence <= best.evidence:
-                break
-            chosen, best = spread, fit
-        return chosen, best
+def _log_volume(matrix: Array) -> float:
+    return float(np.linalg.slogdet(matrix)[1])
 
-    def fit(self, spread: float, start: Array | None = None) -> _Fit:
-        """The posterior mode, from the parameters of a fit with another spread where given."""
-        precision, centre = self.precision(spread), self.centre(spread)
-        first = centre.copy()
-        if start is not None:
-            first[: len(start)] = start
 
-        def objective(theta: Array) -> tuple[float, Array, Array]:
-            log_p, p = self.residual(theta, spread)
-            error = p - self.own
-            gradient = self.flat(np.einsum("nc,nmc->mc", error, self.votes), error.sum(axis=0), spread)
-            value = -log_p[np.arange(self.n), self.labels].sum() + 0.5 * precision @ (theta - centre) ** 2
-            return (
-                value,
-                gradient + precision * (theta - centre),
-                self.reduce(self.curvature(p), spread) + np.diag(precision),
-            )
-
-        theta = newton(objective, first)
-        value, _, hessian = objective(theta)
-        return _Fit(theta, hessian, float(0.5 * np.log(precision).sum() - 0.5 * np.linalg.slogdet(hessian)[1] - value))
-
-    def gradients(self, theta: Array, spread: float, boot: Bootstrap) -> Array:
-        """Gradient of the negative log-posterior at ``theta`` under each replicate's counts: ``(1 + B, P)``."""
-        error = self.residual(theta, spread)[1] - self.own
-        by_class = boot.sums(error[:, None, :] * self.votes)
-        prior = self.precision(spread) * (theta - self.centre(spread))
-        return self.flat(by_class, boot.sums(error), spread) + prior
+def _by_class(theta: Array, modalities: int, classes: int) -> Array:
+    """Weights ``(..., M, C)`` of parameters ``(..., P)``, whose last C are the bias."""
+    each = theta[..., :-classes].reshape(*theta.shape[:-1], modalities, -1)
+    return np.broadcast_to(each, (*each.shape[:-1], classes))
 
 
 @dataclass(frozen=True)
@@ -217,43 +194,47 @@ class Shares:
 
 def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> Shares:
     """Contribution and capability shares of a decision whose additive parts are known."""
-    votes, labels, c = votes_of(decision, predictions), predictions.labels, len(predictions.classes)
-    fitted = fit_vote_weights(votes, labels, boot)
-    weights = np.maximum(fitted.replicates, 0)
-    plain = centred(votes)
-    said = boot.class_sums(np.abs(plain).mean(axis=2), labels, c)
-    evidence = centred(votes * weights[0])
-    worth = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
-    # the slope of the worth in the weights carries the replicates of the weights over to it
-    worth = np.maximum(worth + _moved(weights - weights[0], _slopes(votes, evidence, labels, c)), 0)
-    along = _slopes(votes, plain, labels, c)
-    redrawn = boot.class_sums((votes * _directions(plain) * fitted.replicates[0]).sum(axis=2) / c, labels, c)
-    redrawn += _moved(fitted.replicates - fitted.replicates[0], along)
-    contrast = _contrast(said, redrawn)
-    posterior = _contrast(said[:1], _moved(fitted.posterior, along))
+    parts, labels, c = contributions_of(decision, predictions), predictions.labels, len(predictions.classes)
+    fitted = fit_weights(parts, labels, boot)
+    weights, plain = fitted.replicates, centred(parts)
+    claimed = boot.class_sums(np.abs(plain).mean(axis=2), labels, c)
+    evidence = centred(parts * weights[0])
+    carried = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
+    # the slope of the evidence in the weights carries the replicates of the weights over to it; from zero, it is that
+    # of the contributions themselves
+    evidence = np.where(weights[0].any(axis=1)[:, None], evidence, plain)
+    carried = np.maximum(carried + _moved(weights - weights[0], _slopes(parts, evidence, labels, c)), 0)
+    carried *= weights.any(axis=2)[
+        :, None
+    ]  # exactly 0 without any weight, where the slope is only right to first order
+    along = _slopes(parts, plain, labels, c)
+    redrawn = boot.class_sums((parts * _directions(plain) * fitted.free[0]).sum(axis=2) / c, labels, c)
+    redrawn += _moved(fitted.free - fitted.free[0], along)
+    contrast = _contrast(claimed, redrawn)
+    posterior = _contrast(claimed[:1], _moved(fitted.deviations, along))
     mean = weights.mean(axis=2)
     return Shares(
-        contribution=_share(said.sum(axis=1)),
-        capability=_share(worth.sum(axis=1)),
-        class_contribution=_share(said),
-        class_capability=_share(worth),
+        contribution=_share(claimed.sum(axis=1)),
+        capability=_share(carried.sum(axis=1)),
+        class_contribution=_share(claimed),
+        class_capability=_share(carried),
         class_samples=boot.class_sums(np.ones(len(labels)), labels, c),
         relative_weight=ratio(mean * mean.shape[1], mean.sum(axis=1)),
         contrast=contrast[0],
-        contrast_error=np.maximum(contrast[1:].std(axis=0, ddof=1), posterior.std(axis=0, ddof=1)),
+        contrast_error=np.maximum(contrast[1:].std(axis=0, ddof=1), np.sqrt((posterior**2).sum(axis=0))),
     )
 
 
-def _directions(votes: Array) -> Array:
-    """C times the slope of ``mean_k |v[k] - mean v|`` in v, of class-centred ``votes (N, M, C)``."""
-    sign = np.sign(votes)
+def _directions(parts: Array) -> Array:
+    """C times the slope of ``mean_k |v[k] - mean v|`` in v, of class-centred ``parts (N, M, C)``."""
+    sign = np.sign(parts)
     value: Array = sign - sign.mean(axis=2, keepdims=True)
     return value
 
 
-def _slopes(votes: Array, evidence: Array, labels: Array, classes: int) -> Array:
+def _slopes(parts: Array, evidence: Array, labels: Array, classes: int) -> Array:
     """Slope in the weights of the class sums of mean absolute evidence: ``(C, M, C)``, class, modality, weight."""
-    slope = votes * _directions(evidence) / votes.shape[2]
+    slope = parts * _directions(evidence) / parts.shape[2]
     return np.stack([slope[labels == k].sum(axis=0) for k in range(classes)])
 
 
@@ -263,9 +244,9 @@ def _moved(weights: Array, slopes: Array) -> Array:
     return value
 
 
-def _contrast(said: Array, evidence: Array) -> Array:
+def _contrast(claimed: Array, evidence: Array) -> Array:
     """``L sum S - S sum L`` overall and by class ``(R, 1 + C, M)``, each over its scale ``(sum S)^2``."""
-    both = [np.concatenate([x.sum(axis=1, keepdims=True), x], axis=1) for x in (said, evidence)]
+    both = [np.concatenate([x.sum(axis=1, keepdims=True), x], axis=1) for x in (claimed, evidence)]
     total = both[0].sum(axis=2, keepdims=True)
     value: Array = both[1] * total - both[0] * both[1].sum(axis=2, keepdims=True)
     return np.divide(value, total**2, out=np.zeros(np.broadcast_shapes(value.shape, total.shape)), where=total > 0)

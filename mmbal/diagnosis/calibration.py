@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import log_softmax
 
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.schema import Calibration
-from mmbal.diagnosis.significance import ratio
-from mmbal.maths.scoring import correct
-from mmbal.predictions.format import Array, log_softmax
-
-BINS = 15
+from mmbal.maths.bootstrap import ratio
+from mmbal.maths.scoring import calibration_errors
+from mmbal.predictions.format import Array
 
 
 def calibration_of(figures: Figures, path: str, logits: Array, rows: Array) -> Calibration | None:
@@ -21,33 +20,22 @@ def calibration_of(figures: Figures, path: str, logits: Array, rows: Array) -> C
     if not len(rows):
         return None
     logits, labels, boot = logits[rows], figures.labels[rows], figures.boot
-    p = np.exp(log_softmax(logits))
+    p = np.exp(log_softmax(logits, axis=-1))
     brier = ((p - np.eye(p.shape[1])[labels]) ** 2).sum(axis=1)
     estimates = {
         "nll": figures.add(f"{path}.nll", boot.means(-log_likelihood(logits, labels), rows)),
         "brier": figures.add(f"{path}.brier", boot.means(brier, rows)),
-        "ece": figures.add(f"{path}.ece", _calibration_error(figures, p, labels, rows)),
+        "ece": figures.add(f"{path}.ece", calibration_errors(boot, p, labels, rows)),
     }
     temperature = figures.add(f"{path}.temperature", _temperature(figures, logits, labels, rows))
     return Calibration.model_validate({**estimates, "temperature": temperature})
 
 
-def _calibration_error(figures: Figures, p: Array, labels: Array, rows: Array) -> Array:
-    """Replicates of the error of ``maths.scoring.expected_calibration_error``, its bins kept."""
-    confidence = p.max(axis=1)
-    gap = correct(p, labels) - confidence
-    binned = np.zeros((len(gap), min(BINS, len(gap))))
-    for k, members in enumerate(np.array_split(np.argsort(confidence, kind="stable"), binned.shape[1])):
-        binned[members, k] = gap[members]
-    boot = figures.boot
-    return ratio(np.abs(boot.sums(binned, rows)).sum(axis=1), boot.sums(np.ones(len(rows)), rows))
-
-
 def _temperature(figures: Figures, logits: Array, labels: Array, rows: Array) -> Array:
     """Replicates of 1 / beta, beta moved by one Newton step of each replicate's likelihood; NaN where beta is 0."""
-    log_p = log_softmax(logits)
+    log_p = log_softmax(logits, axis=-1)
     beta = inverse_temperature(log_p, labels)
-    p = np.exp(log_softmax(beta * log_p))
+    p = np.exp(log_softmax(beta * log_p, axis=-1))
     mean = (p * log_p).sum(axis=1)
     slope = log_p[np.arange(len(labels)), labels] - mean
     curvature = (p * log_p**2).sum(axis=1) - mean**2

@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_softmax
 
 from mmbal.decision.fused import centred as centred
 from mmbal.decision.fused import coalitions_of, plain_sum, stated_decision, summands
 from mmbal.errors import UsageError
 from mmbal.maths.scoring import correct as correct
 from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import Array, Predictions, log_softmax
+from mmbal.predictions.format import Array, Predictions
 
 MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost more than they tell
 
 
 def log_likelihood(logits: Array, labels: Array) -> Array:
     """Log-probability of the true class ``(N,)``, in nats."""
-    value: Array = log_softmax(logits)[np.arange(len(labels)), labels]
+    value: Array = log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
     return value
 
 

@@ -12,8 +12,8 @@ from mmbal.config import Config
 from mmbal.diagnosis.coalitions import correct
 from mmbal.diagnosis.examine import Examination, choose
 from mmbal.diagnosis.schema import Diagnosis, Estimates
-from mmbal.diagnosis.significance import mcnemar
 from mmbal.errors import UsageError
+from mmbal.maths.bootstrap import mcnemar
 from mmbal.predictions.format import Predictions
 
 LEAST_SHARED = 0.5  # of the smaller one's samples must be in all, or the comparison is not paired

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
-from mmbal.decision.fitting import same_order
+from mmbal.decision.comparison import same_order
 from mmbal.decision.fused import only
 from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
-from mmbal.maths.resampling import GAIN, SHARE
+from mmbal.maths.bootstrap import GAIN, SHARE
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Array, Predictions
 

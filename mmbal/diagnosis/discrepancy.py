@@ -13,8 +13,8 @@ from mmbal.diagnosis.coalitions import Decision, correct, log_likelihood
 from mmbal.diagnosis.decomposition import pair_rows
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Discrepancy, DiscrepancyBin
+from mmbal.maths.bootstrap import GAIN, SHARE
 from mmbal.maths.discrepancy import discrepancy
-from mmbal.maths.resampling import GAIN, SHARE
 from mmbal.predictions.format import Array, Predictions
 
 BINS = 4

@@ -20,9 +20,8 @@ from mmbal.diagnosis.norms import geometry_of, norms_of
 from mmbal.diagnosis.preference import preference_of, samples_of
 from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
-from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
-from mmbal.maths.resampling import SHARE
+from mmbal.maths.bootstrap import SHARE, Bootstrap, Estimate
 from mmbal.maths.shapley import shapley_values
 from mmbal.predictions.format import Array, Predictions, subsets_of
 from mmbal.version import __version__

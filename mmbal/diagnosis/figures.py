@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmbal.diagnosis.significance import MIN_SAMPLES, Array, Bootstrap, Estimate
-from mmbal.maths.resampling import bounded
+from mmbal.maths.bootstrap import MIN_SAMPLES, Array, Bootstrap, Estimate
 
 
 @dataclass
@@ -35,14 +34,11 @@ class Figures:
     ) -> Estimate | None:
         """The mean of ``values (N,)``, over ``rows`` where given; None where there are none.
 
-        ``bounds``: the least and the greatest value that a sample can have; see :func:`mmbal.maths.resampling.bounded`.
+        ``bounds``: the least and the greatest value that a sample can have; see :func:`mmbal.maths.bootstrap.bounded`.
         """
         values = np.asarray(values, dtype=np.float64)
         values = values if rows is None else values[rows]
-        means = self.boot.means(values, rows)
-        if bounds is not None:
-            means[1:] = bounded(path, means[0], means[1:], len(values), bounds)
-        return self.add(path, means, None if rows is None else len(rows))
+        return self.add(path, self.boot.means(values, rows, bounds, path), None if rows is None else len(rows))
 
     def by_class(
         self, path: str, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None

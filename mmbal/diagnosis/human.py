@@ -14,8 +14,8 @@ import numpy as np
 
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Human, HumanClass, Preference
-from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.errors import DataError
+from mmbal.maths.bootstrap import Bootstrap, Estimate
 from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.humans import read_votes
 

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmbal.decision.folds import folds_of
 from mmbal.diagnosis.coalitions import Decision, centred
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.schema import ClassNorms, Geometry, Norm, Norms
-from mmbal.diagnosis.significance import Estimate
+from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.folds import FOLDS, folds_of, groups_of
+from mmbal.maths.heads import standardise
 from mmbal.predictions.format import Array, Predictions
-
-FOLDS = 5
-
-
-def standardise(train: Array, *others: Array) -> list[Array]:
-    """``train`` and ``others`` with the mean and the spread of ``train`` per dimension; dead dimensions become 0."""
-    mean, spread = train.mean(axis=0), train.std(axis=0)
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-8 * max(float(spread.max()), 1e-30))
-    return [(x - mean) * scale for x in (train, *others)]
 
 
 def norms_of(
@@ -131,8 +123,7 @@ def geometry_of(
 
 def nearest_centroid(features: Array, labels: Array, group: Array | None, seed: int) -> Array:
     """1 where the class mean nearest to a sample, of means taken on the other folds, is that of its class ``(N,)``."""
-    grouped = group if group is not None and len(np.unique(group)) > 1 else None
-    fold = folds_of(labels, FOLDS, seed, grouped)
+    fold = folds_of(labels, FOLDS, seed, groups_of(group))
     right = np.zeros(len(labels))
     for k in range(fold.max() + 1):
         held_out = fold == k

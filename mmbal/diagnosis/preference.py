@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+from scipy.special import log_softmax
 
 from mmbal.diagnosis.coalitions import Decision, correct
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
-from mmbal.maths.resampling import SHARE
-from mmbal.predictions.format import Array, Predictions, log_softmax
+from mmbal.maths.bootstrap import SHARE
+from mmbal.predictions.format import Array, Predictions
 
 
 def own_decisions(predictions: Predictions) -> tuple[Array, Array]:
@@ -60,7 +61,7 @@ def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -
     right = (decided == labels[:, None]) & here
     fused = correct(decision.fused, labels)
     rows = np.arange(len(labels))
-    confidence = np.stack([log_softmax(predictions.logits[m])[rows, labels] for m in names], axis=1)
+    confidence = np.stack([log_softmax(predictions.logits[m], axis=-1)[rows, labels] for m in names], axis=1)
     confidence[~here] = -np.inf
     best = confidence.max(axis=1, keepdims=True)
     favourite = np.where((confidence == best).sum(axis=1) == 1, confidence.argmax(axis=1), -1)

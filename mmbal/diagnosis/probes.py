@@ -1,7 +1,6 @@
 """Linear heads on features, always scored on samples they were not fitted on: probes, and heads for bare features.
 
-The head is a multinomial logistic regression on standardised features with the Gaussian prior under which a logit has
-the standard deviation ``LOGIT_SPREAD`` before any data are seen, whatever the number of dimensions.
+The head is that of :mod:`mmbal.maths.heads`.
 """
 
 from __future__ import annotations
@@ -12,50 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
-from mmbal.decision.folds import folds_of
-from mmbal.diagnosis.norms import FOLDS, standardise
 from mmbal.errors import DataError
 from mmbal.files import read_npz
+from mmbal.maths.folds import FOLDS, folds_of, groups_of
+from mmbal.maths.heads import fit_head, fit_rows, ridge, standardise
 from mmbal.maths.influence import logistic_influence
 from mmbal.predictions.format import Array, Predictions
 
-LOGIT_SPREAD = 2.0
-FIT_ROWS = 10_000  # more rows than this are thinned before a fit: a probe is settled long before, and stays quick
 IDS, GROUPS, LABELS = ("ids", "id", "clip_id"), ("group", "actor", "speaker"), ("labels", "label")
-
-
-def fit_head(features: Array, labels: Array, classes: int, seed: int = 0) -> tuple[Array, Array]:
-    """Weight ``(C, D)`` and bias ``(C,)`` of the head; a class without rows gets a bias below every other's."""
-    rows = fit_rows(len(labels), seed)
-    features, labels = features[rows], labels[rows]
-    known = np.unique(labels)
-    weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
-    if len(known) > 1:
-        model = LogisticRegression(C=1 / ridge(features), max_iter=1000).fit(features, labels)
-        if len(known) == 2:
-            weight[known], bias[known] = np.outer([-0.5, 0.5], model.coef_[0]), [-0.5, 0.5] * model.intercept_
-        else:
-            weight[known], bias[known] = model.coef_, model.intercept_
-    unknown = np.setdiff1d(np.arange(classes), known)
-    bias[unknown] = bias[known].min() - np.log(len(labels) + 1)
-    return weight, bias
-
-
-def fit_rows(n: int, seed: int) -> Array:
-    """Which of ``n`` rows a head is fitted to."""
-    return np.arange(n) if n <= FIT_ROWS else np.random.default_rng(seed).choice(n, FIT_ROWS, replace=False)
-
-
-def ridge(features: Array) -> float:
-    """The penalty ``ridge / 2 |weight|^2`` of the Gaussian prior."""
-    return float(features.shape[1] / LOGIT_SPREAD**2)
-
-
-def groups_of(group: Array | None) -> Array | None:
-    """The groups where there are at least two to part, else None."""
-    return group if group is not None and len(np.unique(group)) > 1 else None
 
 
 @dataclass(frozen=True)

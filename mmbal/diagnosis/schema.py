@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import Field
 
 from mmbal.config import Config, validate
-from mmbal.diagnosis.significance import Estimate
 from mmbal.errors import DataError
 from mmbal.files import read_json, write_json
+from mmbal.maths.bootstrap import Estimate
 
 SCHEMA_VERSION = 1
 

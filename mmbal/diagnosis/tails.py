@@ -15,37 +15,21 @@ from scipy.stats import norm
 
 from mmbal.config import Config
 from mmbal.diagnosis.schema import Diagnosis, HeavyTails
-from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.errors import DataError
 from mmbal.files import read_json
+from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.maths.tails import TailIndex
 from mmbal.runs import TAILS, read_config
 
 NO_TAIL = 10.0  # an index above this is hardly told from a law without a power tail
-Z95 = float(norm.ppf(0.975))
-
-
-class Tail(Config):
-    """A tail index with its 95 % interval, from the ``k`` largest of ``n`` norms."""
-
-    alpha: float
-    low: float
-    high: float
-    k: int
-    n: int
-    threshold: float = Field(description="in units of the median norm")
-
-    @property
-    def spread(self) -> float:
-        """Standard error of log alpha."""
-        return math.log(self.high / self.low) / (2 * Z95)
 
 
 class Tails(Config):
     """Tail indices by modality; a modality is left out where too little was recorded to tell."""
 
-    gradient_noise: dict[str, Tail]
-    update_norm: dict[str, Tail]
-    weight_norm: dict[str, Tail]
+    gradient_noise: dict[str, TailIndex]
+    update_norm: dict[str, TailIndex]
+    weight_norm: dict[str, TailIndex]
 
 
 class HeavierTail(Config):
@@ -84,25 +68,25 @@ def with_tails(diagnosis: Diagnosis, run: Path | None) -> Diagnosis:
         learning_rate=config["optimiser"]["lr"],
         batch_size=config["batch_size"],
         **{
-            kind: {m: Estimate(value=t.alpha, low=t.low, high=t.high) for m, t in sorted(getattr(tails, kind).items())}
+            kind: {m: Estimate(value=t.value, low=t.low, high=t.high) for m, t in sorted(getattr(tails, kind).items())}
             for kind in Tails.model_fields
         },
     )
     return diagnosis.model_copy(update={"tails": section, "verdict": [*diagnosis.verdict, says]})
 
 
-def compare_tails(tails: dict[str, Tail]) -> list[HeavierTail]:
+def compare_tails(tails: dict[str, TailIndex]) -> list[HeavierTail]:
     """Every pair of modalities, the most certain difference first (normal test of log alpha, Holm over the pairs)."""
-    pairs = [sorted(pair, key=lambda m: tails[m].alpha) for pair in combinations(sorted(tails), 2)]
+    pairs = [sorted(pair, key=lambda m: tails[m].value) for pair in combinations(sorted(tails), 2)]
     if not pairs:
         return []
     chances = [
-        2 * norm.sf(math.log(tails[b].alpha / tails[a].alpha) / math.hypot(tails[a].spread, tails[b].spread))
+        2 * norm.sf(math.log(tails[b].value / tails[a].value) / math.hypot(tails[a].spread, tails[b].spread))
         for a, b in pairs
     ]
     adjusted = holm(chances)
     found = [
-        HeavierTail(heavier=a, lighter=b, ratio=tails[a].alpha / tails[b].alpha, p=float(p))
+        HeavierTail(heavier=a, lighter=b, ratio=tails[a].value / tails[b].value, p=float(p))
         for (a, b), p in zip(pairs, adjusted, strict=True)
     ]
     return sorted(found, key=lambda pair: pair.p)
@@ -113,7 +97,7 @@ def tails_in_words(tails: Tails, significance: float = 0.05) -> str:
     noise = tails.gradient_noise
     if len(noise) < 2:
         return "Too little gradient noise was recorded to compare the modalities' tails."
-    figures = ", ".join(f"{m} {t.alpha:.1f} [{t.low:.1f}, {t.high:.1f}]" for m, t in sorted(noise.items()))
+    figures = ", ".join(f"{m} {t.value:.1f} [{t.low:.1f}, {t.high:.1f}]" for m, t in sorted(noise.items()))
     light = " None is heavy: above 10 an index is hardly told from no power tail." if _light(noise) else ""
     first = compare_tails(noise)[0]
     if first.p >= significance:
@@ -121,5 +105,5 @@ def tails_in_words(tails: Tails, significance: float = 0.05) -> str:
     return f"The gradient noise of {first.heavier} has a heavier tail than that of {first.lighter} (index {figures}).{light}"
 
 
-def _light(tails: dict[str, Tail]) -> bool:
-    return all(t.alpha > NO_TAIL for t in tails.values())
+def _light(tails: dict[str, TailIndex]) -> bool:
+    return all(t.value > NO_TAIL for t in tails.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmbal.diagnosis.schema import Advice, Diagnosis, Gap
-from mmbal.diagnosis.significance import Estimate
+from mmbal.maths.bootstrap import Estimate
 
 MOST_CLASSES = 4  # named in a sentence; more are counted
 

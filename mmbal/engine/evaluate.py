@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.data.store.loader import Batch, Loader
@@ -17,7 +18,7 @@ from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
 from mmbal.models.modes import evaluating
 from mmbal.models.multimodal import MultimodalClassifier, Output
-from mmbal.predictions.format import Predictions, log_softmax, subsets_of
+from mmbal.predictions.format import Predictions, subsets_of
 
 COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory
 
@@ -119,5 +120,5 @@ def _linear_head(model: MultimodalClassifier, arrays: Mapping[str, np.ndarray]) 
 def summarise(predictions: Predictions) -> dict[str, float]:
     """Accuracy and negative log-likelihood (nats) of the fused decision."""
     assert predictions.fused is not None
-    found = scores(log_softmax(predictions.fused), predictions.labels)
+    found = scores(log_softmax(predictions.fused, axis=-1), predictions.labels)
     return {"accuracy": float(found["accuracy"]), "nll": float(found["nll"])}

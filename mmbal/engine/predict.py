@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from mmbal.data.media.clip import collate, encode_clip
 from mmbal.data.preparation.scan import COLUMN
@@ -18,7 +19,6 @@ from mmbal.engine.checkpoint import load_model, move
 from mmbal.engine.evaluate import collect
 from mmbal.engine.seeding import pick_device
 from mmbal.errors import DataError, UsageError
-from mmbal.predictions.format import log_softmax
 
 ORDER = (
     "audio",
@@ -171,7 +171,7 @@ def predict(
     if loaded.rule is not None and rule is not None:
         found = with_rule(found, loaded.rule, rule)
     assert found.fused is not None
-    probabilities = np.exp(log_softmax(found.fused))
+    probabilities = np.exp(log_softmax(found.fused, axis=-1))
     decisions = [
         Decision(
             tuple(map(str, clips.read[i])),

@@ -7,7 +7,6 @@ a file of their own in the run folder, and their state to last.pt, so that a res
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -118,7 +117,7 @@ class HeavyTails(Recorder):
         for name, epochs in self.epochs.items():
             kind, m = name.split("/", 1)
             try:
-                found[kind][m] = asdict(pooled_tail(epochs))
+                found[kind][m] = pooled_tail(epochs).model_dump()
             except DataError as error:
                 found[kind][m] = {"not_computed": error.message}
         return found

@@ -13,11 +13,12 @@ from mmbal.maths.information import normalised_conditional_mutual_information, n
 def shared_information(counts: Tensor, interaction: bool = False) -> tuple[Tensor, Tensor]:
     """NMI(o_m; o) and NCMI(o_m; o | o_rest) ``(M,)`` of histograms of o_m, o and o_rest ``(M, bins, bins, bins)``.
 
-    With ``interaction`` the second is NMI - NCMI, which is negative where modalities complement one another.
+    With ``interaction`` the second is NMI - NCMI / 2, which is negative where modalities complement one another. This is
+    the public code of arXiv 2501.01240: it divides I(o_m;o|o_rest) by H(o_m|o_rest) + H(o|o_rest), without the factor 2.
     """
     marginal = torch.tensor([normalised_mutual_information(c.sum(2)) for c in counts], dtype=torch.float64)
     joint = torch.tensor([normalised_conditional_mutual_information(c) for c in counts], dtype=torch.float64)
-    return marginal, marginal - joint if interaction else joint
+    return marginal, marginal - joint / 2 if interaction else joint
 
 
 def fusion_factors(contribution: Mapping[str, float], alpha: float, limit: float) -> dict[str, float]:

@@ -1,13 +1,15 @@
 """Maximum-a-posteriori fit of a softmax whose scores are linear in the parameters, blocks of them sharing a prior.
 
-    o[n, c] = sum_k w[k] experts[n, k, c] + sum_m d[m, c] columns[n, m, c] + sum_j F[j, c] features[n, j] + b[c]
+    o[n, c] = offset[n, c] + sum_k w[k] experts[n, k, c] + sum_m d[m, c] columns[n, m, c]
+              + sum_j F[j, c] features[n, j] + b[c]
 
-    minimise  -sum_n log softmax(o[n])[y_n]  +  sum_blocks precision / 2 |parameter - mean|^2
+    minimise  -sum_nc target[n, c] log softmax(o[n])_c  +  1/2 (parameters - mean)' precision (parameters - mean)
 
-The problem is strictly convex. It is solved by Newton's method; each Newton system by preconditioned conjugate
-gradients, which need products with the Hessian only, so that a matrix of 200 x 100 parameters costs a few matrix
-products a step. Source: Nocedal and Wright, "Numerical optimization", 2nd edition, algorithm 7.1 (line-search
-Newton-CG).
+The problem is strictly convex. :func:`maximum_a_posteriori` solves it by Newton's method, and each Newton system by
+preconditioned conjugate gradients. These need only products with the Hessian, so a matrix of 200 x 100 parameters costs
+a few matrix products a step. :meth:`Posterior.objective` gives the whole Hessian, for few parameters, bounds on them
+(:func:`mmbal.maths.newton.newton`) and the covariance of Laplace's approximation. Source: Nocedal and Wright, "Numerical
+optimization", 2nd edition, algorithm 7.1 (line-search Newton-CG).
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+EXACT = 1e-16  # nats a row: the log-probabilities of the solution are then right to about 1e-8
+FAST = 1e-3  # nats a row: for fits of which many are averaged, as in the rule `adaptive`
+ROUNDING = 1e-14  # relative error of a sum of losses: a step that raises it by less is taken
+
 Array = np.ndarray
 
 
@@ -23,7 +29,7 @@ Array = np.ndarray
 class Design:
     """What the scores are linear in: ``experts (N, K, C)``, ``columns (N, M, C)``, ``features (N, D)``; bias or not.
 
-    A block that a model does not have has M = 0 or D = 0.
+    A block that a model does not have has K = 0, M = 0 or D = 0.
     """
 
     experts: Array
@@ -68,12 +74,11 @@ class Design:
             parts.append(residual.sum(axis=0))
         return np.concatenate(parts)
 
-    def curvature(self, p: Array) -> Array:
-        """The diagonal of the negative log-likelihood's Hessian where the probabilities are ``p (N, C)``."""
-        spread = p * (1 - p)
-        weighted = p[:, None] * self.experts
-        second = np.einsum("nkc,nkc->k", weighted, self.experts) - (weighted.sum(axis=2) ** 2).sum(axis=0)
-        parts = [second]
+    def curvature(self, p: Array, mass: Array) -> Array:
+        """The diagonal ``(P,)`` of :meth:`hessian`."""
+        weight = mass * p
+        spread = weight * (1 - p)
+        parts = [np.einsum("nc,nkc->k", weight, self._about_mean(p) ** 2)]
         if self.columns.shape[1]:
             parts.append(np.einsum("nmc,nmc,nc->mc", self.columns, self.columns, spread, optimize=True).ravel())
         if self.features.shape[1]:
@@ -82,6 +87,73 @@ class Design:
             parts.append(spread.sum(axis=0))
         return np.concatenate(parts)
 
+    def hessian(self, p: Array, mass: Array) -> Array:
+        """Hessian ``(P, P)`` of the negative log-likelihood at probabilities ``p (N, C)``; rows weigh ``mass (N, 1)``."""
+        n, c = p.shape
+        weight = mass * p
+        experts = self._about_mean(p)
+        weighted = weight[:, None] * experts
+        shared = np.tensordot(weighted, experts, axes=([0, 2], [0, 2]))
+        # what has one parameter a class: the columns, the features and the bias
+        features = np.broadcast_to(self.features[..., None], (*self.features.shape, c))
+        own = np.concatenate([self.columns, features, np.ones((n, int(self.bias), c))], axis=1)
+        k = own.shape[1]
+        if not k:
+            return shared
+        mixed = np.einsum("nkc,njc->kjc", weighted, own, optimize=True).reshape(len(shared), k * c)
+        by_class = -(weight[:, None] * own).reshape(n, -1).T @ (p[:, None] * own).reshape(n, -1)
+        same = np.einsum("nc,njc,nlc->jlc", weight, own, own, optimize=True)
+        by_class.reshape(k, c, k, c)[:, np.arange(c), :, np.arange(c)] += np.moveaxis(same, 2, 0)
+        return np.block([[shared, mixed], [mixed.T, by_class]])
+
+    def _about_mean(self, p: Array) -> Array:
+        """The experts ``(N, K, C)`` less their mean over the classes under ``p (N, C)``."""
+        return self.experts - np.einsum("nc,nkc->nk", p, self.experts)[..., None]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The negative log-posterior of soft targets ``(N, C)`` under the prior ``N(mean, precision^-1)``.
+
+    ``precision`` is positive: ``(P,)`` of each parameter, or a matrix ``(P, P)``. ``offset (N, C)`` is added to the
+    scores. A target's sum is the row's weight.
+    """
+
+    design: Design
+    target: Array
+    mean: Array
+    precision: Array
+    offset: Array | float = 0.0
+
+    @property
+    def mass(self) -> Array:
+        """The rows' weights ``(N, 1)``."""
+        return self.target.sum(axis=1, keepdims=True)
+
+    def pull(self, change: Array) -> Array:
+        """The precision times a change of the parameters ``(P,)``."""
+        return self.precision @ change if self.precision.ndim == 2 else self.precision * change
+
+    def evaluate(self, at: Array) -> tuple[float, Array]:
+        """The value, in nats, and the probabilities ``(N, C)``."""
+        scores = self.design.scores(at) + self.offset
+        top = scores.max(axis=1, keepdims=True)
+        p = np.exp(scores - top)
+        total = p.sum(axis=1, keepdims=True)
+        p /= total
+        loss = (self.mass * (np.log(total) + top)).sum() - (self.target * scores).sum()
+        return float(loss + 0.5 * (at - self.mean) @ self.pull(at - self.mean)), p
+
+    def gradient(self, at: Array, p: Array) -> Array:
+        """The gradient ``(P,)`` where the probabilities are ``p``."""
+        return self.design.adjoint(self.mass * p - self.target) + self.pull(at - self.mean)
+
+    def objective(self, at: Array) -> tuple[float, Array, Array]:
+        """Value, gradient ``(P,)`` and Hessian ``(P, P)``."""
+        value, p = self.evaluate(at)
+        prior = self.precision if self.precision.ndim == 2 else np.diag(self.precision)
+        return value, self.gradient(at, p), self.design.hessian(p, self.mass) + prior
+
 
 def maximum_a_posteriori(
     design: Design,
@@ -89,36 +161,30 @@ def maximum_a_posteriori(
     mean: Array,
     precision: Array,
     start: Array | None = None,
-    tolerance: float = 1e-3,
-    max_steps: int = 50,
+    tolerance: float = EXACT,
+    max_steps: int = 200,
+    offset: Array | float = 0.0,
 ) -> Array:
-    """The MAP parameters, flat, for soft targets ``(N, C)`` with prior ``N(mean, 1 / precision)`` per parameter.
+    """The MAP parameters ``(P,)`` of :class:`Posterior` with a precision ``(P,)``.
 
-    ``precision`` must be positive. Stops where the Newton decrement promises a gain below ``tolerance`` nats a row;
-    ``start`` (default: the prior mean) changes the time only.
+    Stops after a step whose Newton decrement promised a gain below ``tolerance`` nats a row. ``start`` (default: the
+    prior mean) changes the time only.
     """
-    theta = mean if start is None else start
-    mass = target.sum(axis=1, keepdims=True)
-
-    def evaluate(at: Array) -> tuple[float, Array]:
-        scores = design.scores(at)
-        top = scores.max(axis=1, keepdims=True)
-        p = np.exp(scores - top)
-        total = p.sum(axis=1, keepdims=True)
-        p /= total
-        loss = (mass * (np.log(total) + top)).sum() - (target * scores).sum()
-        return float(loss + 0.5 * (precision * (at - mean) ** 2).sum()), p
-
-    value, p = evaluate(theta)
-    single = design.astype(np.float32)
+    posterior = Posterior(design, target, mean, precision, offset)
+    theta, mass = mean if start is None else start, posterior.mass
+    value, p = posterior.evaluate(theta)
+    # products in single precision find the step well enough for a coarse solution, in half the time
+    kind = np.float32 if tolerance >= FAST else np.float64
+    light = design.astype(kind)
     for _ in range(max_steps):
-        gradient = design.adjoint(mass * p - target) + precision * (theta - mean)
-        step = newton_step(single, p.astype(np.float32), precision, -gradient, design.curvature(p) + precision)
+        gradient = posterior.gradient(theta, p)
+        diagonal = design.curvature(p, mass) + precision
+        step = newton_step(light, p.astype(kind), mass.astype(kind), precision, -gradient, diagonal)
         decrement = -float(gradient @ step)
         length = 1.0
         while length > 1e-8:
-            attempt, tried = evaluate(theta + length * step)
-            if attempt <= value - 1e-4 * length * decrement:
+            attempt, tried = posterior.evaluate(theta + length * step)
+            if attempt <= value - 1e-4 * length * decrement + ROUNDING * abs(value):
                 theta, value, p = theta + length * step, attempt, tried
                 break
             length /= 2
@@ -128,21 +194,29 @@ def maximum_a_posteriori(
 
 
 def newton_step(
-    design: Design, p: Array, precision: Array, right: Array, diagonal: Array, forcing: float = 0.1, most: int = 100
+    design: Design,
+    p: Array,
+    mass: Array,
+    precision: Array,
+    right: Array,
+    diagonal: Array,
+    forcing: float = 0.1,
+    most: int = 1000,
 ) -> Array:
     """An inexact solution of ``(Hessian + precision) x = right`` by conjugate gradients, preconditioned by a diagonal.
 
-    Stops when the preconditioned residual has fallen by ``forcing``, or after ``most`` products with the Hessian,
-    for which single precision does: the gradient alone decides where Newton's method ends.
+    Stops when the preconditioned residual has fallen by ``forcing``, or after ``most`` products with the Hessian, which have
+    the precision of ``p``: the gradient alone decides where Newton's method ends.
     """
     x = np.zeros_like(right)
     residual = right
     direction = scaled = residual / diagonal
     energy = first = float(residual @ scaled)
+    weight = mass * p
     for _ in range(most):
         if energy <= forcing**2 * first:
             break
-        change = p * design.scores(direction.astype(np.float32))
+        change = weight * design.scores(direction.astype(weight.dtype))
         product = design.adjoint(change - p * change.sum(axis=1, keepdims=True)) + precision * direction
         length = energy / float(direction @ product)
         x = x + length * direction

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmbal.maths.bootstrap import Bootstrap, ratio
+
 TIE = 1e-6  # of the largest magnitude in the row; smaller differences are those of rounding to single precision
 
 
@@ -49,19 +51,23 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     return float(np.abs(np.add.reduceat(gap[order], starts)).sum() / len(gap))
 
 
-def resampled_calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray, bins: int = 15
+def calibration_errors(
+    boot: Bootstrap, probabilities: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None, bins: int = 15
 ) -> np.ndarray:
-    """The same error ``(R,)`` under resampled ``counts (R, N)``, with the bins of the whole sample.
+    """Replicates ``(1 + B,)`` of :func:`expected_calibration_error`, the sample's own first, with the sample's bins.
 
-    Drawing rows again adds noise, which an absolute value turns into error; the replicates are shifted to have the
-    sample's own error as their mean (not below 0), so that an interval of them shows spread and not that bias.
+    ``rows``: those of the table's samples that ``probabilities (N, C)`` and ``labels (N,)`` hold. Drawing rows again adds
+    noise, which an absolute value turns into error. So the replicates are shifted to have the sample's own error as their
+    mean (not below 0). The error itself is biased upwards where it is small or rows are few, which no shift shows: of
+    samples whose true error is 0.06, intervals of 95 % cover it in 60 % (200 rows) and 92 % (1000 rows) of the cases,
+    without the shift in 1 % and 77 %; of a true error of 0.22 in 96 % and 95 %.
     """
     order, gap, starts = _confidence_bins(probabilities, labels, bins)
-    binned = np.add.reduceat(counts[:, order] * gap[order].astype(counts.dtype), starts, axis=1)
-    replicates = np.abs(binned).sum(axis=1) / counts.sum(axis=1)
-    own = np.abs(np.add.reduceat(gap[order], starts)).sum() / len(gap)
-    return np.maximum(replicates - replicates.mean() + own, 0.0)
+    binned = np.zeros((len(gap), len(starts)))
+    binned[order, np.repeat(np.arange(len(starts)), np.diff([*starts, len(gap)]))] = gap[order]
+    found = ratio(np.abs(boot.sums(binned, rows)).sum(axis=1), boot.sums(np.ones(len(gap)), rows))
+    found[1:] = np.maximum(found[1:] - np.nanmean(found[1:]) + found[0], 0.0)
+    return found
 
 
 def _confidence_bins(

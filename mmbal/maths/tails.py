@@ -12,28 +12,34 @@ A smaller alpha is a heavier tail: moments of order alpha and above do not exist
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
+from pydantic import AliasChoices, Field
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from mmbal.errors import DataError, UsageError
+from mmbal.maths.bootstrap import Estimate
 
 FEWEST = 10  # order statistics below which a tail index means nothing
+Z95 = float(norm.ppf(0.975))
 LIGHTEST = 1e3  # an index beyond which no tail is told from none
 
 
-@dataclass(frozen=True)
-class TailIndex:
-    """A tail index with its interval; estimated from the ``k`` largest of ``n`` values, those above ``threshold``."""
+class TailIndex(Estimate):
+    """A tail index with its 95 % interval; estimated from the ``k`` largest of ``n`` values, those above ``threshold``."""
 
-    alpha: float
+    value: float = Field(validation_alias=AliasChoices("value", "alpha"))  # "alpha" in files of version 0.1.0
     low: float
     high: float
     k: int
     n: int
     threshold: float
+
+    @property
+    def spread(self) -> float:
+        """Standard error of the index's logarithm."""
+        return math.log(self.high / self.low) / (2 * Z95)
 
 
 def hill(values: np.ndarray, k: int | None = None, *, block: int = 1, confidence: float = 0.95) -> TailIndex:
@@ -64,7 +70,8 @@ def hill(values: np.ndarray, k: int | None = None, *, block: int = 1, confidence
     variance = 1 / k if sums is None else max(float((sums**2).sum()) / k**2, 1 / k)
     half = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance)
     alpha = 1 / gamma
-    return TailIndex(float(alpha), float(alpha * math.exp(-half)), float(alpha * math.exp(half)), k, n, threshold)
+    low, high = (float(alpha * math.exp(sign * half)) for sign in (-1, 1))
+    return TailIndex(value=float(alpha), low=low, high=high, k=k, n=n, threshold=threshold)
 
 
 def scan(values: np.ndarray, largest_share: float = 0.1) -> int:

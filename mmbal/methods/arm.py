@@ -16,9 +16,9 @@ like the statistics of batch normalisation, and frozen in evaluation. The public
 
 Deviations: information is that of all class-wise logits, centred and binned: features of different widths have no
 joint histogram. Histograms are averaged over batches, entropies are true ones (the public conditional entropy lacks
-the weights p(z)), p_m is m's own (the public code crosses the two). The public code subtracts NCMI from NMI for the
-joint part (`joint = interaction`), which turns negative where modalities complement one another. For M = 2 k_m is its
-ratio; the bound `limit` is ours. Its resampling repeats rows by thresholds on c_i; ours keeps the epoch's length.
+the weights p(z)), p_m is m's own (the public code crosses the two). The public code has another joint part, NMI - NCMI / 2
+(`joint = interaction`; its NCMI lacks the factor 2), which is negative where modalities complement one another. For M = 2
+k_m is its ratio; the bound `limit` is ours. Its resampling repeats rows by thresholds on c_i; ours keeps the epoch's length.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class ARM(Method):
         bins: int = Field(8, ge=2, le=32, description="bins of a logit (the public code: 30 for NMI, 2 for NCMI)")
         momentum: float = Field(0.9, ge=0, lt=1, description="of the running averages")
         joint: Literal["conditional", "interaction"] = Field(
-            "conditional", description="joint part: NCMI, or the public code's NMI - NCMI"
+            "conditional", description="joint part: NCMI, or the public code's NMI - NCMI / 2"
         )
 
     factor: Tensor  # k_m (M,), modalities by name

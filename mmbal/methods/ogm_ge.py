@@ -4,9 +4,10 @@ Peng, Wei, Deng, Wang and Hu, "Balanced Multimodal Learning via On-the-fly Gradi
 
     g_m <- k_m g_m + h_m,     h_m ~ N(0, diag(std(g_m)^2)),     k_m as in OGM
 
-Deviations: those of `ogm`. The paper's covariance is over the batches drawn, of which a step has one; as in the public
-code, h has the spread of each gradient tensor's entries before scaling, in every modality, also where k_m = 1 (its
-summand 1e-8 is left out). A tensor of one entry has no spread and gets no noise.
+Deviations: those of `ogm`. The paper's covariance is over the batches drawn, and a step has only one batch. So h has
+the standard deviation of each gradient tensor's entries before scaling (the unbiased one, divided by entries - 1), in
+every modality, also where k_m = 1. All this is as in the public code; its summand 1e-8 is left out. A tensor of one
+entry gets no noise, since one entry has no standard deviation (the public code gets NaN there).
 """
 
 import torch
@@ -37,6 +38,6 @@ class OGMGE(OGM):
             return
         chance = named_generator(f"ogm_ge.{run.step}.{m}", run.device)
         for gradient in self.gradients(m):
-            spread = self.config.noise * gradient.std(unbiased=False)
+            spread = self.config.noise * gradient.std() if gradient.numel() > 1 else 0.0
             noise = torch.randn(gradient.shape, generator=chance, device=gradient.device, dtype=gradient.dtype)
             gradient.mul_(factor).add_(noise * spread)

@@ -40,12 +40,6 @@ PROBABILITY_FLOOR = 1e-12  # log of a probability of zero is not a number a rule
 Array = np.ndarray
 
 
-def log_softmax(logits: Array) -> Array:
-    """Row-wise log-softmax ``(N, C)``, computed without overflow."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
 @dataclass(frozen=True)
 class Predictions:
     """Decisions of N samples, C classes, M modalities; see the module's table for each field's shape.

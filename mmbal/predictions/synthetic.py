@@ -38,10 +38,10 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr, log_softmax, ndtr
 
 from mmbal.errors import ConfigError
-from mmbal.predictions.format import Array, Predictions, log_softmax, subsets_of
+from mmbal.predictions.format import Array, Predictions, subsets_of
 
 QUADRATURE = np.polynomial.hermite_e.hermegauss(201)  # nodes and weights of an expectation over N(0, 1)
 TINY = 1e-9  # the spread given to a score that is constant, so that ties are broken evenly
@@ -151,7 +151,7 @@ class GaussianWorld:
         scores = np.broadcast_to(self.bayes_bias, (len(predictions), len(self.classes))).copy()
         for j, m in enumerate(self.modalities):
             scores += present[:, [j]] * predictions.logits[m] * self.bayes_weights[j]
-        return log_softmax(scores)
+        return log_softmax(scores, axis=-1)
 
     def bayes_nll(self, predictions: Predictions) -> float:
         """Mean negative log-likelihood in nats of the Bayes-optimal layer on these rows."""
@@ -196,7 +196,7 @@ class GaussianWorld:
         scores = np.zeros((draws, len(self.classes))) if bias is None else np.tile(np.asarray(bias, float), (draws, 1))
         for j in range(len(self.modalities)):
             scores += slope[j] * evidence[j][:, : len(self.classes)]
-        return float(-log_softmax(scores)[np.arange(draws), labels].mean())
+        return float(-log_softmax(scores, axis=-1)[np.arange(draws), labels].mean())
 
     def shapley_accuracy(self) -> Array:
         """``(M,)``: exact Shapley value of each modality for the Bayes layer's population accuracy.

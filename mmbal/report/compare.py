@@ -16,9 +16,9 @@ from pydantic import Field
 
 from mmbal.config import Config
 from mmbal.diagnosis import Diagnosis
-from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.diagnosis.stored import diagnosis_of
 from mmbal.errors import DataError, UsageError
+from mmbal.maths.bootstrap import Estimate, holm
 from mmbal.predictions.format import Predictions
 from mmbal.report.paired import PairedTest, paired_test
 from mmbal.runs import DIAGNOSIS, decided_by, read_config, read_metrics, read_summary, run_folder, subject

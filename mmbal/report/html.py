@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from mmbal.diagnosis.schema import ClassDiagnosis, Diagnosis
-from mmbal.diagnosis.significance import Estimate
+from mmbal.maths.bootstrap import Estimate
 from mmbal.report.compare import Comparison
 from mmbal.report.render import cells, columns, legend, number, percent, points
 from mmbal.version import __version__

@@ -19,8 +19,8 @@ from scipy.stats import t as student
 
 from mmbal.config import Config
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
-from mmbal.diagnosis.significance import Bootstrap, Estimate, mcnemar
 from mmbal.errors import DataError
+from mmbal.maths.bootstrap import Bootstrap, Estimate, mcnemar
 from mmbal.predictions.format import Array, Predictions
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from mmbal.diagnosis.significance import Estimate
+from mmbal.maths.bootstrap import Estimate
 from mmbal.report.compare import Comparison, Figure, Row
 
 DASH = "–"

@@ -11,11 +11,12 @@ import av
 import numpy as np
 import pytest
 from scipy.io import wavfile
+from scipy.special import log_softmax
 from typer.testing import CliRunner
 
 from mmbal.cli.app import app
 from mmbal.decision import rule_from_json
-from mmbal.predictions.format import Predictions, concatenate, log_softmax
+from mmbal.predictions.format import Predictions, concatenate
 
 CLIPS = 40  # more than one batch of prediction
 
@@ -66,10 +67,10 @@ def test_the_fitted_rule_decides_a_folder(run):
     assert len(held_out) == 24  # six of ten clips of each word
     state = json.loads((out / "rule.json").read_text())["state"]
     parts = {
-        m: weight * beta * log_softmax(recorded.logits[m])
+        m: weight * beta * log_softmax(recorded.logits[m], axis=-1)
         for m, weight, beta in zip(recorded.modalities, state["weight"], state["beta"], strict=True)
     }
-    expected = log_softmax(sum(parts.values()))
+    expected = log_softmax(sum(parts.values()), axis=-1)
     for row, k in enumerate(held_out):
         clip = document["clips"][k]
         found = np.log([clip["probabilities"][name] for name in document["classes"]])
@@ -110,5 +111,6 @@ def test_a_sound_alone_is_decided_by_the_rule_for_sound_alone(run, tmp_path):
     assert "pull of video" not in table
     (found,) = json.loads(mmbal("predict", out, tmp_path / "sound.wav", "--device", "cpu", "--json"))["clips"]
     k = recorded.modalities.index("audio")
-    expected = log_softmax(state["weight"][k] * state["beta"][k] * log_softmax(recorded.logits["audio"][:1]))
+    alone = log_softmax(recorded.logits["audio"][:1], axis=-1)
+    expected = log_softmax(state["weight"][k] * state["beta"][k] * alone, axis=-1)
     assert np.log(list(found["probabilities"].values())) == pytest.approx(expected[0], abs=1e-3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.significance import Bootstrap
+from mmbal.maths.bootstrap import Bootstrap
 from mmbal.predictions.format import Predictions
 
 

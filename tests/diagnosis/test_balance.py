@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mmbal.diagnosis.balance import adjusted_p_values, shares_of, votes_of
+from mmbal.diagnosis.balance import adjusted_p_values, contributions_of, shares_of
 from mmbal.diagnosis.coalitions import decision_of
-from mmbal.diagnosis.significance import Bootstrap
+from mmbal.maths.bootstrap import Bootstrap
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.synthetic import GaussianWorld
 
@@ -30,7 +30,7 @@ def flagged(shares, level=0.05):
 
 def test_votes_are_less_their_mean_over_the_samples_that_have_the_modality():
     a = np.array([[3.0, 0, 0], [0, 3, 0], [9, 9, 9], [0.0, 6, 0]])
-    found = votes_of(*both(a, present_a=[True, True, True, False]))
+    found = contributions_of(*both(a, present_a=[True, True, True, False]))
     # The mean of the first three is (4, 4, 3).
     expected = np.array([[-1.0, -4, -3], [-4, -1, -3], [5, 5, 6], [0, 0, 0]])
     assert np.allclose(found[:, 0], expected)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.significance import Bootstrap
-from mmbal.maths.resampling import GAIN, SHARE
+from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap
 
 N = 20
 

@@ -6,28 +6,10 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from mmbal.diagnosis.coalitions import correct, decision_of
-from mmbal.diagnosis.norms import standardise
-from mmbal.diagnosis.probes import Probe, fit_head, is_feature_file, load_features, predictions_from_features, ridge
+from mmbal.diagnosis.probes import Probe, is_feature_file, load_features, predictions_from_features
 from mmbal.errors import DataError
+from mmbal.maths.heads import ridge, standardise
 from mmbal.predictions.synthetic import GaussianWorld
-
-
-def test_head_of_two_classes_has_opposite_rows():
-    z = np.array([[1.0], [2.0], [-1.0], [-2.0]])
-    weight, bias = fit_head(z, np.array([1, 1, 0, 0]), classes=2)
-    assert weight[1, 0] > 0
-    assert np.allclose(weight[0], -weight[1])
-    assert np.allclose(bias, 0, atol=1e-4)
-
-
-def test_a_class_without_rows_is_never_decided():
-    rng = np.random.default_rng(0)
-    labels = np.array([0, 2, 3] * 20)
-    z = rng.normal(size=(60, 4)) + 3 * np.eye(4)[labels]
-    weight, bias = fit_head(z, labels, classes=4)
-    assert (weight[1] == 0).all()
-    assert bias[1] < bias[[0, 2, 3]].min()
-    assert ((z @ weight.T + bias).argmax(axis=1) != 1).all()
 
 
 def probe(features, labels, classes):

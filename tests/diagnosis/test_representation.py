@@ -5,7 +5,7 @@ import pytest
 
 from mmbal.diagnosis.decomposition import Reading, Readout, representation_gap
 from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.significance import Bootstrap
+from mmbal.maths.bootstrap import Bootstrap
 
 N = 40
 

@@ -123,9 +123,8 @@ def test_a_section_of_a_plug_in_is_one_file(examined, tmp_path, monkeypatch):
     from collections.abc import Mapping
     from typing import Any
 
-    from mmbal.maths.bootstrap import SHARE, Estimate
-
     from mmbal.diagnosis.section import Section
+    from mmbal.maths.bootstrap import SHARE, Estimate
     from mmbal.tables import Column
 
     class Confident(Section):

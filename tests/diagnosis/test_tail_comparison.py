@@ -9,15 +9,16 @@ from typer.testing import CliRunner
 
 from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.tails import Tail, Tails, compare_tails, read_tails, tails_in_words, with_tails
+from mmbal.diagnosis.tails import Tails, compare_tails, read_tails, tails_in_words, with_tails
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.train import train
 from mmbal.errors import DataError
+from mmbal.maths.tails import TailIndex
 
 
-def tail(alpha: float, k: int) -> Tail:
+def tail(alpha: float, k: int) -> TailIndex:
     half = 1.959964 / math.sqrt(k)
-    return Tail(alpha=alpha, low=alpha * math.exp(-half), high=alpha * math.exp(half), k=k, n=1000, threshold=2.0)
+    return TailIndex(value=alpha, low=alpha * math.exp(-half), high=alpha * math.exp(half), k=k, n=1000, threshold=2.0)
 
 
 def test_the_comparison_is_a_normal_test_of_the_logarithm_with_holms_correction():
@@ -55,6 +56,9 @@ def test_reading_what_a_run_left(tmp_path):
     found = read_tails(tmp_path)
     assert found is not None
     assert list(found.gradient_noise) == ["a"]
+    old = {"alpha": 2.0, "low": 1.6, "high": 2.5, "k": 100, "n": 1000, "threshold": 2.0}  # as version 0.1.0 wrote it
+    (tmp_path / "tails.json").write_text(json.dumps({**document, "gradient_noise": {"a": old}}))
+    assert read_tails(tmp_path).gradient_noise["a"].value == 2.0
     (tmp_path / "tails.json").write_text("[]")
     with pytest.raises(DataError, match="no record of tail indices"):
         read_tails(tmp_path)

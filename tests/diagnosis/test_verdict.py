@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.significance import Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
+from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.synthetic import GaussianWorld
 
 STRENGTH = [[2.0, 1.6, 1.2], [1.0, 1.4, 1.8]]

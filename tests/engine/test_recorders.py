@@ -37,7 +37,7 @@ def test_figures_by_epoch_and_a_summary_by_modality(config, tmp_path):
     found = json.loads((tmp_path / "run" / "tails.json").read_text())
     for kind in ("update_norm", "gradient_noise"):
         for m in ("audio", "video"):
-            assert found[kind][m]["low"] < found[kind][m]["alpha"] < found[kind][m]["high"]
+            assert found[kind][m]["low"] < found[kind][m]["value"] < found[kind][m]["high"]
 
 
 def test_norms_of_one_epoch_of_plain_sgd_by_hand(config):
@@ -67,8 +67,8 @@ def test_a_changing_scale_is_no_tail():
     light = torch.from_numpy(1 + np.random.default_rng(0).random(100)).float()
     epochs = [light * 1.5**e for e in range(20)]
     steady, drifting = pooled_tail([light] * 20), pooled_tail(epochs)
-    assert drifting.alpha == pytest.approx(steady.alpha, rel=1e-4)
-    assert hill(torch.cat(epochs).numpy()).alpha < 0.2 * steady.alpha
+    assert drifting.value == pytest.approx(steady.value, rel=1e-4)
+    assert hill(torch.cat(epochs).numpy()).value < 0.2 * steady.value
 
 
 def test_a_resumed_run_records_as_one_piece(config, tmp_path):

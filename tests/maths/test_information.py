@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from mmbal.maths.contribution import shared_information
 from mmbal.maths.information import (
     binned,
     conditional_entropy,
@@ -67,3 +68,11 @@ def test_columns_are_centred_and_the_whole_has_unit_spread():
     found = standardised(torch.tensor([[1.0, 10.0], [3.0, 10.0], [5.0, 16.0], [3.0, 12.0]]))
     # Columns less their means: -2 0 2 0 and -2 -2 4 0; mean square (8 + 24) / 8 = 4.
     assert found.tolist() == [[-1, -1], [0, -1], [1, 2], [0, 0]]
+
+
+def test_the_interaction_of_the_public_code_has_no_factor_two():
+    """x and y are the same coin, whatever z is: I(x;y|z) = ln 2 and H(x|z) + H(y|z) = 2 ln 2, so their quotient is 1/2."""
+    counts = torch.zeros(1, 2, 2, 2)
+    counts[0, 0, 0] = counts[0, 1, 1] = 3
+    assert [float(part) for part in shared_information(counts)] == pytest.approx([1.0, 1.0])
+    assert [float(part) for part in shared_information(counts, interaction=True)] == pytest.approx([1.0, 1 - 1 / 2])

@@ -16,11 +16,11 @@ def pareto(alpha: float, n: int, seed: int) -> np.ndarray:
 def test_hill_is_the_mean_log_excess_over_the_next_largest():
     values = [2.0**i for i in range(12)]  # the ten largest lie 1 .. 10 doublings above the eleventh
     found = hill(np.array(values[::-1]), k=10)
-    assert found.alpha == pytest.approx(1 / (math.log(2) * 5.5))
+    assert found.value == pytest.approx(1 / (math.log(2) * 5.5))
     assert found.threshold == 2.0
     assert (found.k, found.n) == (10, 12)
-    assert math.log(found.high / found.alpha) == pytest.approx(1.959964 / math.sqrt(10))
-    assert math.log(found.alpha / found.low) == pytest.approx(1.959964 / math.sqrt(10))
+    assert math.log(found.high / found.value) == pytest.approx(1.959964 / math.sqrt(10))
+    assert math.log(found.value / found.low) == pytest.approx(1.959964 / math.sqrt(10))
 
 
 @pytest.mark.parametrize("alpha", [0.8, 2.0, 5.0])

@@ -70,8 +70,8 @@ def test_contributions_are_information_weighed_by_confidence(joint: str, toy: To
         h |= {"fr": entropy(list(zip(f, r, strict=True))), "xfr": entropy(list(zip(x, f, r, strict=True)))}
         nmi = 2 * (h["x"] + h["f"] - h["xf"]) / (h["x"] + h["f"])
         given = (h["xr"] - h["r"]) + (h["fr"] - h["r"])
-        ncmi = 2 * (given - (h["xfr"] - h["r"])) / given
-        part = ncmi if joint == "conditional" else nmi - ncmi
+        shared = (given - (h["xfr"] - h["r"])) / given
+        part = 2 * shared if joint == "conditional" else nmi - shared
         expected[m] = np.mean(true(fused)) * nmi + np.mean(true(own[m])) * part
         each += (np.array(true(fused)) * nmi + np.array(true(own[m])) * part) / 2
     found = {m: made.run.records[f"contribution/{m}"][0] for m in expected}

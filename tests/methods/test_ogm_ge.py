@@ -14,6 +14,7 @@ from mmbal.engine.train import Session
 from mmbal.errors import ConfigError
 from mmbal.maths.confidence import true_class_confidence
 from mmbal.methods.ogm import modulation
+from mmbal.models.draws import named_generator
 
 Toy = Callable[..., Store]
 
@@ -81,6 +82,27 @@ def test_noise_has_the_spread_of_the_gradient_before_scaling(toy: Toy):
         noise = new - factor * old
         assert float(noise.std()) == pytest.approx(float(old.std()), rel=0.05)
         assert abs(float(noise.mean())) < 0.05 * float(old.std())
+
+
+def test_the_noise_is_scaled_by_the_unbiased_deviation_of_each_tensor(toy: Toy):
+    run = session(toy, {"audio": 6, "video": 4}, name="ogm_ge", alpha=0.8)
+    before, after, _ = backward(run)
+    for m, gradients in before.items():
+        chance = named_generator(f"ogm_ge.0.{m}", torch.device("cpu"))
+        for old, new in zip(gradients, after[m], strict=True):
+            values = old.flatten().tolist()
+            mean = sum(values) / len(values)
+            spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+            expected = run.run.records[f"modulation/{m}"][0] * old + spread * torch.randn(old.shape, generator=chance)
+            assert torch.allclose(new, expected, atol=1e-7)
+
+
+def test_a_tensor_of_one_entry_gets_no_noise(toy: Toy):
+    run = session(toy, {"audio": 6, "video": 4}, name="ogm_ge")
+    single = run.model.encoders["audio"].single = torch.nn.Parameter(torch.zeros(1))
+    single.grad = torch.tensor([3.0])
+    run.method.modulate("audio", 0.5, run.run)
+    assert single.grad.tolist() == [1.5]
 
 
 def test_noise_depends_on_step_and_modality_alone(toy: Toy):

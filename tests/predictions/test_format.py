@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmbal.errors import DataError, UsageError
-from mmbal.predictions.format import Predictions, concatenate, log_softmax, subsets_of
+from mmbal.predictions.format import Predictions, concatenate, subsets_of
 
 
 def arrays(**changes: Any) -> dict[str, Any]:
@@ -134,6 +134,5 @@ def test_an_unknown_split_is_named_with_those_there_are():
     assert "test" in caught.value.hint
 
 
-def test_coalitions_and_log_softmax_by_hand():
+def test_coalitions_by_hand():
     assert subsets_of(("a", "b")) == [(), ("a",), ("b",), ("a", "b")]
-    assert np.allclose(np.exp(log_softmax(np.array([[1000.0, 1000.0 + np.log(3)]]))), [[0.25, 0.75]])

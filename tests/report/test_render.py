@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mmbal.diagnosis.significance import Estimate
 from mmbal.errors import UsageError
+from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.synthetic import GaussianWorld
 from mmbal.report import render
 from mmbal.report.compare import Comparison, Entry, Figure, Row, read_source

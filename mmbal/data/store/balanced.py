@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.store import ModalitySpec, Store, write_view
-from mmbal.decision.folds import folds_of
 from mmbal.errors import DataError
 from mmbal.maths.discrepancy import discrepancy, uniform_draw
+from mmbal.maths.folds import folds_of
 from mmbal.predictions.format import Predictions
 
 WIDTH = 256  # inputs with more values than this are projected at random

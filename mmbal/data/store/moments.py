@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 from mmbal.data.store.store import Kind
 
@@ -28,19 +29,14 @@ def chunks(path: Path, rows: np.ndarray) -> Iterator[np.ndarray]:
 def moments(parts: Iterable[np.ndarray], kind: Kind) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation: per channel of pictures, per dimension of features, one for a spectrogram.
 
-    ``parts`` are ``(n, ...)`` arrays of samples. In double precision, combined part by part (Chan, Golub & LeVeque 1983);
-    where nothing varies the deviation is 1.
+    ``parts`` are ``(n, ...)`` arrays of finite samples. In double precision, combined part by part; where nothing varies
+    the deviation is 1.
     """
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    running = StandardScaler()
     for part in parts:
-        values = _observations(part, kind)
-        n, own = len(values), values.mean(axis=0)
-        delta = own - mean
-        squares = squares + ((values - own) ** 2).sum(axis=0) + delta**2 * (count * n / (count + n))
-        mean = mean + delta * (n / (count + n))
-        count += n
-    std = np.sqrt(squares / count)
-    return mean, np.where(std > 1e-8, std, 1.0)
+        running.partial_fit(_observations(part, kind))
+    std = np.sqrt(running.var_)
+    return running.mean_, np.where(std > 1e-8, std, 1.0)
 
 
 def train_moments(path: Path, rows: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ G is what the average gains on n held-out rows over the decision as it is, in na
 ``required`` is the prior log odds for the decision as it is: ``required_gain`` (3 nats) for up to 50 rows,
 ``-allowed_loss`` (-1 nat) from 90 on, linear in between.
 
-``protect`` bounds what a class may lose against the decision as it is; see :mod:`mmbal.decision.rules.protect`.
+``protect`` bounds what a class may lose against the decision as it is; see :mod:`mmbal.decision.protect`.
 
 References: Yao, Vehtari, Simpson and Gelman, "Using stacking to average Bayesian predictive distributions", Bayesian
 Analysis 2018 (stacking of predictive distributions); van der Laan, Polley and Hubbard, "Super learner", 2007
@@ -44,14 +44,15 @@ from torch import Tensor
 from mmbal.config import Config
 from mmbal.decision.base import Rule
 from mmbal.decision.fitting import rule_from_json, rule_to_json
-from mmbal.decision.folds import folds_of
 from mmbal.decision.fused import FUSED, Takes, inputs_of, only
 from mmbal.decision.linear import LogLinear
+from mmbal.decision.protect import within_bound
 from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
-from mmbal.decision.rules.protect import within_bound
 from mmbal.decision.rules.temperature import inverse_temperatures
 from mmbal.errors import UsageError
+from mmbal.maths.folds import folds_of
+from mmbal.maths.loglinear import FAST
 from mmbal.maths.mixture import mixture_weights
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
@@ -256,7 +257,7 @@ def fit_candidates(predictions: Predictions, start: list[Rule] | None = None) ->
         known: dict[str, Any] = {}
         if issubclass(cls, LogLinear):
             before = fitted[-1] if type(fitted[-1]) is cls and fitted[-1].modalities == given.modalities else None
-            known = {"start": before if start is None else start[k]}
+            known = {"start": before if start is None else start[k], "tolerance": FAST}
         if issubclass(cls, LogLinear | Pool | Discriminant):
             known["beta"] = np.array([beta[m] for m in given.modalities])
         fitted.append(cls.fit(given, cls.Config(**options), **known))

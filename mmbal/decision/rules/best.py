@@ -7,10 +7,11 @@ A row that lacks the best modality is decided by the next best that it has.
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.decision.base import Rule
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 
@@ -23,7 +24,7 @@ class Best(Rule):
         quality = []
         for m, logits in predictions.logits.items():
             rows = predictions.present.get(m, np.ones(len(predictions), dtype=bool))
-            labels, log_p = predictions.labels[rows], log_softmax(logits[rows])
+            labels, log_p = predictions.labels[rows], log_softmax(logits[rows], axis=-1)
             own = log_p[np.arange(len(labels)), labels]
             quality.append((np.mean(log_p.argmax(axis=1) == labels), own.mean()) if len(labels) else (-1.0, -np.inf))
         order = sorted(range(len(quality)), key=lambda k: quality[k], reverse=True)

@@ -1,6 +1,6 @@
-"""Classifier re-training: a new linear head on the frozen features, every class with the same say.
+"""Classifier re-training: a new linear head on the frozen features, with the same weight for every class.
 
-    (W, b) = argmin  sum_n (N / (C' N_{y_n})) NLL(sum_m z_m W_m^T + b, y_n)  +  |W|^2 / (2 v)
+    (W, b) = argmin  sum_n (N / (C' N_{y_n})) NLL(sum_m z_m W_m^T + b, y_n)  +  |W|^2 / (2 v)  +  |b|^2 / 2
 
 N_c rows of class c, C' classes that have rows. Reference: Kang et al., "Decoupling representation and classifier for
 long-tailed recognition", ICLR 2020, arXiv 1910.09217.
@@ -45,11 +45,11 @@ class Crt(HeadRule):
         none = np.zeros((n, 0, c))
         design = Design(none, none, np.concatenate([standard[m] for m in names], axis=1), bias=True)
         counts = np.bincount(predictions.labels, minlength=c)
-        say = n / (np.count_nonzero(counts) * counts[predictions.labels])
+        weight = n / (np.count_nonzero(counts) * counts[predictions.labels])
         precision = np.full(sum(design.sizes), 1 / config.strength**2)
         precision[-c:] = 1.0
-        target, mean = np.eye(c)[predictions.labels] * say[:, None], np.zeros(len(precision))
-        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, tolerance=1e-6))
+        target, mean = np.eye(c)[predictions.labels] * weight[:, None], np.zeros(len(precision))
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision))
         parts = np.split(matrix, np.cumsum([standard[m].shape[1] for m in names])[:-1])
         weights = {m: (part / scale[m][:, None]).T for m, part in zip(names, parts, strict=True)}
         shift = {f"shift_{m}": -weights[m] @ centre[m] for m in names}

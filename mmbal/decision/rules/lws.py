@@ -6,7 +6,7 @@ Reference: Kang et al., "Decoupling representation and classifier for long-taile
 arXiv 1910.09217.
 
 Deviations: the paper's scale per class becomes one per class and modality; it is fitted on calibration rows, not on
-re-sampled training rows, and shrunk to 1, the head as it is. The problem is convex and solved exactly.
+re-sampled training rows, and shrunk to 1, the head as it is. The problem is convex and is solved to its optimum.
 """
 
 from typing import Any
@@ -34,12 +34,9 @@ class Lws(HeadRule):
         names, bias = predictions.modalities, head_bias(predictions)
         parts = np.stack([predictions.features[m] @ predictions.weight[m].T for m in names], axis=1)
         n, m, c = parts.shape
-        # the head's own bias enters as one more expert, whose weight a tight prior holds at 1
-        own = np.broadcast_to(bias, (n, 1, c))
-        design = Design(own, parts, np.zeros((n, 0)), bias=False)
-        precision = np.concatenate([[1e8], np.full(m * c, 1 / config.scale**2)])
-        found = maximum_a_posteriori(design, np.eye(c)[predictions.labels], np.ones(1 + m * c), precision)
-        factor = design.split(found)[1]
+        design = Design(np.zeros((n, 0, c)), parts, np.zeros((n, 0)), bias=False)
+        target, precision = np.eye(c)[predictions.labels], np.full(m * c, 1 / config.scale**2)
+        factor = design.split(maximum_a_posteriori(design, target, np.ones(m * c), precision, offset=bias))[1]
         weights = {f"weight_{name}": factor[k][:, None] * predictions.weight[name] for k, name in enumerate(names)}
         return {"factor": factor, "bias": bias, **weights}
 

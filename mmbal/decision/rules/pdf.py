@@ -15,10 +15,11 @@ among the others.
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.decision.base import Rule
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 
@@ -47,7 +48,7 @@ class Pdf(Rule):
         coefficients = []
         for k, m in enumerate(predictions.modalities):
             rows = predictions.present_mask()[:, k]
-            p = np.exp(log_softmax(predictions.logits[m][rows]))
+            p = np.exp(log_softmax(predictions.logits[m][rows], axis=-1))
             inputs = np.column_stack([p, np.ones(len(p))])
             outcome = p[np.arange(len(p)), predictions.labels[rows]]
             ridge = np.eye(inputs.shape[1])

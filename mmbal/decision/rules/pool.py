@@ -12,13 +12,15 @@ experts", ICANN 1999.
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.decision.base import Rule, centre_of_weights, unimodal
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.temperature import inverse_temperatures
+from mmbal.maths.loglinear import Design, Posterior
 from mmbal.maths.newton import newton
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 PRIOR_SCALE = 0.5  # standard deviation of a weight about its prior mean
@@ -30,24 +32,11 @@ def pool_weights(log_p: np.ndarray, labels: np.ndarray, centre: np.ndarray) -> n
     A convex problem, solved by projected Newton. As for a temperature, one pseudo-row's worth of uniform labels joins the
     data.
     """
-    n, m, _ = log_p.shape
-    mass, precision = (n + 1) / n, 1 / PRIOR_SCALE**2
-    own = log_p[np.arange(n), :, labels].sum(axis=0) + log_p.mean(axis=(0, 2))
-
-    def objective(w: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        scores = np.matmul(w, log_p)
-        top = scores.max(axis=1, keepdims=True)
-        p = np.exp(scores - top)
-        total = p.sum(axis=1, keepdims=True)
-        p /= total
-        weighted = p[:, None] * log_p
-        expected = weighted.sum(axis=2)
-        value = mass * (np.log(total) + top).sum() - w @ own + 0.5 * precision * ((w - centre) ** 2).sum()
-        gradient = mass * expected.sum(axis=0) - own + precision * (w - centre)
-        second = np.tensordot(weighted, log_p, axes=([0, 2], [0, 2])) - expected.T @ expected
-        return value, gradient, mass * second + precision * np.eye(m)
-
-    return newton(objective, centre, lower=0.0)
+    n, m, c = log_p.shape
+    design = Design(log_p, np.zeros((n, 0, c)), np.zeros((n, 0)), bias=False)
+    target = np.eye(c)[labels] + 1 / (n * c)
+    posterior = Posterior(design, target, centre, np.full(m, 1 / PRIOR_SCALE**2))
+    return newton(posterior.objective, posterior.mean, lower=0.0)
 
 
 @rules.register(family="linear", year=1986, paper="Genest and Zidek 1986", fitted=True)
@@ -61,7 +50,7 @@ class Pool(Rule):
         cls, predictions: Predictions, config: object, beta: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
         beta = inverse_temperatures(predictions) if beta is None else beta
-        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         log_p *= predictions.present_mask()[..., None]
         weight = pool_weights(beta[:, None] * log_p, predictions.labels, centre_of_weights(predictions.modalities))
         return {"beta": beta, "weight": weight}

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule, unimodal
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 
@@ -30,14 +31,14 @@ class Stacking(Rule):
     @classmethod
     def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
         mask = predictions.present_mask()
-        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         n, _, c = log_p.shape
         none = np.zeros((n, 0, c))
         design = Design(none, none, (log_p * mask[..., None]).reshape(n, -1), bias=True)
         precision = np.full(sum(design.sizes), 1 / config.C)
         precision[-c:] = 1e-6  # the intercept is free, but for the direction that a softmax does not see
         target, mean = np.eye(c)[predictions.labels], np.zeros(len(precision))
-        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, tolerance=1e-6))
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision))
         return {"matrix": matrix, "bias": bias}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:

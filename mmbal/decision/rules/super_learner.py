@@ -10,11 +10,12 @@ keeps each weight above zero.
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.decision.base import Rule
 from mmbal.maths.mixture import mixture_weights
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 
@@ -25,7 +26,7 @@ class SuperLearner(Rule):
     @classmethod
     def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:
         rows = np.arange(len(predictions))
-        own = [log_softmax(predictions.logits[m])[rows, predictions.labels] for m in predictions.modalities]
+        own = [log_softmax(predictions.logits[m], axis=-1)[rows, predictions.labels] for m in predictions.modalities]
         whole = predictions.present_mask().all(axis=1)
         # the pseudo-row keeps every modality in play, for rows that have no other
         return {"weight": mixture_weights(np.stack(own, axis=1)[whole], prior=1 / len(own))}

@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
+from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule, unimodal
 from mmbal.decision.fused import Takes
 from mmbal.maths.newton import newton
-from mmbal.predictions.format import Predictions, log_softmax
+from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 
@@ -53,7 +54,7 @@ def inverse_temperatures(predictions: Predictions) -> np.ndarray:
     """The ``beta (M,)`` of every modality, from the rows that have it."""
     return np.array(
         [
-            inverse_temperature(log_softmax(logits[rows]), predictions.labels[rows])
+            inverse_temperature(log_softmax(logits[rows], axis=-1), predictions.labels[rows])
             for (m, logits) in predictions.logits.items()
             for rows in [predictions.present.get(m, np.ones(len(predictions), dtype=bool))]
         ]
@@ -79,7 +80,7 @@ class Temperature(Rule):
         if not config.shared:
             return {"beta": inverse_temperatures(predictions)}
         present = predictions.present_mask()[..., None]
-        log_p = np.stack([log_softmax(predictions.logits[m]) for m in predictions.modalities], axis=1)
+        log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         beta = inverse_temperature((log_p * present).sum(axis=1), predictions.labels)
         return {"beta": np.full(len(predictions.modalities), beta)}
 

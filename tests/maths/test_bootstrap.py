@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from mmbal.diagnosis.significance import Bootstrap, Estimate, holm, mcnemar
 from mmbal.errors import UsageError
-from mmbal.maths.resampling import bootstrap_counts
+from mmbal.maths.bootstrap import Bootstrap, Estimate, bootstrap_counts, holm, mcnemar, mean_interval
 
 
 def test_counts_start_with_the_sample_and_each_replicate_draws_n():
@@ -66,6 +65,15 @@ def test_too_few_groups_resample_samples_and_say_so():
 def test_paired_difference_of_equal_answers_is_exactly_zero():
     right = np.random.default_rng(0).random(50) < 0.6
     assert Bootstrap.of(50).difference(right, right) == Estimate(value=0.0, low=0.0, high=0.0)
+
+
+def test_the_normal_interval_of_a_mean_by_hand():
+    # mean 3, squared deviations 4 + 1 + 0 + 1 + 4 = 10: standard error sqrt(10 / 4 / 5)
+    found = mean_interval(np.array([1.0, 2, 3, 4, 5]))
+    assert found.value == 3
+    assert found.high - 3 == pytest.approx(1.959964 * (10 / 4 / 5) ** 0.5)
+    assert 3 - found.low == pytest.approx(found.high - 3)
+    assert mean_interval(np.array([2.0])) == Estimate(value=2.0)
 
 
 def test_sign_needs_the_whole_interval_on_one_side():

@@ -1,4 +1,9 @@
-"""Folds for cross-fitting: balanced by class, whole groups, any number of rows per class."""
+"""Folds for cross-fitting: balanced by class, whole groups, any number of rows per class.
+
+Why not scikit-learn's StratifiedKFold and StratifiedGroupKFold: they refuse labels whose largest class has fewer rows
+than there are folds, and warn where any class has. Calibration splits are often that small. Here one row a class is
+enough, and there are fewer folds where there are fewer rows or groups.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,10 @@ import numpy as np
 
 from mmbal.errors import DataError
 
+FOLDS = 5
 
-def folds_of(labels: np.ndarray, folds: int = 5, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
+
+def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
     """Fold ``0 .. F - 1`` of every row ``(N,)``; F is ``folds``, or the number of rows (groups) where they are fewer.
 
     Without groups, the shuffled rows of one class after the other are dealt out in turn: fold sizes differ by one at
@@ -39,3 +46,8 @@ def folds_of(labels: np.ndarray, folds: int = 5, seed: int = 0, group: np.ndarra
         where[g] = np.lexsort((load.sum(axis=1), uneven))[0]  # of equally even folds the emptiest, so that none is all
         load[where[g]] += counts[g]
     return where[members]
+
+
+def groups_of(group: np.ndarray | None) -> np.ndarray | None:
+    """The groups where there are at least two to part, else None."""
+    return group if group is not None and len(np.unique(group)) > 1 else None

@@ -7,25 +7,52 @@ sums over samples is then a matrix product for all replicates at once, and two s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from mmbal.config import Config
 from mmbal.errors import UsageError
-from mmbal.maths.paired import holm as holm
-from mmbal.maths.paired import sign_p
-from mmbal.maths.resampling import bootstrap_counts
 
+SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
+GAIN = (-1.0, 1.0)  # and of the difference of two
 MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
-MIN_SAMPLES = 10  # of fewer samples no interval is given: redrawing a handful shows nothing of what it lacks
+MIN_SAMPLES = 10  # of fewer samples no interval is given: drawing a handful again shows nothing of what it lacks
 BLOCK = 128  # replicates weighed at a time: bounds the memory of the float64 copy of their counts
 
 Array = np.ndarray
 
 
+def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None = None) -> Array:
+    """How often each sample is drawn: ``(1 + replicates, n)`` int32, the first row being the sample itself (ones).
+
+    With ``group (n,)`` whole groups are drawn with replacement (cluster bootstrap), so that samples of one speaker,
+    patient or actor do not count as independent.
+    """
+    rng = np.random.default_rng(seed)
+    unit_of = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
+    units = int(unit_of.max()) + 1
+    counts = np.ones((1 + replicates, n), dtype=np.int32)
+    for row in counts[1:]:
+        row[:] = np.bincount(rng.integers(units, size=units), minlength=units)[unit_of]
+    return counts
+
+
+def bounded(name: str, replicates: Array, n: int, bounds: tuple[float, float]) -> Array:
+    """Replicates ``(1 + B,)`` of the mean of n values with two more values drawn into each, one at each of the ``bounds``.
+
+    This keeps the interval from collapsing where all samples agree: a class that is always right, a rule that changes no
+    decision. Sources: Agresti and Coull 1998 for shares; Bonett and Price 2012 for paired differences. The draws depend
+    on ``name``, the figure's, alone. The first, the sample's own mean, stays as it is.
+    """
+    drawn = np.random.default_rng(crc32(name.encode())).poisson(1.0, (2, len(replicates) - 1))
+    ends = np.array(bounds) - replicates[0]
+    return np.concatenate([replicates[:1], np.clip(replicates[1:] + ends @ drawn / (n + 2), *bounds)])
+
+
 class Estimate(Config):
-    """A figure with its interval; ``low`` and ``high`` are None where no replicate could give the figure."""
+    """A figure with its interval; ``low`` and ``high`` are None where there is no interval, as of too few samples."""
 
     value: float
     low: float | None = None
@@ -88,10 +115,16 @@ class Bootstrap:
                 out[:, c] = self.sums(np.asarray(values)[rows], rows)
         return out
 
-    def means(self, values: Array, rows: Array | None = None) -> Array:
-        """Means of ``values (N, ...)`` in each replicate: ``(1 + B, ...)``; NaN where a replicate drew none of them."""
+    def means(
+        self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None, name: str = ""
+    ) -> Array:
+        """Means of ``values (N, ...)`` in each replicate: ``(1 + B, ...)``; NaN where a replicate drew none of them.
+
+        ``bounds``: the least and the greatest value ``(N,)`` that a sample can have; see :func:`bounded`.
+        """
         values = np.asarray(values, dtype=np.float64)
-        return ratio(self.sums(values, rows), self.sums(np.ones(len(values)), rows))
+        found = ratio(self.sums(values, rows), self.sums(np.ones(len(values)), rows))
+        return found if bounds is None else bounded(name, found, len(values), bounds)
 
     def class_means(self, values: Array, labels: Array, classes: int) -> Array:
         """Means of ``values (N, ...)`` within each class: ``(1 + B, C, ...)``; NaN where a class was not drawn."""
@@ -112,9 +145,11 @@ class Bootstrap:
         low, high = np.quantile(drawn, [tail, 1 - tail])
         return Estimate(value=value, low=float(low), high=float(high))
 
-    def mean(self, values: Array, rows: Array | None = None) -> Estimate | None:
-        """Mean of ``values (N,)`` with its interval; None where there are no values."""
-        return self.estimate(self.means(values, rows))
+    def mean(
+        self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None, name: str = ""
+    ) -> Estimate | None:
+        """Mean of ``values (N,)`` with its interval; None where there are no values. Arguments as for :meth:`means`."""
+        return self.estimate(self.means(values, rows, bounds, name))
 
     def difference(self, first: Array, second: Array) -> Estimate | None:
         """Mean of ``first - second`` over the same samples with its interval (paired bootstrap)."""
@@ -135,6 +170,15 @@ class Bootstrap:
         return float(2 * norm.sf(abs(replicates[0]) / spread))
 
 
+def mean_interval(values: Array, confidence: float = 0.95) -> Estimate:
+    """The mean of independent ``values (n,)`` with its normal interval; none of a single value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Estimate(value=mean)
+    half = float(norm.ppf((1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Estimate(value=mean, low=mean - half, high=mean + half)
+
+
 def ratio(numerator: Array, denominator: Array) -> Array:
     """``numerator (B, ..., extra) / denominator (B, ...)`` with NaN where the denominator is zero."""
     denominator = denominator.reshape(denominator.shape + (1,) * (numerator.ndim - denominator.ndim))
@@ -142,10 +186,45 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, filled, out=np.full(numerator.shape, np.nan), where=filled != 0)
 
 
+def sign_p(more: int, less: int, midp: bool = True) -> float:
+    """Two-sided p of "more and less are equally likely" from how often each was seen: the exact binomial test.
+
+    ``midp`` takes half of the observed table's probability, which keeps the level and loses less power (Fagerland,
+    Lydersen and Laake 2013).
+    """
+    few, n = min(more, less), more + less
+    if midp:
+        if more == less:
+            return float(1 - binom.pmf(few, n, 0.5) / 2) if n else 1.0
+        return float(2 * binom.cdf(few, n, 0.5) - binom.pmf(few, n, 0.5))
+    return float(min(1.0, 2 * binom.cdf(few, n, 0.5)))
+
+
+def sign_test(differences: Array, group: Array | None = None) -> float:
+    """Mid-p of "differences ``(N,)`` are as often above zero as below"; rows of a ``group (N,)`` count once, by their sum.
+
+    Of two decisions that are right or wrong it is McNemar's test.
+    """
+    if group is not None:
+        differences = np.bincount(np.unique(group, return_inverse=True)[1], differences)
+    small = 1e-9  # sums of halves and thirds are rounded
+    return sign_p(int((differences > small).sum()), int((differences < -small).sum()))
+
+
 def mcnemar(first: Array, second: Array, midp: bool = True) -> float:
     """p of "both are right equally often" from two (N,) boolean arrays of being right on the same samples.
 
-    The exact binomial test on the samples where they differ; for ``midp`` see :func:`mmbal.maths.paired.sign_p`.
+    The exact binomial test on the samples where they differ; for ``midp`` see :func:`mmbal.maths.bootstrap.sign_p`.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     return sign_p(int((first & ~second).sum()), int((second & ~first).sum()), midp)
+
+
+def holm(p_values: Array | list[float]) -> Array:
+    """Holm's step-down correction: adjusted p values in the order given, each at most 1 (Holm 1979)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, stepped)
+    return adjusted
