@@ -142,8 +142,8 @@ def at_least_as_good(
     shown = all(gain.least >= -margin for gain, margin in figures)
     accuracy, nll = row["accuracy_gain"], row["nll_gain"]
     return shown, (
-        f"On held-out samples '{row['rule']}' is {'' if shown else 'not shown to be '}at least as good as the decision as it "
-        f"is. With 95 % confidence its gain in accuracy is at least {100 * accuracy.least:+.1f} pp (allowed: "
+        f"On held-out samples '{row['rule']}' is {'' if shown else 'not shown to be '}at least as good as the decision as "
+        f"it is. With 95 % confidence its gain in accuracy is at least {100 * accuracy.least:+.1f} pp (allowed: "
         f"{-100 * accuracy_margin:g}), and in log-likelihood at least {nll.least:+.3f} nats (allowed: {-nll_margin:g})."
     )
 

@@ -51,7 +51,7 @@ def test_without_a_calibration_split_it_says_what_to_do(tmp_path):
 def test_the_sentence_names_fused_sum_best_and_fitted(tmp_path):
     predictions = Predictions.load(hand_written(tmp_path / "mine.npz", "val"))
     sentence = calibrate(predictions, "pool", names=FAST).sentence()
-    for part in ("plain sum", "(a)", "(pool)", "90 rows of 'val'"):
+    for part in ("plain sum", "(a)", "(pool)", "90 samples of 'val'"):
         assert part in sentence
 
 
