@@ -45,7 +45,9 @@ def diagnose(
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap replicates; the verdict does not depend on it.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the bootstrap replicates; the verdict does not depend on it.")
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the diagnosis (JSON) to this file.", dir_okay=False)] = None,
     force: Force = False,
     json: Json = False,
@@ -158,7 +160,12 @@ def _paragraph(sentences: Sequence[str]) -> str:
 def _title(d: Diagnosis) -> str:
     told = [str(d.data.meta[k]) for k in ("dataset", "fusion", "method", "rule", "heads") if d.data.meta.get(k)]
     classes = sum(1 for n in d.data.classes.values() if n)
-    return " · ".join([*told, f"{d.data.split} split, {d.data.samples} samples, {classes} classes"])
+    counts = f"{_count(d.data.samples, 'sample')}, {_count(classes, 'class', 'classes')}"
+    return " · ".join([*told, f"{d.data.split} split, {counts}"])
+
+
+def _count(n: int, one: str, several: str = "") -> str:
+    return f"{n} {one if n == 1 else several or one + 's'}"
 
 
 def _percent(estimate: Estimate | None, intervals: bool = False) -> str | None:
@@ -198,21 +205,29 @@ def _columns(columns: Sequence[Column], drop: Sequence[str] = (), **options: Any
     for name in drop:
         if _width(filled) > console.out.width:
             filled = [column for column in filled if column[0] != name]
-    heads = [_head(column) for column in filled]
-    right = [head for head in heads[1:] if head and not head.startswith("contribution")]  # bars and marks start at the left
+    heads = [filled[0][0], *(_head(column) for column in filled[1:])]
+    right = [
+        head for head in heads[1:] if head and not head.startswith("contribution")
+    ]  # bars and marks start at the left
     console.table(heads, zip(*(cells for _, cells in filled), strict=True), numeric=right, **options)
 
 
 def _head(column: Column) -> str:
     """The name of a column, on several lines where it is wider than what stands below it."""
     name, cells = column
-    widest = max(len(str(cell)) for cell in (*cells, *name.split()) if cell is not None)
-    return textwrap.fill(name, widest) if name else name
+    widest = max((len(str(cell)) for cell in (*cells, *name.split()) if cell is not None), default=1)
+    return textwrap.fill(name, widest, break_long_words=False)
 
 
 def _width(columns: Sequence[Column]) -> int:
-    lines = [(*_head(column).splitlines(), *(str(cell) for cell in column[1] if cell is not None)) for column in columns]
-    return 1 + sum(max(map(len, column)) + 3 for column in lines)  # a cell's own padding, and a rule between cells
+    heads = [columns[0][0], *(_head(column) for column in columns[1:])]
+    texts = [
+        [*head.splitlines(), *(str(cell) for cell in cells if cell is not None)]
+        for head, (_, cells) in zip(heads, columns, strict=True)
+    ]
+    return 1 + sum(
+        max(map(len, text), default=0) + 3 for text in texts
+    )  # a cell's own padding, and a rule between cells
 
 
 def _modalities(d: Diagnosis) -> None:

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 import mmbal
 from mmbal.data.predictions import Array, Predictions, subsets_of
@@ -292,8 +293,8 @@ class Examination:
         above = figures.mean("accuracy.above_chance", terms)
         majority = figures.mean("accuracy.above_majority", right - (labels == p.argmax()), bounds=GAIN)
         self.learned = above is not None and above.sign > 0
-        low, high = figures.boot.mean_of(terms, bounds=GAIN).interval(figures.boot.confidence)
-        needed = n * ((high - low) / 2 / HALF_WIDTH) ** 2
+        half = norm.ppf((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
+        needed = n * (half / HALF_WIDTH) ** 2
         return {
             "above_chance": above,
             "above_majority": majority,

@@ -109,7 +109,8 @@ def _nearest(path: str, known: Collection[str]) -> str:
     """A hint at what there is where the path leaves the known ones; at any place where its words are found together."""
     words, start = set(path.lower().replace(" ", "_").split(".")), ""
     if not any(name.startswith(path.split(".")[0] + ".") for name in known):
-        elsewhere = [name for name in known if words <= set(name.lower().split("."))]
+        figures = [name for name in known if not name.endswith((".value", ".low", ".high"))]
+        elsewhere = [name for name in figures if words <= set(name.lower().split("."))]
         if elsewhere:
             return f"Did you mean {' or '.join(sorted(elsewhere, key=len)[:3])}?"
     while True:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import ceil, floor, log10
 
-from mmbal.diagnosis.schema import Advice, Diagnosis, Gap, Preference
+from mmbal.diagnosis.schema import Advice, ClassGap, Diagnosis, Gap, Preference
 from mmbal.diagnosis.significance import MIN_SAMPLES, Estimate
 
 MOST_CLASSES = 4  # named in a sentence; more are counted
@@ -43,7 +43,7 @@ def verdict_of(d: Diagnosis) -> list[str]:
     else:
         losses = [_fusion(d), _lost_accuracy(d), _lost_in_encoders(d)]
         said += losses if any(losses) else ["There is nothing to diagnose yet."]
-        said += [_samples_to_find(d)]
+        said += [_samples_to_find(d), _order_of_columns(d)]
     return [s for s in (*said, _width(d)) if s]
 
 
@@ -55,8 +55,13 @@ def learned(d: Diagnosis) -> bool:
 def advice_of(d: Diagnosis, source: str) -> list[Advice]:
     """What to type next; ``source`` is what was diagnosed."""
     found = []
-    if d.data.meta.get("rule") is None and "heads" not in d.data.meta:
+    rule, meta = d.data.meta.get("rule"), d.data.meta
+    if rule is None and "heads" not in meta:
         found += _calibrate(d, source)
+    elif rule is not None and rule != meta.get("fusion"):
+        found.append(
+            Advice(command=f"mmbal calibrate {source} --remove", purpose="returns to the model's own decision")
+        )
     if d.representation_gap is not None:
         if _shown(d.representation_gap.accuracy, 100, 1):
             found.append(
@@ -64,6 +69,8 @@ def advice_of(d: Diagnosis, source: str) -> list[Advice]:
             )
     elif learned(d) and len(d.data.modalities) > 1:
         found += _reference(d, source)
+    if not learned(d) and "run" in meta and meta.get("method") != "imported":
+        found.append(Advice(command=f"mmbal train --resume {source} --epochs N", purpose="trains further, to N epochs"))
     return found
 
 
@@ -91,7 +98,7 @@ def _reference(d: Diagnosis, source: str) -> list[Advice]:
     if "run" in meta:
         return [Advice(command="mmbal pretrain", purpose="trains each encoder alone; then diagnose again")]
     what = "FEATURES" if "heads" in meta else "PREDICTIONS"
-    purpose = "of separately trained encoders, same ids: shows what the encoders lose"
+    purpose = "shows what the encoders lose: give those of encoders trained separately, with the same ids"
     return [Advice(command=f"mmbal diagnose {source} --reference {what}.npz", purpose=purpose)]
 
 
@@ -152,11 +159,15 @@ def _stored_rule(d: Diagnosis) -> str:
     return "" if rule is None else f"The fitted rule '{rule}' decides here; all figures are of its decisions."
 
 
+def _classes_seen(d: Diagnosis) -> int:
+    return sum(1 for n in d.data.classes.values() if n)
+
+
 def _chance(d: Diagnosis) -> str:
     above = d.accuracy.above_chance
     if above is None or learned(d):
         return ""
-    if sum(1 for n in d.data.classes.values() if n) < 2:
+    if _classes_seen(d) < 2:
         return "All samples are of one class, so nothing shows whether the model is better than chance."
     right, chance = d.accuracy.fused.value, d.accuracy.fused.value - above.value
     worse = above.sign < 0
@@ -190,15 +201,22 @@ def _samples_to_find(d: Diagnosis) -> str:
     return f"About {_rounded_up(needed)} samples would show an accuracy that is {100 * aim:.0f} pp above chance."
 
 
+def _order_of_columns(d: Diagnosis) -> str:
+    """The usual mistake of a file that mmbal did not write."""
+    ours = "run" in d.data.meta or "heads" in d.data.meta
+    return (
+        ""
+        if ours or _classes_seen(d) < 2
+        else "If that is unexpected: are the columns of the logits in the order of the classes?"
+    )
+
+
 def _width(d: Diagnosis) -> str:
     """Where the samples are too few to know the accuracy well."""
     needed = d.accuracy.samples_needed
     if needed is None or needed <= d.data.samples or not learned(d):
         return ""
-    return (
-        f"{d.data.samples} samples are few: about {_rounded_up(needed)} would show the accuracy to within 10 pp, "
-        "and more of this verdict."
-    )
+    return f"{d.data.samples} samples are few: about {_rounded_up(needed)} would show the accuracy to within 10 pp."
 
 
 def _majority(d: Diagnosis) -> str:
@@ -219,7 +237,9 @@ def _who(d: Diagnosis) -> str:
             f"{_percent(d.accuracy.fused)} of the samples."
         )
     found = d.preference
-    if found is None or not found.follows:
+    if found is None:
+        return "No sample has two modalities, so nothing shows which of them the model follows."
+    if not found.follows:
         return "The modalities never disagree, so nothing shows which of them the model follows."
     order = sorted(found.follows, key=lambda m: -found.follows[m].value)
     first, top = order[0], found.follows[order[0]]
@@ -298,7 +318,7 @@ def _classes(d: Diagnosis) -> str:
     flags = [(m, b.flag, c) for c, one in d.classes.items() for m, b in one.balance.items() if b.flag]
     shown = d.data.modalities
     if len(shown) == 2:  # the two are mirror images
-        shown = [m for m in shown if d.balance[m].flag == "too little"] or shown[-1:]
+        shown = [m for m in shown if m in d.balance and d.balance[m].flag == "too little"] or shown[-1:]
     sampled = [c for c, one in d.classes.items() if one.samples]
     told = []
     for m in shown:
@@ -333,30 +353,21 @@ def _lost_accuracy(d: Diagnosis) -> str:
     if d.decision_gap is None or not _shown(d.decision_gap.accuracy, 100, 1):
         return ""
     lost = f"The model loses {_loss(d.decision_gap.accuracy)} at the decision layer."
-    costs = [f"{c} {_loss(_negated(d.classes[c].decision_gap.accuracy))}" for c in _losers(d)]
-    return f"{lost} The rule that gains them costs {_listed(costs)}." if costs else lost
+    costs = [f"{_loss(_negated(gap.accuracy))} on {c}" for c, gap in _losers(d).items()]
+    return f"{lost} The fitted rule gains that back, but loses {_listed(costs)}." if costs else lost
 
 
-def _losers(d: Diagnosis) -> list[str]:
+def _losers(d: Diagnosis) -> dict[str, ClassGap]:
     """The classes on which the fitted rule is shown to lose accuracy, the largest loss first."""
-    found = [
-        (one.decision_gap.accuracy.value, c)
-        for c, one in d.classes.items()
-        if one.decision_gap and one.decision_gap.flag == "loses"
-    ]
-    return [c for _, c in sorted(found)]
+    gaps = {c: one.decision_gap for c, one in d.classes.items() if one.decision_gap is not None}
+    losing = [c for c, gap in gaps.items() if gap.flag == "loses"]
+    return {c: gaps[c] for c in sorted(losing, key=lambda c: gaps[c].accuracy.value)}
 
 
 def _unchanged(gap: Gap) -> bool:
     """Whether the fitted rule makes of every sample what the model makes of it."""
-    nats = gap.nats
-    return (
-        gap.accuracy.value == 0
-        and nats is not None
-        and nats.high is not None
-        and nats.low is not None
-        and max(abs(nats.low), abs(nats.high)) < SAME
-    )
+    ends = () if gap.nats is None else (gap.nats.low, gap.nats.high)
+    return gap.accuracy.value == 0 and bool(ends) and all(end is not None and abs(end) < SAME for end in ends)
 
 
 def _kept(d: Diagnosis) -> str:

@@ -59,7 +59,9 @@ def diagnosis_html(diagnosis: Diagnosis, title: str) -> str:
         _verdict(diagnosis),
         _section("Contribution and capability", _bars("Share of the decision, and share of the evidence", shares)),
         _section("Modalities", _table("Shares in %, with intervals over samples", *_modality_rows(diagnosis))),
-        _section("Classes", _table("Contribution of each modality in %, in brackets its capability", *_class_rows(diagnosis))),
+        _section(
+            "Classes", _table("Contribution of each modality in %, in brackets its capability", *_class_rows(diagnosis))
+        ),
     ]
     if diagnosis.discrepancy is not None:
         about = (
@@ -132,7 +134,13 @@ def _class_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
         + [share(found, m) for m in modalities]
         for name, found in diagnosis.classes.items()
     ]
-    head = ["class", "samples", "fused", *(f"{m} alone" for m in modalities), *(f"contribution of {m}" for m in modalities)]
+    head = [
+        "class",
+        "samples",
+        "fused",
+        *(f"{m} alone" for m in modalities),
+        *(f"contribution of {m}" for m in modalities),
+    ]
     return head, rows
 
 

@@ -123,11 +123,11 @@ def test_norms_by_hand(figures_of):
     assert overall["a"].features.standardised.value == pytest.approx(2 * np.sqrt(3) / 3)
     assert overall["a"].weights.raw.value == pytest.approx(1.0)
     assert overall["a"].weights.standardised.value == pytest.approx(np.sqrt(6))
-    assert overall["a"].votes.raw.value == pytest.approx(np.sqrt(2) * 3)
+    assert overall["a"].contribution.raw.value == pytest.approx(np.sqrt(2) * 3)
     assert by_class["a"]["0"].features == pytest.approx(7.5)
     assert by_class["a"]["1"].features == 0.0
     assert overall["b"].weights is None
-    assert overall["a"].votes.effect == 0.0
+    assert overall["a"].contribution.effect == 0.0
 
 
 def test_geometry_of_three_tight_clusters(figures_of):
