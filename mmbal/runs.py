@@ -186,25 +186,25 @@ def _fingerprint(folder: Path) -> str:
     return " ".join(sha256(file) if file.is_file() else "-" for file in files)
 
 
-def subject(path: str | Path, reference: str | Path | None = None, *, seed: int = 0) -> Subject:
+def subject(path: str | Path, reference: str | Path | None = None) -> Subject:
     """What `mmbal diagnose PATH`, `report` and `mmbal.diagnose` judge: a run, a checkpoint, a predictions or feature file.
 
     ``reference``: separately trained encoders, a path of the same kinds; of a run it is found by
-    :func:`find_reference` where it is not given. ``seed`` is of the heads that are fitted to bare features.
+    :func:`find_reference` where it is not given.
     Raises UsageError where there is nothing to read, DataError where a file is broken.
     """
     path = Path(path)
     if reference is not None:
-        found: Reference | None = Reference(str(reference), _read(Path(reference), seed, ruled=False))
+        found: Reference | None = Reference(str(reference), _read(Path(reference), ruled=False))
     else:
         found = find_reference(path)
-    return Subject(path, _read(path, seed), found, run_folder(path))
+    return Subject(path, _read(path), found, run_folder(path))
 
 
-def _read(path: Path, seed: int, ruled: bool = True) -> Predictions:
+def _read(path: Path, ruled: bool = True) -> Predictions:
     from mmbal.diagnosis.probes import is_feature_file, load_features
 
-    return load_features(path, seed) if is_feature_file(path) else find_predictions(path, ruled=ruled)
+    return load_features(path) if is_feature_file(path) else find_predictions(path, ruled=ruled)
 
 
 def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:

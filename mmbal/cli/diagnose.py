@@ -1,4 +1,4 @@
-"""`mmbal diagnose`: which modality the model listens to, whether that is deserved, and what it costs."""
+"""`mmbal diagnose`: which modality the model follows, whether the evidence supports that, and what it costs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def diagnose(
     human: Annotated[bool, typer.Option("--human", help="CREMA-D: put the human raters beside the model.")] = False,
     rule: Annotated[str, typer.Option(help="Decision rule to compare the model's own decision with.")] = "adaptive",
     full: Annotated[
-        bool, typer.Option("--full", help="All tables: Shapley, samples, absence, norms, geometry.")
+        bool, typer.Option("--full", help="All tables: Shapley, samples, missing modalities, norms, geometry.")
     ] = False,
     fail_if: Annotated[
         list[str] | None,
@@ -44,12 +44,14 @@ def diagnose(
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of replicates and folds.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the bootstrap replicates; the verdict does not depend on it.")
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the diagnosis (JSON) to this file.", dir_okay=False)] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Say which modality decides, class by class, whether it deserves to, and what that costs.
+    """Say which modality decides, class by class, whether the evidence supports that, and what it costs.
 
     Of a run, the diagnosis is also written to diagnosis.json in its folder.
     """
@@ -62,7 +64,7 @@ def diagnose(
     conditions = [Condition.parse(text) for text in fail_if or []]
     if out is not None and out.exists() and not force:
         raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
-    known = {str(path): subject(path, reference, seed=seed) for path in paths}
+    known = {str(path): subject(path, reference) for path in paths}
     for found in known.values():
         if "heads" in found.predictions.meta:
             console.note(f"{found.path} holds features without decisions: {found.predictions.meta['heads']}.")
@@ -127,7 +129,7 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
         _class_losses(diagnosis)
         _sample_level(diagnosis)
         _discrepancy(diagnosis)
-        _absence(diagnosis)
+        _missing(diagnosis)
         _norms(diagnosis)
     if diagnosis.human is not None:
         _human(diagnosis)
@@ -143,7 +145,12 @@ def _paragraph(sentences: Sequence[str]) -> str:
 def _title(d: Diagnosis) -> str:
     told = [str(d.data.meta[k]) for k in ("dataset", "fusion", "method", "rule", "heads") if d.data.meta.get(k)]
     classes = sum(1 for n in d.data.classes.values() if n)
-    return " · ".join([*told, f"{d.data.split} split, {d.data.samples} samples, {classes} classes"])
+    counts = f"{_count(d.data.samples, 'sample')}, {_count(classes, 'class', 'classes')}"
+    return " · ".join([*told, f"{d.data.split} split, {counts}"])
+
+
+def _count(n: int, one: str, several: str = "") -> str:
+    return f"{n} {one if n == 1 else several or one + 's'}"
 
 
 def _percent(estimate: Estimate | None, intervals: bool = False) -> str | None:
@@ -183,20 +190,37 @@ def _columns(columns: Sequence[Column], drop: Sequence[str] = (), **options: Any
     for name in drop:
         if _width(filled) > console.out.width:
             filled = [column for column in filled if column[0] != name]
-    names = [name for name, _ in filled]
-    right = [name for name in names[1:] if name and not name.startswith("say")]  # bars and marks start at the left
-    console.table(names, zip(*(cells for _, cells in filled), strict=True), numeric=right, **options)
+    heads = [filled[0][0], *(_head(column) for column in filled[1:])]
+    right = [
+        head for head in heads[1:] if head and not head.startswith("contribution")
+    ]  # bars and marks start at the left
+    console.table(heads, zip(*(cells for _, cells in filled), strict=True), numeric=right, **options)
+
+
+def _head(column: Column) -> str:
+    """The name of a column, on several lines where it is wider than what stands below it."""
+    name, cells = column
+    widest = max((len(str(cell)) for cell in (*cells, *name.split()) if cell is not None), default=1)
+    return textwrap.fill(name, widest, break_long_words=False)
 
 
 def _width(columns: Sequence[Column]) -> int:
-    widest = [max(len(str(text)) for text in (name, *cells) if text is not None) for name, cells in columns]
-    return 1 + sum(width + 3 for width in widest)  # a cell's own padding, and a rule between cells
+    heads = [columns[0][0], *(_head(column) for column in columns[1:])]
+    texts = [
+        [*head.splitlines(), *(str(cell) for cell in cells if cell is not None)]
+        for head, (_, cells) in zip(heads, columns, strict=True)
+    ]
+    return 1 + sum(
+        max(map(len, text), default=0) + 3 for text in texts
+    )  # a cell's own padding, and a rule between cells
 
 
 def _modalities(d: Diagnosis) -> None:
+    from mmbal.diagnosis.verdict import interval
+
     names = [*d.data.modalities, "fused"]
     follows = d.preference.follows if d.preference else {}
-    flips = d.preference.flips if d.preference else {}
+    changes = d.preference.changes_without if d.preference else {}
     calibration = {name: d.calibration.get(name) for name in names}
     temperature = [c.temperature.value if c and c.temperature else None for c in calibration.values()]
 
@@ -204,20 +228,21 @@ def _modalities(d: Diagnosis) -> None:
         alone = [_percent(d.accuracy.alone.get(m), intervals) for m in d.data.modalities]
         return [
             ("modality", names),
-            ("alone", [*alone, _percent(d.accuracy.fused, intervals)]),
+            ("accuracy alone", [*alone, _percent(d.accuracy.fused, intervals)]),
             ("probe", [_percent(d.accuracy.probe.get(m)) for m in names]),
             ("reference", [_percent(d.accuracy.reference.get(m)) for m in names]),
-            ("worth", [_percent(d.capability.get(m), intervals) for m in names]),
-            ("say", [_share(d.contribution.get(m), 8) for m in names]),
+            ("capability", [_percent(d.capability.get(m), intervals) for m in names]),
+            ("contribution", [_share(d.contribution.get(m), 8) for m in names]),
             ("follows", [_percent(follows.get(m)) for m in names]),
-            ("flips", [_percent(flips.get(m)) for m in names]),
-            ("T", [_number(value) for value in temperature]),
+            ("changes without", [_percent(changes.get(m)) for m in names]),
+            ("temperature", [_number(value) for value in temperature]),
             ("ECE", [_number(c.ece.value if c else None) for c in calibration.values()]),
         ]
 
     wide = columns(intervals=True)
     shown = wide if _width(wide) <= console.out.width else columns(intervals=False)
-    _columns(shown, drop=("ECE", "T", "flips", "probe", "reference", "follows"))
+    caption = f"imbalance index {d.index.value:.2f} {interval(d.index, digits=2)}".rstrip() if d.index else ""
+    _columns(shown, drop=("ECE", "temperature", "changes without", "probe", "reference", "follows"), caption=caption)
 
 
 def _classes(d: Diagnosis) -> None:
@@ -228,28 +253,27 @@ def _classes(d: Diagnosis) -> None:
 
     def columns(intervals: bool) -> list[Column]:
         alone: list[Column] = [
-            (m, [_percent(c.alone.get(m), intervals) for c in known.values()]) for m in d.data.modalities
+            (f"{m} alone", [_percent(c.alone.get(m), intervals) for c in known.values()]) for m in d.data.modalities
         ]
         found: list[Column] = [("class", list(known)), ("n", [c.samples for c in known.values()]), *alone]
         found.append(("fused", [_percent(c.fused, intervals) for c in known.values()]))
         if focus is not None:
             marks = [c.balance[focus].flag if focus in c.balance else None for c in known.values()]
             found += [
-                (f"say of {focus}", [_share(c.contribution.get(focus), 6) for c in known.values()]),
-                ("worth", [_percent(c.capability.get(focus), intervals) for c in known.values()]),
+                (f"contribution of {focus}", [_share(c.contribution.get(focus), 6) for c in known.values()]),
+                ("capability", [_percent(c.capability.get(focus), intervals) for c in known.values()]),
                 ("", [f"◀ {mark}" if mark else "" for mark in marks] if any(marks) else [None] * len(marks)),
             ]
         return found
 
     wide = columns(intervals=True)
     shown = wide if _width(wide) <= console.out.width else columns(intervals=False)
-    others = sorted(d.data.modalities, key=lambda m: m == focus)
-    told = f"{', '.join(d.data.modalities)}: right alone" + ("; worth: the say it should have" if focus else "")
-    _columns(shown, drop=("n", *others), caption=told)
+    others = [f"{m} alone" for m in sorted(d.data.modalities, key=lambda m: m == focus)]
+    _columns(shown, drop=("n", *others))
 
 
 def _focus(d: Diagnosis) -> str | None:
-    """The modality whose say by class is shown: the one that is heard least against its worth."""
+    """The modality whose contribution by class is shown: the one that is furthest below its capability."""
     if not d.balance:
         return None
     return min(d.balance, key=lambda m: d.balance[m].difference.value)
@@ -258,19 +282,19 @@ def _focus(d: Diagnosis) -> str | None:
 def _losses(d: Diagnosis) -> None:
     rows: list[tuple[str, Any]] = []
     if d.decision_gap is not None:
-        rows.append(("decision layer", d.decision_gap))
+        rows.append(("decision gap", d.decision_gap))
     if d.representation_gap is not None:
-        rows.append(("encoders", d.representation_gap))
+        rows.append(("representation gap", d.representation_gap))
         rows += [(f"  {m} alone", gap) for m, gap in d.representation_gap.modalities.items()]
-    if d.shortfall is not None:
-        rows.append(("together", d.shortfall))
+    if d.total is not None:
+        rows.append(("total", d.total))
     if not rows:
         return
     how = "fitted on the calibration split" if d.settings.fitted_on == "calibration split" else d.settings.fitted_on
     console.table(
-        ["lost in", "accuracy (points)", "log-likelihood (nats)"],
+        ["lost", "accuracy (pp)", "log-likelihood (nats)"],
         [(name, _signed(gap.accuracy), _signed(gap.nats, 1.0, 3)) for name, gap in rows],
-        caption=f"decision layer: against the rule '{d.settings.rule}', {how}",
+        caption=f"decision gap: to the rule '{d.settings.rule}', {how}",
     )
 
 
@@ -281,8 +305,9 @@ def _class_losses(d: Diagnosis) -> None:
     _columns(
         [
             ("lost by class", list(known)),
-            ("decision layer (points)", [_signed(g.accuracy if g else None) for g in decision]),
-            ("encoders (points)", [_signed(g.accuracy if g else None) for g in encoders]),
+            ("decision gap (pp)", [_signed(g.accuracy if g else None) for g in decision]),
+            ("", [f"◀ the rule {g.flag}" if g and g.flag else None for g in decision]),
+            ("representation gap (pp)", [_signed(g.accuracy if g else None) for g in encoders]),
         ]
     )
 
@@ -305,7 +330,7 @@ def _sample_level(d: Diagnosis) -> None:
     if preferred:
         _columns(
             [
-                ("preferred by", list(preferred)),
+                ("preferred modality", list(preferred)),
                 ("share", [_percent(p.share) for p in preferred.values()]),
                 ("fused there", [_percent(p.fused, True) for p in preferred.values()]),
                 ("alone there", [_percent(p.alone, True) for p in preferred.values()]),
@@ -327,16 +352,16 @@ def _discrepancy(d: Diagnosis) -> None:
     rows = [(m, part) for m, parts in d.discrepancy.bins.items() for part in parts.values()]
     _columns(
         [
-            ("knows best", [m for m, _ in rows]),
-            ("ahead by", [f"{part.low:.2f} to {part.high:.2f}" for _, part in rows]),
+            ("preferred modality", [m for m, _ in rows]),
+            ("discrepancy", [f"{part.low:.2f} to {part.high:.2f}" for _, part in rows]),
             ("samples", [part.samples for _, part in rows]),
             ("fused", [_percent(part.fused) for _, part in rows]),
             *((f"{m} alone", [_percent(part.alone.get(m)) for _, part in rows]) for m in d.data.modalities),
-            ("gain over its own (points)", [_signed(part.gain) for _, part in rows]),
+            ("gain (pp)", [_signed(part.gain) for _, part in rows]),
         ],
         drop=[f"{m} alone" for m in d.data.modalities],
-        caption=f"by the confidence of {d.discrepancy.by} in the truth, which also picks the samples: no loss, but a limit "
-        "to compare models by",
+        caption=f"gain: fused less the preferred modality alone. The confidences of {d.discrepancy.by} also select the "
+        "samples, so a negative gain is not a loss; use it only to compare models",
     )
 
 
@@ -356,17 +381,17 @@ def _tails(d: Diagnosis) -> None:
     )
 
 
-def _absence(d: Diagnosis) -> None:
+def _missing(d: Diagnosis) -> None:
     if d.missing:
-        ways = ("absent", "zeroed", "mean", "shuffled")
-        columns = [(way, [_percent(getattr(a, way), True) for a in d.missing.values()]) for way in ways]
-        _columns([("without", list(d.missing)), *columns])
+        ways = ("removed", "zeroed", "mean", "shuffled")
+        columns = [(way, [_percent(getattr(found, way), True) for found in d.missing.values()]) for way in ways]
+        _columns([("accuracy, missing", list(d.missing)), *columns])
 
 
 def _norms(d: Diagnosis) -> None:
     rows = [
         (f"{symbol} {m}", *(_number(e and e.value) for e in (norm.raw, norm.standardised)), _number(norm.effect))
-        for symbol, part in (("z", "features"), ("W", "weights"), ("W z", "votes"))
+        for symbol, part in (("z", "features"), ("W", "weights"), ("W z", "contribution"))
         for m, norms in d.norms.items()
         if (norm := getattr(norms, part)) is not None
     ]
@@ -424,15 +449,15 @@ def _side_by_side(compared: SideBySide) -> None:
     figures = {
         "accuracy.fused": ("accuracy", 100, 1),
         "calibration.fused.nll": ("NLL", 1, 3),
-        "index": ("imbalance", 1, 2),
-        **{f"contribution.{m}": (f"say of {m}", 100, 1) for m in first.data.modalities},
-        **{f"capability.{m}": (f"worth of {m}", 100, 1) for m in first.data.modalities},
+        "index": ("imbalance index", 1, 2),
+        **{f"contribution.{m}": (f"contribution of {m}", 100, 1) for m in first.data.modalities},
+        **{f"capability.{m}": (f"capability of {m}", 100, 1) for m in first.data.modalities},
         **{f"accuracy.alone.{m}": (f"{m} alone", 100, 1) for m in first.data.modalities},
         **{f"accuracy.probe.{m}": (f"{m}, probe", 100, 1) for m in first.data.modalities},
         **{f"preference.follows.{m}": (f"follows {m}", 100, 1) for m in first.data.modalities},
         "decision_gap.accuracy": ("decision gap", 100, 1),
         **{f"classes.{c}.fused": (f"class {c}", 100, 1) for c in first.classes},
-        **{f"discrepancy.preferred.{m}.gain": (f"gain where {m} knows best", 100, 1) for m in first.data.modalities},
+        **{f"discrepancy.preferred.{m}.gain": (f"gain where {m} is preferred", 100, 1) for m in first.data.modalities},
         **{f"tails.gradient_noise.{m}": (f"tail index, {m}", 1, 1) for m in first.data.modalities},
         "tails.learning_rate": ("learning rate", 1, 3),
         "tails.batch_size": ("batch size", 1, 0),
@@ -456,7 +481,7 @@ def _side_by_side(compared: SideBySide) -> None:
     if _width(wide) <= console.out.width:
         _columns(wide, caption=how)
     else:
-        _columns(columns(intervals=False), caption=f"{how}; * the interval of the difference excludes zero")
+        _columns(columns(intervals=False), caption=f"{how}; * interval of the difference excludes zero")
     for name, difference in compared.differences.items():
         if difference.mcnemar is not None:
             console.say(f"{name} against the first: McNemar's p of equal accuracy {difference.mcnemar:.3g}")

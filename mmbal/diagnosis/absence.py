@@ -1,4 +1,4 @@
-"""What the decision is worth when one modality is absent, zeroed, replaced by its mean, or shuffled."""
+"""The accuracy when one modality is missing, zeroed, replaced by its mean, or shuffled."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from mmbal.diagnosis.coalitions import Decision, correct
 from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.schema import Absence
+from mmbal.diagnosis.schema import Missing
 from mmbal.predictions.format import Array, Predictions
 
 SHUFFLES = 10  # permutations averaged over
 
 
-def absence_of(figures: Figures, predictions: Predictions, decision: Decision, m: str, seed: int) -> Absence | None:
+def missing_of(figures: Figures, predictions: Predictions, decision: Decision, m: str, seed: int) -> Missing | None:
     """Accuracy with modality ``m`` disturbed, over the samples that have it; None where nothing of it is known.
 
     ``zeroed``, ``mean`` and ``shuffled`` act on the additive parts, so they need a fusion that is additive. A zero
@@ -23,7 +23,7 @@ def absence_of(figures: Figures, predictions: Predictions, decision: Decision, m
     if without is None or not len(rows):
         return None
     labels = figures.labels[rows]
-    found = {"absent": correct(without[rows], labels)}
+    found = {"removed": correct(without[rows], labels)}
     if not decision.given:
         part, rest = decision.contribution[m][rows], (decision.fused - decision.contribution[m])[rows]
         found["mean"] = correct(rest + part.mean(axis=0), labels)
@@ -32,7 +32,7 @@ def absence_of(figures: Figures, predictions: Predictions, decision: Decision, m
             found["zeroed"] = correct(rest + predictions.bias / len(predictions.modalities), labels)
     path = f"missing.{m}"
     estimates = {how: figures.add(f"{path}.{how}", figures.boot.means(right, rows)) for how, right in found.items()}
-    return Absence.model_validate(estimates)
+    return Missing.model_validate(estimates)
 
 
 def _shuffled(part: Array, rest: Array, labels: Array, seed: int) -> Array:

@@ -221,7 +221,7 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
         class_samples=boot.class_sums(np.ones(len(labels)), labels, c),
         relative_weight=ratio(mean * mean.shape[1], mean.sum(axis=1)),
         contrast=contrast[0],
-        contrast_error=np.maximum(contrast[1:].std(axis=0, ddof=1), np.sqrt((posterior**2).sum(axis=0))),
+        contrast_error=np.maximum(boot.error(contrast), np.sqrt((posterior**2).sum(axis=0))),
     )
 
 

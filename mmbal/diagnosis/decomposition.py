@@ -1,8 +1,8 @@
-"""Where the shortfall lies: in the decision layer or in the encoders.
+"""Where accuracy is lost: at the decision layer or in the encoders.
 
     decision gap        = a fitted rule, that sees the model's own logits           -  the decision as it is (`fused`)
     representation gap  = the separately trained encoders, read out and fused       -  the model's encoders, likewise
-    shortfall           = decision gap + representation gap
+    total               = decision gap + representation gap
 
 Both gaps compare like with like. For the representation each encoder is read out by a linear probe on its features
 (its own decision where there are none), calibrated by a temperature, and the modalities are fused by one weight each,
@@ -211,13 +211,13 @@ def reference_accuracy(figures: Figures, readout: Readout) -> Estimates:
     return present(found)
 
 
-def shortfall(figures: Figures) -> Gap | None:
+def total(figures: Figures) -> Gap | None:
     """The sum of the two gaps with its interval, from their replicates."""
     kept = figures.replicates
-    total = {}
+    found = {}
     for unit in ("accuracy", "nats"):
         parts = [kept.get(f"{gap}.{unit}") for gap in ("decision_gap", "representation_gap")]
         if parts[0] is None or parts[1] is None:
             return None
-        total[unit] = figures.add(f"shortfall.{unit}", parts[0] + parts[1])
-    return Gap.model_validate(total)
+        found[unit] = figures.add(f"total.{unit}", parts[0] + parts[1])
+    return Gap.model_validate(found)

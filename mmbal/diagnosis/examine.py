@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from mmbal.diagnosis import decomposition, schema
-from mmbal.diagnosis.absence import absence_of
+from mmbal.diagnosis.absence import missing_of
 from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
 from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import MAX_MODALITIES, Decision, correct, decision_of, log_likelihood
@@ -21,13 +23,15 @@ from mmbal.diagnosis.preference import preference_of, samples_of
 from mmbal.diagnosis.probes import Probe, groups_of
 from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
 from mmbal.diagnosis.verdict import advice_of, verdict_of
-from mmbal.maths.bootstrap import SHARE, Bootstrap, Estimate
+from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate, holm
 from mmbal.maths.shapley import shapley_values
 from mmbal.predictions.format import Array, Predictions, subsets_of
 from mmbal.version import __version__
 
 CALIBRATION_SPLITS = ("calibration", "val")
 ADDITIVE = "contribution_<modality> (or subset_<a>+<b> for every coalition)"
+FOLD_SEED = 0  # folds are the same whatever the seed of the replicates: other folds would give another verdict
+HALF_WIDTH = 0.1  # a verdict wants the accuracy known to 10 pp to each side, or better
 
 
 def diagnose(
@@ -43,13 +47,13 @@ def diagnose(
     confidence: float = 0.95,
     source: str | None = None,
 ) -> Diagnosis:
-    """Say which modality the model listens to, whether that is deserved, and what it costs.
+    """Say which modality the model follows, whether the evidence supports that, and what it costs.
 
-    ``reference``: predictions of separately trained encoders with the same ids. ``calibration``: rows on which the
+    ``reference``: predictions of separately trained encoders with the same ids. ``calibration``: samples on which the
     decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
     where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
-    ``rule``: the decision rule that the model's own decision is compared with.
-    ``source`` is how the verdict's advice calls the predictions.
+    ``rule``: the decision rule that the model's own decision is compared with. ``seed`` draws the replicates of the
+    bootstrap; no sentence of the verdict depends on it. ``source`` is how the verdict's advice calls the predictions.
     Raises UsageError (no such split, no samples), DataError (a reference that does not fit, ``human`` on other data).
     """
     chosen, calibration = choose(predictions, split, calibration)
@@ -60,7 +64,7 @@ def diagnose(
 def choose(
     predictions: Predictions, split: str, calibration: Predictions | None = None
 ) -> tuple[Predictions, Predictions | None]:
-    """The rows to diagnose, and those to fit a rule on where there are such."""
+    """The samples to diagnose, and those to fit a rule on where there are such."""
     if calibration is None:
         found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s != split]
         calibration = predictions.select(found[0]) if found else None
@@ -83,6 +87,7 @@ class Examination:
     seed: int
     not_computed: list[NotComputed] = field(default_factory=list)
     per_class: dict[str, dict[str, Any]] = field(default_factory=dict)
+    learned: bool = True  # whether the decision is shown to be better than chance; accuracy() finds out
 
     @classmethod
     def of(
@@ -121,9 +126,10 @@ class Examination:
         p, figures = self.predictions, self.figures
         probes = self.probes()
         readout = self.read_out(reference, probes)
+        accuracy = self.accuracy(probes, readout)
         sections: dict[str, Any] = {
             **self.balance(),
-            "accuracy": self.accuracy(probes, readout),
+            "accuracy": accuracy,
             "decision_gap": self.decision_gap(),
             "representation_gap": self.representation_gap(readout),
             "shapley": self.shapley(),
@@ -141,7 +147,7 @@ class Examination:
             verdict=[],
             advice=[],
             **sections,
-            shortfall=decomposition.shortfall(figures),
+            total=decomposition.total(figures),
             classes={c: schema.ClassDiagnosis(samples=n, **self.per_class.get(c, {})) for c, n in counts.items()},
             human=human_of(p, figures, sections["preference"], self.per_class) if human else None,
             not_computed=self.not_computed,
@@ -153,6 +159,7 @@ class Examination:
                 resampled=figures.boot.unit,
                 rule=self.rule,
                 fitted_on="cross-fitted in the split" if self.calibration is None else "calibration split",
+                fitted_samples=len(p if self.calibration is None else self.calibration),
             ),
         )
         return draft.model_copy(update={"verdict": verdict_of(draft), "advice": advice_of(draft, source)})
@@ -165,7 +172,7 @@ class Examination:
             samples=len(p),
             modalities=list(self.names),
             classes=counts,
-            absent={m: int((~mask[:, k]).sum()) for k, m in enumerate(self.names)},
+            missing={m: int((~mask[:, k]).sum()) for k, m in enumerate(self.names)},
             groups=None if p.group is None else len(np.unique(p.group)),
             decision=self.decision.source,
             contributions=self.decision.parts,
@@ -185,7 +192,7 @@ class Examination:
             elif len(np.unique(p.labels[here])) < 2:
                 self.lacks(f"accuracy.probe.{m}", "fewer than two classes have samples with this modality")
             else:
-                found[m] = Probe.fit(p.features[m], p.labels, len(p.classes), here, p.group, self.seed)
+                found[m] = Probe.fit(p.features[m], p.labels, len(p.classes), here, p.group, FOLD_SEED)
         return found
 
     def here(self, m: str) -> Array:
@@ -198,17 +205,29 @@ class Examination:
             needs = "predictions of separately trained encoders with the same ids (mmbal pretrain; --reference)"
             self.lacks("representation_gap", "no reference is known", needs)
             return None
-        return decomposition.read_out(self.predictions, reference, probes, self.seed)
+        return decomposition.read_out(self.predictions, reference, probes, FOLD_SEED)
 
     def decision_gap(self) -> schema.Gap | None:
         p = self.predictions
         if len(np.unique(p.labels)) < 2:
             self.lacks("decision_gap", "a rule can't be fitted to fewer than two classes")
             return None
-        best = decomposition.best_decision(p, self.calibration, self.rule, self.seed)
+        best = decomposition.best_decision(p, self.calibration, self.rule, FOLD_SEED)
         gap, by_class = decomposition.decision_gap(self.figures, self.decision.fused, best)
-        self.file("decision_gap", by_class)
+        self.file("decision_gap", self.changed(by_class))
         return gap
+
+    def changed(self, by_class: Mapping[str, schema.Gap]) -> dict[str, schema.ClassGap]:
+        """The decision gap of each class with a test of its accuracy, Holm-corrected over the classes."""
+        means = {c: self.figures.means.get(f"classes.{c}.decision_gap.accuracy") for c in by_class}
+        tested = [c for c, mean in means.items() if mean is not None]
+        p = dict(zip(tested, holm([mean.p for mean in means.values() if mean is not None]).tolist(), strict=True))
+        found = {}
+        for c, gap in by_class.items():
+            shown = p.get(c, 1.0) < 1 - self.figures.boot.confidence
+            flag = ("gains" if gap.accuracy.value > 0 else "loses") if shown else None
+            found[c] = schema.ClassGap(**dict(gap), p=p.get(c), flag=flag)
+        return found
 
     def representation_gap(self, readout: decomposition.Readout | None) -> schema.RepresentationGap | None:
         if readout is None:
@@ -241,7 +260,7 @@ class Examination:
             for m, values in table.items():
                 estimate = figures.mean(f"accuracy.{kind}.{m}", values, np.flatnonzero(self.here(m)), SHARE)
                 if estimate is None:
-                    self.lacks(f"accuracy.{kind}.{m}", "every sample lacks the modality")
+                    self.lacks(f"accuracy.{kind}.{m}", "the modality is missing from every sample")
                     continue
                 found[kind][m] = estimate
                 self.file(kind, figures.by_class(f"classes.{{}}.{kind}.{m}", values, self.here(m), SHARE), m)
@@ -255,16 +274,36 @@ class Examination:
                 "best": best,
                 "fusion_gain": self.fusion_gain(fused, right[best], np.flatnonzero(self.here(best))),
                 "chance": float(np.bincount(p.labels).max() / len(p)),
+                **self.above_chance(fused),
             }
         )
 
+    def above_chance(self, right: Array) -> dict[str, Any]:
+        """The decision against chance, and how many samples a verdict takes; ``right (N,)`` says where it is right.
+
+        Chance is what the same decisions would get if they were shuffled over the samples: sum_c p_c q_c, where class c
+        has the share p_c of the labels and q_c of the decisions. Accuracy above chance is the mean over the samples of
+        right - q[label] - p[decision] + chance, whose spread is that of the estimate, since p and q are estimated too.
+        """
+        figures, labels, n = self.figures, self.predictions.labels, len(self.predictions)
+        decided, c = self.decision.fused.argmax(axis=1), len(self.predictions.classes)
+        p, q = np.bincount(labels, minlength=c) / n, np.bincount(decided, minlength=c) / n
+        terms = right - q[labels] - p[decided] + p @ q
+        above = figures.mean("accuracy.above_chance", terms)
+        majority = figures.mean("accuracy.above_majority", right - (labels == p.argmax()), bounds=GAIN)
+        self.learned = above is not None and above.sign > 0
+        half = norm.ppf((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
+        needed = n * (half / HALF_WIDTH) ** 2
+        return {
+            "above_chance": above,
+            "above_majority": majority,
+            "samples_needed": ceil(needed) if np.isfinite(needed) else None,
+        }
+
     def fusion_gain(self, fused: Array, alone: Array, rows: Array) -> Estimate | None:
         """Accuracy of the fused decision less that of the best modality; its interval allows for picking the best."""
-        figures = self.figures
-        gain = figures.boot.means((fused - alone)[rows], rows)
-        figures.add("accuracy.fusion_gain", gain)
-        doubt = (1 - figures.boot.confidence) / len(self.names)  # Bonferroni
-        return replace(figures.boot, confidence=1 - doubt).estimate(gain)
+        doubt = (1 - self.figures.boot.confidence) / len(self.names)  # Bonferroni
+        return self.figures.mean("accuracy.fusion_gain", fused - alone, rows, GAIN, 1 - doubt)
 
     def balance(self) -> dict[str, Any]:
         """The sections ``index``, ``contribution``, ``capability`` and ``balance``."""
@@ -273,42 +312,59 @@ class Examination:
             self.lacks("index", "there is one modality only")
             return empty
         if not self.decision.contribution:
-            self.lacks("index", "the modalities' parts of the fused decision are not known", ADDITIVE)
+            self.lacks("index", "the modalities' contributions to the fused decision are not known", ADDITIVE)
             return empty
         shares = shares_of(self.decision, self.predictions, self.figures.boot)
-        overall_p, class_p = adjusted_p_values(shares)
+        overall_p, class_p = adjusted_p_values(
+            shares_of(self.decision, self.predictions, self.figures.boot.jackknife())
+        )
         found = self._shares("", shares.contribution, shares.capability, shares, overall_p, len(self.predictions))
         flags = [b.flag for b in found["balance"].values()]
         for k, c in enumerate(self.predictions.classes):
-            said, worth = shares.class_contribution[:, k], shares.class_capability[:, k]
+            contribution, capability = shares.class_contribution[:, k], shares.class_capability[:, k]
             n = int(shares.class_samples[0, k])
-            own = self._shares(f"classes.{c}.", said, worth, shares, class_p[k], n)
+            own = self._shares(f"classes.{c}.", contribution, capability, shares, class_p[k], n)
             flags += [b.flag for b in own["balance"].values()]
             for section, table in own.items():
                 self.file(section, {c: table})
         index = self.figures.add("index", shares.index)
         if index is None or not found["capability"]:
-            self.lacks("index", "no modality's votes carry any evidence, so none has a worth")
+            self.lacks("index", "no modality's contribution carries any evidence, so there is no capability")
             return {**found, "index": None}
         # An average of distances is never negative; where no difference stands the test, zero is not excluded.
         return {**found, "index": index if any(flags) or index.low is None else index.model_copy(update={"low": 0.0})}
 
     def _shares(
-        self, path: str, said: Array, worth: Array, shares: Shares, p_values: list[float | None], support: int
+        self,
+        path: str,
+        contribution: Array,
+        capability: Array,
+        shares: Shares,
+        p_values: list[float | None],
+        support: int,
     ) -> dict[str, Any]:
-        contribution, capability, balance = {}, {}, {}
+        """The three sections over all classes or one, from replicates of the shares ``(1 + B, M)``.
+
+        A decision that is not shown to be better than chance has no contribution that is too much or too little.
+        """
+        found: dict[str, dict[str, Any]] = {"contribution": {}, "capability": {}, "balance": {}}
         level = 1 - self.figures.boot.confidence
         for k, m in enumerate(self.names):
-            contribution[m] = self.figures.add(f"{path}contribution.{m}", said[:, k], support)
-            capability[m] = self.figures.add(f"{path}capability.{m}", worth[:, k], support)
-            difference = self.figures.add(f"{path}balance.{m}.difference", said[:, k] - worth[:, k], support)
+            own, best = contribution[:, k], capability[:, k]
+            found["contribution"][m] = self.figures.add(f"{path}contribution.{m}", own, support)
+            found["capability"][m] = self.figures.add(f"{path}capability.{m}", best, support)
+            difference = self.figures.add(f"{path}balance.{m}.difference", own - best, support)
             weight = self.figures.add(f"{path}balance.{m}.weight", shares.relative_weight[:, k])
             if difference is not None and weight is not None:
                 p = p_values[k]
-                shown = p is not None and p < level
+                shown = self.learned and p is not None and p < level
                 flag = ("too little" if difference.value < 0 else "too much") if shown else None
-                balance[m] = schema.Balance(difference=difference, weight=weight, p=p, flag=flag)
-        return {"contribution": present(contribution), "capability": present(capability), "balance": balance}
+                found["balance"][m] = schema.Balance(difference=difference, weight=weight, p=p, flag=flag)
+        return {
+            "contribution": present(found["contribution"]),
+            "capability": present(found["capability"]),
+            "balance": found["balance"],
+        }
 
     def shapley(self) -> schema.Shapley | None:
         if len(self.names) > MAX_MODALITIES:
@@ -345,23 +401,23 @@ class Examination:
             if m not in p.features:
                 self.lacks(f"geometry.{m}", "the predictions hold no features", f"features_{m}")
                 continue
-            geometry = geometry_of(self.figures, m, p.features[m], self.here(m), p.group, self.seed)
+            geometry = geometry_of(self.figures, m, p.features[m], self.here(m), p.group, FOLD_SEED)
             if geometry is not None:
                 found[m] = geometry
         return found
 
-    def missing(self) -> dict[str, schema.Absence]:
+    def missing(self) -> dict[str, schema.Missing]:
         p, found = self.predictions, {}
         if len(self.names) == 1:
             return {}
         for m in self.names:
-            absence = absence_of(self.figures, p, self.decision, m, self.seed)
-            if absence is None:
+            disturbed = missing_of(self.figures, p, self.decision, m, self.seed)
+            if disturbed is None:
                 self.lacks(f"missing.{m}", "the decision without the modality is not known", ADDITIVE)
                 continue
-            found[m] = absence
-            if absence.mean is None:
+            found[m] = disturbed
+            if disturbed.mean is None:
                 self.lacks(f"missing.{m}.mean", "the fusion is not additive, so the model itself would have to run")
-            elif absence.zeroed is None:
+            elif disturbed.zeroed is None:
                 self.lacks(f"missing.{m}.zeroed", "the head's bias is not known", "bias")
         return found

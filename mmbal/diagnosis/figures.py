@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmbal.maths.bootstrap import MIN_SAMPLES, Array, Bootstrap, Estimate
+from mmbal.maths.bootstrap import MIN_SAMPLES, SHARE, Array, Bootstrap, Estimate, Mean
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Figures:
     labels: Array
     classes: tuple[str, ...]
     replicates: dict[str, Array] = field(default_factory=dict)
+    means: dict[str, Mean] = field(default_factory=dict)
 
     def add(self, path: str, replicates: Array, support: int | None = None) -> Estimate | None:
         """The estimate of a statistic ``(1 + B,)``; None where the sample does not define it.
@@ -30,15 +31,33 @@ class Figures:
         return Estimate(value=estimate.value) if support is not None and support < MIN_SAMPLES else estimate
 
     def mean(
-        self, path: str, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None
+        self,
+        path: str,
+        values: Array,
+        rows: Array | None = None,
+        bounds: tuple[float, float] | None = None,
+        confidence: float | None = None,
     ) -> Estimate | None:
         """The mean of ``values (N,)``, over ``rows`` where given; None where there are none.
 
         ``bounds``: the least and the greatest value that a sample can have; see :func:`mmbal.maths.bootstrap.bounded`.
+        The interval of a share comes from the replicates, since it is lopsided near 0 and 1. Any other mean (a difference,
+        nats) has its t interval, at ``confidence`` where given. No seed changes that one, so the verdict's tests rest on it;
+        ``means`` keeps its p.
         """
         values = np.asarray(values, dtype=np.float64)
         values = values if rows is None else values[rows]
-        return self.add(path, self.boot.means(values, rows, bounds, path), None if rows is None else len(rows))
+        means = self.boot.means(values, rows, bounds, path)
+        found = self.add(path, means, None if rows is None else len(rows))
+        if found is None or found.low is None or bounds == SHARE:
+            return found
+        mean = self.means[path] = self.boot.mean_of(values, rows, bounds)
+        if not mean.freedom:
+            return Estimate(value=found.value)
+        low, high = mean.interval(confidence or self.boot.confidence)
+        if bounds is not None:
+            low, high = max(low, bounds[0]), min(high, bounds[1])
+        return Estimate(value=found.value, low=low, high=high)
 
     def by_class(
         self, path: str, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None

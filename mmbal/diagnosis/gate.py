@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mmbal.diagnosis.schema import Diagnosis
+from mmbal.diagnosis.schema import Diagnosis, renamed
 from mmbal.errors import UsageError, did_you_mean
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -53,20 +53,15 @@ class Condition:
 
     def judge(self, diagnosis: Diagnosis) -> Outcome:
         """Whether the condition holds; raises UsageError for an unknown figure and for one that was not computed."""
-        figures = figures_of(diagnosis)
-        if self.path not in figures:
-            if self._ways() & _empty(diagnosis.model_dump(mode="json")):
-                why = [n for n in diagnosis.not_computed if n.what.split(".")[0] == self.path.split(".")[0]]
+        figures, path = figures_of(diagnosis), renamed(self.path)
+        if path not in figures:
+            if _ways(path) & _empty(diagnosis.model_dump(mode="json")):
+                why = [n for n in diagnosis.not_computed if n.what.split(".")[0] == path.split(".")[0]]
                 reason = f" ({why[0].reason})" if why else ""
                 raise UsageError(f"'{self.path}' was not computed{reason}, so the condition can't be judged.")
             raise UsageError(f"The diagnosis has no figure '{self.path}'.", _nearest(self.path, figures))
-        value, low, high = figures[self.path]
+        value, low, high = figures[path]
         return Outcome(self, OPERATORS[self.sign](value, self.bound), value, low, high)
-
-    def _ways(self) -> set[str]:
-        """The path and all that it goes through."""
-        parts = self.path.split(".")
-        return {".".join(parts[: k + 1]) for k in range(len(parts))}
 
 
 @dataclass(frozen=True)
@@ -104,9 +99,20 @@ def _figures(node: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
         yield path, (float(node), None, None)
 
 
-def _nearest(path: str, known: Iterable[str]) -> str:
-    """A hint at what there is where the path leaves the known ones."""
-    start = ""
+def _ways(path: str) -> set[str]:
+    """The path and all that it goes through."""
+    parts = path.split(".")
+    return {".".join(parts[: k + 1]) for k in range(len(parts))}
+
+
+def _nearest(path: str, known: Collection[str]) -> str:
+    """A hint at what there is where the path leaves the known ones; at any place where its words are found together."""
+    words, start = set(path.lower().replace(" ", "_").split(".")), ""
+    if not any(name.startswith(path.split(".")[0] + ".") for name in known):
+        figures = [name for name in known if not name.endswith((".value", ".low", ".high"))]
+        elsewhere = [name for name in figures if words <= set(name.lower().split("."))]
+        if elsewhere:
+            return f"Did you mean {' or '.join(sorted(elsewhere, key=len)[:3])}?"
     while True:
         below = {name[len(start) :].split(".")[0] for name in known if name.startswith(start)}
         step = path[len(start) :].split(".")[0]

@@ -1,4 +1,4 @@
-"""Norms of features, decision weights and votes, and the geometry of each modality's feature space."""
+"""Norms of features, decision weights and contributions, and the geometry of each modality's feature space."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def norms_of(
 def _lengths(
     predictions: Predictions, decision: Decision, m: str, rows: Array
 ) -> dict[str, tuple[Array, Array | None]]:
-    """Raw and standardised lengths: of ``features`` and ``votes`` per sample of ``rows``, of ``weights`` per class."""
+    """Raw and standardised lengths: of features and contributions per sample of ``rows``, of weights per class."""
     found: dict[str, tuple[Array, Array | None]] = {}
     z = predictions.features[m][rows] if m in predictions.features else None
     if z is not None:
@@ -56,8 +56,8 @@ def _lengths(
         w = predictions.weight[m] - predictions.weight[m].mean(axis=0)
         found["weights"] = (_length(w), None if z is None else _length(w * z.std(axis=0)))
     if m in decision.contribution:
-        votes = centred(decision.contribution[m][rows])
-        found["votes"] = (_length(votes), _length(votes - votes.mean(axis=0)))
+        parts = centred(decision.contribution[m][rows])
+        found["contribution"] = (_length(parts), _length(parts - parts.mean(axis=0)))
     return found
 
 

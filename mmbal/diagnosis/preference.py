@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from mmbal.diagnosis.coalitions import Decision, correct
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
-from mmbal.maths.bootstrap import SHARE
+from mmbal.maths.bootstrap import GAIN, SHARE
 from mmbal.predictions.format import Array, Predictions
 
 
@@ -36,19 +36,38 @@ def preference_of(
     if not several.any():
         return None, {}
     fused = decision.fused.argmax(axis=1)
-    follows, by_class, flips = {}, {}, {}
+    agrees = (decided == fused[:, None]) & here
+    follows, by_class, changes = {}, {}, {}
     for k, m in enumerate(predictions.modalities):
-        agrees, rows = fused == decided[:, k], differ & here[:, k]
-        follows[m] = figures.mean(f"preference.follows.{m}", agrees, np.flatnonzero(rows), SHARE)
-        by_class[m] = figures.by_class(f"classes.{{}}.follows.{m}", agrees, rows, SHARE)
+        rows = differ & here[:, k]
+        follows[m] = figures.mean(f"preference.follows.{m}", agrees[:, k], np.flatnonzero(rows), SHARE)
+        by_class[m] = figures.by_class(f"classes.{{}}.follows.{m}", agrees[:, k], rows, SHARE)
         without = decision.without(m)
         if without is not None:
-            flips[m] = figures.mean(
-                f"preference.flips.{m}", here[:, k] & (without.argmax(axis=1) != fused), bounds=SHARE
-            )
+            changed = here[:, k] & (without.argmax(axis=1) != fused)
+            changes[m] = figures.mean(f"preference.changes_without.{m}", changed, bounds=SHARE)
     rate = figures.mean("preference.disagreement", differ, np.flatnonzero(several), SHARE)
     assert rate is not None  # some sample has two modalities
-    return Preference(disagreement=rate, follows=present(follows), flips=present(flips)), by_class
+    found = Preference(
+        disagreement=rate,
+        follows=present(follows),
+        none=figures.mean("preference.none", ~agrees.any(axis=1), np.flatnonzero(differ), SHARE),
+        lead=_lead(figures, predictions.modalities, agrees, here & differ[:, None]),
+        changes_without=present(changes),
+    )
+    return found, by_class
+
+
+def _lead(figures: Figures, names: tuple[str, ...], agrees: Array, asked: Array) -> Estimates:
+    """How much more often the first modality of each pair is followed than the second, on the samples of both.
+
+    ``agrees (N, M)``: whether the decision is the modality's; ``asked (N, M)``: whether it is there and they disagree.
+    """
+    found = {}
+    for i, j in combinations(range(len(names)), 2):
+        pair, ahead = f"{names[i]}+{names[j]}", agrees[:, i].astype(float) - agrees[:, j]
+        found[pair] = figures.mean(f"preference.lead.{pair}", ahead, np.flatnonzero(asked[:, i] & asked[:, j]), GAIN)
+    return present(found)
 
 
 def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -> Samples | None:

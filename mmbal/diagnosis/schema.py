@@ -1,15 +1,17 @@
 """What a diagnosis says: the typed, versioned document behind diagnosis.json (docs/diagnosis.md explains each figure).
 
-Keys of modalities and classes are their names. A figure that can't be computed is absent from its table (or null), and
-``not_computed`` says why and which array it would need.
+Keys of modalities and classes are their names. A figure that can't be computed is left out of its table (or null), and
+``not_computed`` says why and which array it would need. Version 0.1.0 had other names for some keys; they are read as well,
+here and in the conditions of ``--fail-if``.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from mmbal.config import Config, validate
 from mmbal.errors import DataError
@@ -20,6 +22,21 @@ SCHEMA_VERSION = 1
 
 Estimates = dict[str, Estimate]
 
+RENAMED = {  # pattern of a path of version 0.1.0 -> its name now
+    r"^shortfall\b": "total",
+    r"^preference\.flips\b": "preference.changes_without",
+    r"^data\.absent\b": "data.missing",
+    r"^(missing\..+)\.absent\b": r"\1.removed",
+    r"^((?:classes\..+\.)?norms\..+)\.votes\b": r"\1.contribution",
+}
+
+
+def renamed(path: str) -> str:
+    """The path of a figure by its name of today, from that or from its name in version 0.1.0."""
+    for old, new in RENAMED.items():
+        path = re.sub(old, new, path)
+    return path
+
 
 class Data(Config):
     """What was diagnosed."""
@@ -28,7 +45,9 @@ class Data(Config):
     samples: int
     modalities: list[str]
     classes: dict[str, int] = Field(description="class -> samples of it in the split")
-    absent: dict[str, int] = Field(description="modality -> samples that lack it")
+    missing: dict[str, int] = Field(
+        validation_alias=AliasChoices("missing", "absent"), description="modality -> samples without it"
+    )
     groups: int | None = Field(description="number of groups (speakers, patients...) where they are known")
     decision: str = Field(description="which decision counts as the model's own")
     contributions: str | None = Field(description="where the modalities' additive parts come from")
@@ -48,6 +67,7 @@ class Settings(Config):
     resampled: str = Field(description="what a replicate draws: 'sample' or 'group'")
     rule: str = Field(description="the decision rule that the decision gap is measured against")
     fitted_on: str = Field(description="'calibration split' or 'cross-fitted in the split'")
+    fitted_samples: int | None = Field(None, description="number of samples that the rule was fitted to")
 
 
 class Accuracy(Config):
@@ -60,6 +80,13 @@ class Accuracy(Config):
     best: str = Field(description="the modality that is right most often alone")
     fusion_gain: Estimate = Field(description="fused less the best modality alone; interval widened for the choice")
     chance: float = Field(description="share of the most frequent class")
+    above_chance: Estimate | None = Field(
+        None, description="fused less the accuracy of the same decisions when they are shuffled over the samples"
+    )
+    above_majority: Estimate | None = Field(None, description="fused less chance, paired")
+    samples_needed: int | None = Field(
+        None, description="samples with which the interval of above_chance would reach 10 pp to each side"
+    )
 
 
 class Shapley(Config):
@@ -72,10 +99,10 @@ class Shapley(Config):
 
 
 class Balance(Config):
-    """One modality's say against its worth."""
+    """One modality's contribution against its capability."""
 
-    difference: Estimate = Field(description="contribution minus capability; negative: heard too little")
-    weight: Estimate = Field(description="what its votes should be multiplied by, relative to the mean modality")
+    difference: Estimate = Field(description="contribution minus capability; negative: it contributes too little")
+    weight: Estimate = Field(description="what its part should be multiplied by, relative to the mean modality")
     p: float | None = Field(description="of 'the difference is zero', after Holm's correction")
     flag: str | None = Field(description="'too little', 'too much', or null where no imbalance is shown")
 
@@ -96,7 +123,12 @@ class Preference(Config):
 
     disagreement: Estimate = Field(description="share of samples whose modalities decide differently")
     follows: Estimates = Field(description="of those samples, the share decided as the modality does")
-    flips: Estimates = Field(description="share of all samples decided differently without the modality")
+    none: Estimate | None = Field(None, description="of those samples, the share decided as no modality does")
+    lead: Estimates = Field({}, description="per pair 'a+b': how much more often a is followed than b")
+    changes_without: Estimates = Field(
+        validation_alias=AliasChoices("changes_without", "flips"),
+        description="share of all samples decided differently without the modality",
+    )
 
 
 class Preferred(Config):
@@ -148,11 +180,11 @@ class Norm(Config):
 
 
 class Norms(Config):
-    """Norms of the feature z, of the rows of the decision weights W, and of the votes W z (class-centred)."""
+    """Norms of the feature z, of the rows of the decision weights W, and of the contribution W z (class-centred)."""
 
     features: Norm | None = None
     weights: Norm | None = None
-    votes: Norm | None = None
+    contribution: Norm | None = Field(None, validation_alias=AliasChoices("contribution", "votes"))
 
 
 class Geometry(Config):
@@ -171,6 +203,15 @@ class Gap(Config):
     nats: Estimate | None = None
 
 
+class ClassGap(Gap):
+    """What the fitted rule gains on one class; negative where it loses."""
+
+    p: float | None = Field(
+        None, description="of 'it changes nothing in the class's accuracy', after Holm over the classes"
+    )
+    flag: str | None = Field(None, description="'gains', 'loses', or null where no change is shown")
+
+
 class RepresentationGap(Gap):
     """What better encoders would give to the fused decision, and to each modality alone."""
 
@@ -178,10 +219,12 @@ class RepresentationGap(Gap):
     by: str = Field(description="'linear probes' on features, or the modalities' 'own decisions'")
 
 
-class Absence(Config):
+class Missing(Config):
     """Accuracy when one modality is disturbed."""
 
-    absent: Estimate | None = Field(None, description="its part is taken out")
+    removed: Estimate | None = Field(
+        None, validation_alias=AliasChoices("removed", "absent"), description="its part is taken out"
+    )
     zeroed: Estimate | None = Field(None, description="its feature vector is zero; its share of the bias stays")
     mean: Estimate | None = Field(None, description="its part is replaced by the mean part")
     shuffled: Estimate | None = Field(None, description="its parts are permuted over the samples")
@@ -192,7 +235,7 @@ class ClassNorms(Config):
 
     features: float | None = None
     weights: float | None = None
-    votes: float | None = None
+    contribution: float | None = Field(None, validation_alias=AliasChoices("contribution", "votes"))
 
 
 class ClassDiagnosis(Config):
@@ -207,7 +250,7 @@ class ClassDiagnosis(Config):
     balance: dict[str, Balance] = {}
     shapley: Estimates = Field({}, description="of accuracy")
     follows: Estimates = {}
-    decision_gap: Gap | None = None
+    decision_gap: ClassGap | None = None
     representation_gap: Gap | None = None
     norms: dict[str, ClassNorms] = {}
 
@@ -264,13 +307,15 @@ class Diagnosis(Config):
     mmbal: str = Field(description="version of mmbal that wrote it")
     verdict: list[str]
     advice: list[Advice]
-    index: Estimate | None = Field(description="imbalance in [0, 1]; 0: every modality counts as much as it is worth")
-    contribution: Estimates = Field(description="share of the say of each modality")
-    capability: Estimates = Field(description="share of the say it would have if its votes were weighed by their worth")
+    index: Estimate | None = Field(description="imbalance index in [0, 1]; 0: every contribution equals its capability")
+    contribution: Estimates = Field(description="share of each modality in the decision")
+    capability: Estimates = Field(description="share of each modality in the evidence: its contribution, best weighted")
     balance: dict[str, Balance]
     decision_gap: Gap | None
     representation_gap: RepresentationGap | None
-    shortfall: Gap | None = Field(description="decision gap + representation gap")
+    total: Gap | None = Field(
+        validation_alias=AliasChoices("total", "shortfall"), description="decision gap + representation gap"
+    )
     accuracy: Accuracy
     shapley: Shapley | None
     calibration: dict[str, Calibration] = Field(description="of each modality, and of 'fused'")
@@ -279,7 +324,7 @@ class Diagnosis(Config):
     discrepancy: Discrepancy | None = None
     norms: dict[str, Norms]
     geometry: dict[str, Geometry]
-    missing: dict[str, Absence]
+    missing: dict[str, Missing]
     classes: dict[str, ClassDiagnosis]
     human: Human | None
     tails: HeavyTails | None = Field(None, description="of a run that was trained with record=[heavy_tails]")

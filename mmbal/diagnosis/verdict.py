@@ -1,52 +1,126 @@
-"""The verdict in plain words, from the figures and their intervals alone: what no interval shows is not claimed."""
+"""The verdict in plain words. It claims what the tests show and nothing else; docs/diagnosis.md lists test and margin.
+
+Every figure that a sentence is decided by, and every figure that it prints, is the same for all seeds of the bootstrap.
+"""
 
 from __future__ import annotations
 
-from mmbal.diagnosis.schema import Advice, Diagnosis, Gap
-from mmbal.maths.bootstrap import Estimate
+from math import ceil, floor, log10
+
+from mmbal.diagnosis.schema import Advice, ClassGap, Diagnosis, Gap, Preference
+from mmbal.maths.bootstrap import MIN_SAMPLES, Estimate
 
 MOST_CLASSES = 4  # named in a sentence; more are counted
+MARGIN = 0.2  # a modality decides where it is shown to be followed this much more often than any other
+LEAN = 0.05  # it leans towards one that is shown to be followed more often, by this much or more
+MAJORITY = 0.5  # below this share no modality is followed in most samples
+USEFUL = 0.1  # an accuracy this far above chance should be found if it is there
+POWER = 2.04  # ((1.96 + 0.84) / 1.96)^2: samples that find a difference with 80 % power, over those that just reach it
+FEW_FITTED = 100  # with fewer samples a rule may fail to show a gain for want of samples
+SAME = 1e-6  # nats: a rule whose gain is closer to zero than this changes nothing
+PEOPLE = "human raters"  # the producer of predictions that no encoder made
 
 
 def verdict_of(d: Diagnosis) -> list[str]:
-    """A few sentences: who decides, whether that is deserved, where, and what is lost in which part."""
-    return [
-        s for s in (_who(d), _people(d), _fusion(d), _balance(d), _classes(d), _decision_layer(d), _encoders(d)) if s
-    ]
+    """A few sentences: who decides, whether the evidence supports that, for which classes, and what is lost where.
+
+    A model that is not better than chance is told so first; of its modalities nothing is said.
+    """
+    if d.data.samples < MIN_SAMPLES:
+        return [_too_few(d)]
+    said = [_stored_rule(d), _chance(d)]
+    if learned(d):
+        said += [
+            _majority(d),
+            _who(d),
+            _people(d),
+            _fusion(d),
+            _balance(d),
+            _classes(d),
+            _decision_layer(d),
+            _encoders(d),
+        ]
+    else:
+        losses = [_fusion(d), _lost_accuracy(d), _lost_in_encoders(d)]
+        said += losses if any(losses) else ["There is nothing to diagnose yet."]
+        said += [_samples_to_find(d), _order_of_columns(d)]
+    return [s for s in (*said, _width(d)) if s]
+
+
+def learned(d: Diagnosis) -> bool:
+    """Whether the decision is shown to be better than chance (true of a document that does not say)."""
+    return d.accuracy.above_chance is None or d.accuracy.above_chance.sign > 0
 
 
 def advice_of(d: Diagnosis, source: str) -> list[Advice]:
     """What to type next; ``source`` is what was diagnosed."""
     found = []
-    gap, encoders = d.decision_gap, d.representation_gap
-    if gap is not None and gap.accuracy.sign > 0:
+    rule, meta = d.data.meta.get("rule"), d.data.meta
+    if rule is None and "heads" not in meta:
+        found += _calibrate(d, source)
+    elif rule is not None and rule != meta.get("fusion"):
         found.append(
-            Advice(command=f"mmbal calibrate {source}", purpose=f"gets back about {_points(gap.accuracy)}, in seconds")
+            Advice(command=f"mmbal calibrate {source} --remove", purpose="returns to the model's own decision")
         )
-    elif gap is not None and gap.nats is not None and gap.nats.sign > 0:
-        found.append(Advice(command=f"mmbal calibrate {source}", purpose="makes the confidences honest, in seconds"))
-    if encoders is not None and encoders.accuracy.sign > 0:
-        found.append(
-            Advice(command="mmbal methods list", purpose="shows the methods that balance the encoders in training")
-        )
-    elif encoders is None and len(d.data.modalities) > 1 and d.data.meta.get("method") != "unimodal":
-        found.append(Advice(command="mmbal pretrain", purpose="trains each encoder alone: a --reference"))
+    if d.representation_gap is not None:
+        if _shown(d.representation_gap.accuracy, 100, 1):
+            found.append(
+                Advice(command="mmbal methods list", purpose="lists the methods that balance encoders in training")
+            )
+    elif learned(d) and len(d.data.modalities) > 1:
+        found += _reference(d, source)
+    if not learned(d) and "run" in meta and meta.get("method") != "imported":
+        found.append(Advice(command=f"mmbal train --resume {source} --epochs N", purpose="trains further, to N epochs"))
     return found
+
+
+def _calibrate(d: Diagnosis, source: str) -> list[Advice]:
+    gap, command = d.decision_gap, f"mmbal calibrate {source}"
+    if gap is None:
+        return []
+    if _shown(gap.accuracy, 100, 1):
+        found = [Advice(command=command, purpose=f"gains about {_pp(gap.accuracy)}, in seconds")]
+        if _losers(d):
+            found.append(
+                Advice(command=f"{command} --protect 5", purpose="the same, but no class loses more than 5 pp")
+            )
+        return found
+    if learned(d) and gap.nats is not None and _shown(gap.nats, 1, 2):
+        return [Advice(command=command, purpose="corrects the confidences, in seconds")]
+    return []
+
+
+def _reference(d: Diagnosis, source: str) -> list[Advice]:
+    """How to measure the encoders: of a run, and of what another framework made."""
+    meta = d.data.meta
+    if meta.get("method") == "unimodal" or meta.get("producer") == PEOPLE:
+        return []
+    if "run" in meta:
+        return [Advice(command="mmbal pretrain", purpose="trains each encoder alone; then diagnose again")]
+    what = "FEATURES" if "heads" in meta else "PREDICTIONS"
+    purpose = "shows what the encoders lose: give those of encoders trained separately, with the same ids"
+    return [Advice(command=f"mmbal diagnose {source} --reference {what}.npz", purpose=purpose)]
 
 
 def interval(estimate: Estimate, scale: float = 1.0, digits: int = 1) -> str:
     """``[1.8, 4.4]``, or nothing where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"[{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]"
+    low, high = (round(scale * end, digits) + 0.0 for end in (estimate.low, estimate.high))  # no -0.0
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _points(estimate: Estimate) -> str:
-    return f"{100 * abs(estimate.value):.1f} points"
+def _shown(estimate: Estimate, scale: float, digits: int) -> bool:
+    """Whether the whole interval, as it is printed, lies above zero."""
+    return estimate.low is not None and round(scale * estimate.low, digits) > 0
+
+
+def _pp(estimate: Estimate) -> str:
+    return f"{100 * abs(estimate.value):.1f} pp"
 
 
 def _loss(estimate: Estimate) -> str:
-    return f"{_points(estimate)} {interval(estimate, 100)}".rstrip()
+    return f"{_pp(estimate)} {interval(estimate, 100)}".rstrip()
 
 
 def _percent(estimate: Estimate) -> str:
@@ -60,23 +134,141 @@ def _name(modality: str) -> str:
 def _listed(names: list[str]) -> str:
     if len(names) > MOST_CLASSES:
         return f"{', '.join(names[:MOST_CLASSES])} and {len(names) - MOST_CLASSES} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return _and(names)
+
+
+def _and(items: list[str]) -> str:
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def _rounded_up(n: float) -> int:
+    """A number of samples, rounded up to two figures."""
+    unit = 10 ** max(floor(log10(max(n, 1))) - 1, 0)
+    return ceil(n / unit) * unit
+
+
+def _too_few(d: Diagnosis) -> str:
+    needed = d.accuracy.samples_needed
+    more = f" About {_rounded_up(needed)} samples would show the accuracy to within 10 pp." if needed else ""
+    count = f"{d.data.samples} sample{'' if d.data.samples == 1 else 's'}"
+    return f"There {'is' if d.data.samples == 1 else 'are'} only {count}: too few for a verdict.{more}"
+
+
+def _stored_rule(d: Diagnosis) -> str:
+    rule = d.data.meta.get("rule")
+    return "" if rule is None else f"The fitted rule '{rule}' decides here; all figures are of its decisions."
+
+
+def _classes_seen(d: Diagnosis) -> int:
+    return sum(1 for n in d.data.classes.values() if n)
+
+
+def _chance(d: Diagnosis) -> str:
+    above = d.accuracy.above_chance
+    if above is None or learned(d):
+        return ""
+    if _classes_seen(d) < 2:
+        return "All samples are of one class, so nothing shows whether the model is better than chance."
+    right, chance = d.accuracy.fused.value, d.accuracy.fused.value - above.value
+    worse = above.sign < 0
+    known = above.high is not None and above.high < USEFUL
+    first = (
+        "worse than chance"
+        if worse
+        else "at chance"
+        if known or above.value <= 0
+        else "not shown to be better than chance"
+    )
+    return (
+        f"The model is {first}: it is right in {100 * right:.1f} % of the samples; the same decisions, shuffled over the "
+        f"samples, would be right in {100 * chance:.1f} % (difference {_signed(above)})."
+    )
+
+
+def _signed(e: Estimate) -> str:
+    return f"{100 * e.value:+.1f} pp {interval(e, 100)}".rstrip()
+
+
+def _samples_to_find(d: Diagnosis) -> str:
+    """How many samples would show an accuracy that is above chance: as far as it is now, or by ``USEFUL``."""
+    above = d.accuracy.above_chance
+    if above is None or above.low is None or above.high is None or above.high == above.low:
+        return ""
+    half, aim = (above.high - above.low) / 2, above.value if above.value >= USEFUL else USEFUL
+    needed = POWER * d.data.samples * (half / aim) ** 2
+    if needed <= d.data.samples:
+        return ""
+    return f"About {_rounded_up(needed)} samples would show an accuracy that is {100 * aim:.0f} pp above chance."
+
+
+def _order_of_columns(d: Diagnosis) -> str:
+    """The usual mistake of a file that mmbal did not write."""
+    ours = "run" in d.data.meta or "heads" in d.data.meta
+    return (
+        ""
+        if ours or _classes_seen(d) < 2
+        else "If that is unexpected: are the columns of the logits in the order of the classes?"
+    )
+
+
+def _width(d: Diagnosis) -> str:
+    """Where the samples are too few to know the accuracy well."""
+    needed = d.accuracy.samples_needed
+    if needed is None or needed <= d.data.samples or not learned(d):
+        return ""
+    return f"{d.data.samples} samples are few: about {_rounded_up(needed)} would show the accuracy to within 10 pp."
+
+
+def _majority(d: Diagnosis) -> str:
+    above = d.accuracy.above_majority
+    if above is None or above.sign >= 0:
+        return ""
+    name = max(d.data.classes, key=lambda c: d.data.classes[c])
+    return (
+        f"The model is right in {_percent(d.accuracy.fused)} of the samples; naming '{name}' every time would be right in "
+        f"{100 * d.accuracy.chance:.0f} %."
+    )
 
 
 def _who(d: Diagnosis) -> str:
     if len(d.data.modalities) == 1:
-        return f"There is one modality only, so no balance to judge: it decides {_percent(d.accuracy.fused)} rightly."
-    if d.preference is None or not d.preference.follows:
-        return "The modalities never disagree, so nothing shows which of them the model follows."
-    order = sorted(d.preference.follows.items(), key=lambda item: -item[1].value)
-    (first, top), rest = order[0], order[1:]
-    ahead = all((top.low or 0.0) > (1.0 if other.high is None else other.high) for _, other in rest)
-    if ahead:
         return (
-            f"{_name(first)} decides: where the modalities disagree, the model follows it in {_percent(top)} of cases."
+            f"There is only one modality, so there is no balance to judge: the model is right in "
+            f"{_percent(d.accuracy.fused)} of the samples."
         )
-    shares = ", ".join(f"{m} in {_percent(e)}" for m, e in order)
-    return f"No modality decides alone: where they disagree, the model follows {shares} of cases."
+    found = d.preference
+    if found is None:
+        return "No sample has two modalities, so nothing shows which of them the model follows."
+    if not found.follows:
+        return "The modalities never disagree, so nothing shows which of them the model follows."
+    order = sorted(found.follows, key=lambda m: -found.follows[m].value)
+    first, top = order[0], found.follows[order[0]]
+    if top.low is None:
+        return "The modalities disagree on too few samples to show which of them the model follows."
+    shares = _and([f"{m} in {_percent(found.follows[m])}" for m in order])
+    if found.none is not None and found.none.value > MAJORITY:
+        return (
+            "The model mostly decides as none of its modalities does alone: where they disagree, it decides otherwise in "
+            f"{_percent(found.none)} of the samples (it follows {shares})."
+        )
+    where = f"where the modalities disagree, the model follows {shares} of the samples."
+    leads = [_lead(found, first, m) for m in order[1:]]
+    low, value = min(e.low or 0.0 for e in leads), min(e.value for e in leads)
+    if low > MARGIN and top.value > MAJORITY:
+        return f"{_name(first)} decides: {where}"
+    if low > 0 and value >= LEAN:
+        return f"The model leans towards {first}: {where}"
+    if any(e.high is not None and e.high < MARGIN for e in leads):
+        return f"No modality decides alone: {where}"
+    return f"No modality is shown to decide: {where}"
+
+
+def _lead(found: Preference, first: str, other: str) -> Estimate:
+    """How much more often ``first`` is followed than ``other``, without an interval where that is not known."""
+    for pair, sign in ((f"{first}+{other}", 1), (f"{other}+{first}", -1)):
+        if pair in found.lead:
+            return found.lead[pair] if sign > 0 else _negated(found.lead[pair])
+    return Estimate(value=found.follows[first].value - found.follows[other].value)
 
 
 def _people(d: Diagnosis) -> str:
@@ -84,15 +276,16 @@ def _people(d: Diagnosis) -> str:
         return ""
     people = _percent(d.human.raters_follow["voice"])
     return (
-        f"People follow the voice in {people} of such cases, this model in {_percent(d.human.model_follows['voice'])}."
+        f"People follow the voice in {people} of such samples, this model in "
+        f"{_percent(d.human.model_follows['voice'])}."
     )
 
 
 def _fusion(d: Diagnosis) -> str:
-    gain, best = d.accuracy.fusion_gain, d.accuracy.best
-    if len(d.data.modalities) == 1 or gain.sign >= 0:
+    loss = _negated(d.accuracy.fusion_gain)
+    if len(d.data.modalities) == 1 or not _shown(loss, 100, 1):
         return ""
-    return f"The fused decision is worse than {best} alone by {_loss(_negated(gain))}."
+    return f"The fused decision is worse than {d.accuracy.best} alone by {_loss(loss)}."
 
 
 def _negated(e: Estimate) -> Estimate:
@@ -102,32 +295,30 @@ def _negated(e: Estimate) -> Estimate:
 def _balance(d: Diagnosis) -> str:
     if d.index is None:
         return ""
-    figure = f"(imbalance {d.index.value:.2f} {interval(d.index, digits=2)})".replace(" )", ")")
-    if d.index.sign <= 0:
-        loudest = max(d.contribution, key=lambda m: d.contribution[m].value)
-        say, worth = _percent(d.contribution[loudest]), _percent(d.capability[loudest])
-        return (
-            f"No imbalance shown at the decision layer: {loudest} has {say} of the say and is worth {worth} {figure}."
-        )
+    index = f"imbalance index {d.index.value:.2f}"
     flagged = [m for m in d.balance if d.balance[m].flag]
     if not flagged:
-        return f"Over all classes each modality has about the say that it is worth, but not class by class {figure}."
-    # of two mirror images name the one that is not heard
+        largest = max(d.contribution, key=lambda m: d.contribution[m].value)
+        figures = f"{_percent(d.contribution[largest])} of the contribution and {_percent(d.capability[largest])}"
+        anywhere = any(b.flag for one in d.classes.values() for b in one.balance.values())
+        over = "over all classes" if anywhere else "at the decision layer"
+        return f"No imbalance is shown {over}: {largest} has {figures} of the capability ({index})."
+    # of two mirror images the one that contributes too little is named
     worst = max(
         flagged, key=lambda m: (round(abs(d.balance[m].difference.value), 6), d.balance[m].flag == "too little")
     )
-    but = "only " if d.balance[worst].flag == "too little" else ""
-    worth = f"{_name(worst)} is worth {_percent(d.capability[worst])} of what the modalities tell"
-    return f"{worth}, but has {but}{_percent(d.contribution[worst])} of the say {figure}."
+    only = "only " if d.balance[worst].flag == "too little" else ""
+    return (
+        f"{_name(worst)} carries {_percent(d.capability[worst])} of the evidence (capability) but makes up "
+        f"{only}{_percent(d.contribution[worst])} of the decision (contribution); {index}."
+    )
 
 
 def _classes(d: Diagnosis) -> str:
     flags = [(m, b.flag, c) for c, one in d.classes.items() for m, b in one.balance.items() if b.flag]
-    if not flags:
-        return ""
-    shown = d.data.modalities[-1:] if len(d.data.modalities) == 2 else d.data.modalities
-    overall = [m for m in d.balance if d.balance[m].flag == "too little"]
-    shown = overall[:1] if len(d.data.modalities) == 2 and overall else shown
+    shown = d.data.modalities
+    if len(shown) == 2:  # the two are mirror images
+        shown = [m for m in shown if m in d.balance and d.balance[m].flag == "too little"] or shown[-1:]
     sampled = [c for c, one in d.classes.items() if one.samples]
     told = []
     for m in shown:
@@ -135,7 +326,7 @@ def _classes(d: Diagnosis) -> str:
             names = [c for n, f, c in flags if n == m and f == flag]
             if names:
                 where = "every class" if len(names) == len(sampled) else _listed(names)
-                told.append(f"{m} is heard {flag} in {where}")
+                told.append(f"{m} contributes {flag} on {where}")
     return f"By class, {'; '.join(told)}." if told else ""
 
 
@@ -143,29 +334,68 @@ def _decision_layer(d: Diagnosis) -> str:
     gap = d.decision_gap
     if gap is None:
         return ""
-    if gap.accuracy.sign > 0:
-        return f"The model loses {_loss(gap.accuracy)} at the decision layer."
-    if gap.nats is not None and gap.nats.sign > 0:
+    if lost := _lost_accuracy(d):
+        return lost
+    if gap.nats is not None and _shown(gap.nats, 1, 2):
         nats = f"{gap.nats.value:.2f} nats {interval(gap.nats, digits=2)}".rstrip()
-        lost = f"{nats} of log-likelihood are: the confidences are wrong."
-        return f"No accuracy is shown to be lost at the decision layer, but {lost}"
-    if gap.accuracy.sign < 0:
-        return f"The decision layer is better than a re-fitted rule, by {_loss(_negated(gap.accuracy))}."
-    return f"No loss is shown at the decision layer ({_shown_points(gap)})."
+        return (
+            "No accuracy is shown to be lost at the decision layer, but its confidences are wrong: a fitted rule gains "
+            f"{nats} of log-likelihood."
+        )
+    if _shown(_negated(gap.accuracy), 100, 1):
+        return f"The decision layer is better than the fitted rule, by {_loss(_negated(gap.accuracy))}."
+    if d.data.meta.get("rule") is None and _unchanged(gap):
+        return _kept(d)
+    return f"No loss is shown at the decision layer ({_pp_of(gap)})."
+
+
+def _lost_accuracy(d: Diagnosis) -> str:
+    if d.decision_gap is None or not _shown(d.decision_gap.accuracy, 100, 1):
+        return ""
+    lost = f"The model loses {_loss(d.decision_gap.accuracy)} at the decision layer."
+    costs = [f"{_loss(_negated(gap.accuracy))} on {c}" for c, gap in _losers(d).items()]
+    return f"{lost} The fitted rule gains that back, but loses {_listed(costs)}." if costs else lost
+
+
+def _losers(d: Diagnosis) -> dict[str, ClassGap]:
+    """The classes on which the fitted rule is shown to lose accuracy, the largest loss first."""
+    gaps = {c: one.decision_gap for c, one in d.classes.items() if one.decision_gap is not None}
+    losing = [c for c, gap in gaps.items() if gap.flag == "loses"]
+    return {c: gaps[c] for c in sorted(losing, key=lambda c: gaps[c].accuracy.value)}
+
+
+def _unchanged(gap: Gap) -> bool:
+    """Whether the fitted rule makes of every sample what the model makes of it."""
+    ends = () if gap.nats is None else (gap.nats.low, gap.nats.high)
+    return gap.accuracy.value == 0 and bool(ends) and all(end is not None and abs(end) < SAME for end in ends)
+
+
+def _kept(d: Diagnosis) -> str:
+    n = d.settings.fitted_samples
+    few = "" if n is None or n >= FEW_FITTED else "; with more it might"
+    samples = "the samples" if n is None else f"{n} samples"
+    return f"The rule '{d.settings.rule}' finds nothing to gain at the decision layer with {samples}{few}."
 
 
 def _encoders(d: Diagnosis) -> str:
     gap = d.representation_gap
     if gap is None:
         return ""
-    if gap.accuracy.sign > 0:
-        worst = [(g.accuracy.value, m) for m, g in gap.modalities.items() if g.accuracy.sign > 0]
-        where = f", most in that of {max(worst)[1]} ({100 * max(worst)[0]:.1f} alone)" if worst else ""
-        return f"It loses {_loss(gap.accuracy)} in the encoders{where}."
-    if gap.accuracy.sign < 0:
+    if lost := _lost_in_encoders(d):
+        return lost
+    if _shown(_negated(gap.accuracy), 100, 1):
         return f"Its encoders are better than those trained separately, by {_loss(_negated(gap.accuracy))}."
-    return f"No loss is shown in the encoders ({_shown_points(gap)})."
+    return f"No loss is shown in the encoders ({_pp_of(gap)})."
 
 
-def _shown_points(gap: Gap) -> str:
-    return f"{100 * gap.accuracy.value:.1f} points {interval(gap.accuracy, 100)}".rstrip()
+def _lost_in_encoders(d: Diagnosis) -> str:
+    gap = d.representation_gap
+    if gap is None or not _shown(gap.accuracy, 100, 1):
+        return ""
+    worst = [(g.accuracy.value, m) for m, g in gap.modalities.items() if _shown(g.accuracy, 100, 1)]
+    where = f", most in that of {max(worst)[1]} ({100 * max(worst)[0]:.1f} pp alone)" if worst else ""
+    return f"It loses {_loss(gap.accuracy)} in the encoders{where}."
+
+
+def _pp_of(gap: Gap) -> str:
+    return f"{round(100 * gap.accuracy.value, 1) + 0.0:.1f} pp {interval(gap.accuracy, 100)}".rstrip()

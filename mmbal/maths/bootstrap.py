@@ -1,7 +1,11 @@
-"""How sure a figure is: bootstrap intervals, paired differences, McNemar's test, Holm's correction.
+"""How sure a figure is: bootstrap intervals, standard errors, McNemar's test, Holm's correction.
 
 Everything rests on one table of counts, how often each replicate draws each sample. A statistic that is a function of
 sums over samples is then a matrix product for all replicates at once, and two statistics of the same table are paired.
+
+A bootstrap interval changes a little with the seed of its replicates. What the verdict says must not, so its tests rest on
+standard errors that no seed changes: that of a mean (:class:`Mean`), and the jackknife's for any other statistic
+(:class:`Jackknife`). Both take whole groups as the independent units, as the bootstrap does.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, t
 
 from mmbal.config import Config
 from mmbal.errors import UsageError
@@ -19,6 +23,7 @@ SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
 GAIN = (-1.0, 1.0)  # and of the difference of two
 MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
 MIN_SAMPLES = 10  # of fewer samples no interval is given: drawing a handful again shows nothing of what it lacks
+MOST_LEFT_OUT = 500  # replicates of a jackknife; more units than that are left out several at a time
 BLOCK = 128  # replicates weighed at a time: bounds the memory of the float64 copy of their counts
 
 Array = np.ndarray
@@ -67,12 +72,51 @@ class Estimate(Config):
 
 
 @dataclass(frozen=True)
+class Mean:
+    """A mean of samples with its standard error and degrees of freedom (independent units less one)."""
+
+    value: float
+    error: float
+    freedom: int
+
+    @classmethod
+    def of(cls, values: Array, member: Array) -> Mean:
+        """The mean of ``values (n,)``, where ``member (n,)`` says which independent unit each sample belongs to.
+
+        The cluster-robust standard error: residuals are summed within a unit first, since samples of one unit are not
+        independent. With one unit the error is infinite.
+        """
+        mean, n = float(values.mean()), len(values)
+        units, own = np.unique(member, return_inverse=True)
+        sums = np.bincount(own, values - mean)
+        g = len(units)
+        error = float(np.sqrt(g / (g - 1) * (sums**2).sum()) / n) if g > 1 else np.inf
+        return cls(mean, error, g - 1)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of "the mean is zero" (t test)."""
+        if self.error == 0:
+            return float(self.value == 0)
+        return float(2 * t.sf(abs(self.value) / self.error, self.freedom)) if self.freedom else 1.0
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """The ends of the t interval."""
+        half = float(t.ppf((1 + confidence) / 2, self.freedom)) * self.error if self.freedom else np.inf
+        return self.value - half, self.value + half
+
+
+@dataclass(frozen=True)
 class Bootstrap:
-    """The table of counts and what is done with it; build with :meth:`of`."""
+    """The table of counts and what is done with it; build with :meth:`of`.
+
+    ``member (N,)`` says which independent unit each sample belongs to: a sample is its own, or it belongs to a group.
+    """
 
     counts: Array
     confidence: float
     unit: str
+    member: Array
 
     @classmethod
     def of(
@@ -90,7 +134,36 @@ class Bootstrap:
             )
         grouped = group is not None and len(np.unique(group)) >= MIN_GROUPS
         counts = bootstrap_counts(n, replicates, seed, group if grouped else None)
-        return cls(counts, confidence, "group" if grouped else "sample")
+        member = np.unique(group, return_inverse=True)[1] if grouped else np.arange(n)
+        return cls(counts, confidence, "group" if grouped else "sample", member)
+
+    def jackknife(self) -> Jackknife:
+        """The table that leaves out one independent unit at a time, or ``MOST_LEFT_OUT`` sets of units in turn."""
+        units = int(self.member.max()) + 1
+        out = self.member % min(units, MOST_LEFT_OUT)
+        counts = np.ones((2 + out.max(), len(out)), dtype=np.int32)
+        counts[1 + out, np.arange(len(out))] = 0
+        return Jackknife(counts, self.confidence, self.unit, self.member)
+
+    def error(self, replicates: Array) -> Array:
+        """Standard error of a statistic from its replicates ``(1 + B, ...)``."""
+        value: Array = replicates[1:].std(axis=0, ddof=1)
+        return value
+
+    def mean_of(self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None) -> Mean:
+        """The mean of ``values (n,)`` of ``rows`` (all where not given) with its standard error.
+
+        With ``bounds``, the least and the greatest value that a sample can have, a unit of each is added, so that what
+        never happened in these samples is not taken for impossible (Agresti and Coull 1998; Bonett and Price 2012).
+        """
+        member = self.member if rows is None else self.member[rows]
+        values = np.asarray(values, dtype=np.float64)
+        plain = Mean.of(values, member)
+        if bounds is None:
+            return plain
+        new = len(self.member) + np.arange(2)
+        wider = Mean.of(np.append(values, bounds), np.append(member, new))
+        return Mean(wider.value, wider.error, plain.freedom)
 
     def sums(self, values: Array, rows: Array | None = None) -> Array:
         """Sums of ``values (N, ...)`` in each replicate: ``(1 + B, ...)``, first the sample's own.
@@ -168,6 +241,19 @@ class Bootstrap:
         if spread == 0:
             return 1.0 if replicates[0] == 0 else 0.0
         return float(2 * norm.sf(abs(replicates[0]) / spread))
+
+
+class Jackknife(Bootstrap):
+    """A table that leaves out a part of the samples at a time. It has no chance in it, so no seed.
+
+    Any statistic that takes a bootstrap's table takes this one; :meth:`error` is then the delete-a-group jackknife's.
+    """
+
+    def error(self, replicates: Array) -> Array:
+        left_out = replicates[1:]
+        b = len(left_out)
+        value: Array = np.sqrt((b - 1) / b * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+        return value
 
 
 def mean_interval(values: Array, confidence: float = 0.95) -> Estimate:

@@ -173,7 +173,7 @@ def read_source(
                 f"Compare on --split {found.data.split}, or give the run itself.",
             )
         return Source(path, found, None, {}, {})
-    found_there = subject(path, seed=seed)
+    found_there = subject(path)
     diagnosis = diagnosis_of(found_there, split=split, bootstrap=replicates, seed=seed, confidence=confidence)
     folder = found_there.folder
     config = {} if folder is None else _flat(read_config(folder))

@@ -44,28 +44,31 @@ class Bar:
 
 
 def diagnosis_html(diagnosis: Diagnosis, title: str) -> str:
-    """The page of one run: verdict, what to do, say against worth, and the same by class."""
+    """The page of one run: verdict, what to do, contribution against capability, and the same by class."""
     modalities = diagnosis.data.modalities
     shares = [
         bar
         for m in modalities
         if m in diagnosis.contribution
         for bar in (
-            Bar(f"{m}: say", diagnosis.contribution[m]),
-            *([Bar(f"{m}: worth", diagnosis.capability[m], "b")] if m in diagnosis.capability else []),
+            Bar(f"{m}: contribution", diagnosis.contribution[m]),
+            *([Bar(f"{m}: capability", diagnosis.capability[m], "b")] if m in diagnosis.capability else []),
         )
     ]
     body = [
         _verdict(diagnosis),
-        _section("Say and worth of each modality", _bars("Share of the decision, and share it should have", shares)),
-        _section("Modalities", _table("Accuracies in %, with intervals over samples", *_modality_rows(diagnosis))),
-        _section("Classes", _table("Say of each modality in %, in brackets its worth", *_class_rows(diagnosis))),
+        _section("Contribution and capability", _bars("Share of the decision, and share of the evidence", shares)),
+        _section("Modalities", _table("Shares in %, with intervals over samples", *_modality_rows(diagnosis))),
+        _section(
+            "Classes", _table("Contribution of each modality in %, in brackets its capability", *_class_rows(diagnosis))
+        ),
     ]
     if diagnosis.discrepancy is not None:
         about = (
-            f"Accuracy in %, by the confidence of {diagnosis.discrepancy.by} in the truth, which also picks the samples"
+            f"Accuracy in %; gain: fused less the preferred modality alone, in pp. The confidences of "
+            f"{diagnosis.discrepancy.by} also select the samples, so a negative gain is not a loss"
         )
-        body.append(_section("Where one modality knows best", _table(about, *_discrepancy_rows(diagnosis))))
+        body.append(_section("Accuracy by preferred modality", _table(about, *_discrepancy_rows(diagnosis))))
     if diagnosis.tails is not None:
         tails = diagnosis.tails
         about = f"Smaller is heavier; learning rate {tails.learning_rate:g}, batches of {tails.batch_size}"
@@ -102,11 +105,11 @@ def _verdict(diagnosis: Diagnosis) -> str:
 def _modality_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
     accuracy, preference = diagnosis.accuracy, diagnosis.preference
     columns: dict[str, Mapping[str, Estimate]] = {
-        "alone": {**accuracy.alone, "fused": accuracy.fused},
-        "linear probe": accuracy.probe,
-        "separately trained": accuracy.reference,
-        "decision follows": preference.follows if preference else {},
-        "flips without": preference.flips if preference else {},
+        "accuracy alone": {**accuracy.alone, "fused": accuracy.fused},
+        "probe": accuracy.probe,
+        "reference": accuracy.reference,
+        "follows": preference.follows if preference else {},
+        "changes without": preference.changes_without if preference else {},
     }
     shown = {name: values for name, values in columns.items() if values}
     rows = []
@@ -119,10 +122,10 @@ def _modality_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
 
 def _class_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
     def share(found: ClassDiagnosis, m: str) -> str:
-        say, worth, flag = found.contribution.get(m), found.capability.get(m), found.balance.get(m)
-        if say is None:
+        own, best, flag = found.contribution.get(m), found.capability.get(m), found.balance.get(m)
+        if own is None:
             return "–"
-        text = f"{100 * say.value:.0f}" + (f" ({100 * worth.value:.0f})" if worth else "")
+        text = f"{100 * own.value:.0f}" + (f" ({100 * best.value:.0f})" if best else "")
         return f"{text} {flag.flag}" if flag and flag.flag else text
 
     modalities = diagnosis.data.modalities
@@ -131,7 +134,13 @@ def _class_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
         + [share(found, m) for m in modalities]
         for name, found in diagnosis.classes.items()
     ]
-    head = ["class", "samples", "fused", *(f"{m} alone" for m in modalities), *(f"say of {m}" for m in modalities)]
+    head = [
+        "class",
+        "samples",
+        "fused",
+        *(f"{m} alone" for m in modalities),
+        *(f"contribution of {m}" for m in modalities),
+    ]
     return head, rows
 
 
@@ -147,7 +156,7 @@ def _discrepancy_rows(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]
         for m, parts in diagnosis.discrepancy.bins.items()
         for part in parts.values()
     ]
-    head = ["knows best", "ahead by", "samples", "fused", *(f"{n} alone" for n in modalities), "gain over its own"]
+    head = ["preferred modality", "discrepancy", "samples", "fused", *(f"{n} alone" for n in modalities), "gain (pp)"]
     return head, rows
 
 
@@ -217,5 +226,5 @@ def _page(title: str, about: str, body: Iterable[str]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)} – mmbal</title><style>{STYLE}</style></head>\n<body><main>"
         f'<h1>{escape(title)}</h1><p class="soft">{escape(about)}</p>\n' + "\n".join(body) + "</main>\n"
-        f"<footer>Written by mmbal {__version__}. Intervals are bootstrap percentiles over samples.</footer></body></html>\n"
+        f"<footer>Written by mmbal {__version__}. In brackets: intervals over samples.</footer></body></html>\n"
     )

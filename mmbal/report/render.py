@@ -41,7 +41,7 @@ def columns(comparison: Comparison, optimistic: bool = False) -> list[Column]:
         Column("NLL", lambda row: number(row.figures["nll"]), 3),
         Column("ECE", lambda row: number(row.figures["ece"]), 4),
         Column("weak alone %", _weak, 6),
-        Column("imbalance", lambda row: number(row.figures["index"], 2), 2),
+        Column("imbalance index", lambda row: number(row.figures["index"], 2), 2),
         Column("decision gap", lambda row: points(row.figures["decision_gap"]), 2),
         Column("best epoch", _best_epoch, 8),
         Column("last epoch %", lambda row: percent(row.last), 7),
@@ -57,10 +57,10 @@ def legend(comparison: Comparison) -> list[str]:
     if any(row.seeds > 1 for row in comparison.rows):
         lines.append("± is the standard deviation over seeds.")
     if any(entry.best_epoch is not None for row in comparison.rows for entry in row.entries):
-        lines.append("Figures of runs are of their best epoch on validation.")
+        lines.append("Figures of runs are of their best epoch on the validation split.")
     if any(row.test for row in comparison.rows):
         lines.append("p: paired test of equal accuracy against the first row, Holm-corrected.")
-    lines.append("Decision gap: points of accuracy that the best decision rule would give back.")
+    lines.append("Decision gap: accuracy that a fitted decision rule would gain, in pp.")
     told = (line(row) for row in comparison.rows for line in (method_line, tail_line))
     return [*lines, *filter(None, told), *comparison.notes]
 
@@ -153,7 +153,7 @@ def percent(figure: Figure | Estimate | None) -> str:
 
 
 def points(figure: Figure | Estimate | None) -> str:
-    """A difference of accuracies, in points."""
+    """A difference of accuracies, in pp."""
     return _with_interval(figure, 100, 1, sign=True)
 
 
@@ -163,7 +163,7 @@ def number(figure: Figure | Estimate | None, digits: int = 3) -> str:
 
 
 def difference(estimate: Estimate) -> str:
-    """``+3.1 [+1.8, +4.4]``, in points."""
+    """``+3.1 [+1.8, +4.4]``, in pp."""
     return _with_interval(estimate, 100, 1, sign=True)
 
 

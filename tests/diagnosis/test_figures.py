@@ -24,9 +24,21 @@ def test_always_right_is_not_certainly_right(figures):
 
 
 def test_no_decision_changed_is_not_certainly_no_difference(figures):
-    """The difference of two Poisson(1) variables: P(<= 2) = 0.957 and P(<= 3) = 0.990, so its 97.5 % point is 3."""
+    """One more sample at each bound: the 22 have the mean 0 and the standard error sqrt(2 * 22 / 21) / 22."""
     found = figures.mean("gain", np.zeros(N), bounds=GAIN)
-    assert (found.low, found.high) == (pytest.approx(-3 / 22), pytest.approx(3 / 22))
+    half = 2.0930 * (2 * 22 / 21) ** 0.5 / 22  # t of 19 degrees of freedom
+    assert (found.low, found.high) == (pytest.approx(-half, abs=1e-5), pytest.approx(half, abs=1e-5))
+
+
+def test_the_interval_of_a_difference_is_the_same_for_every_seed():
+    values = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], size=N)
+    found = [
+        Figures(Bootstrap.of(N, replicates=100, seed=seed), np.zeros(N, dtype=int), ("one",)).mean(
+            "gain", values, bounds=GAIN
+        )
+        for seed in (0, 1)
+    ]
+    assert found[0] == found[1]
 
 
 def test_half_right_is_hardly_wider(figures):

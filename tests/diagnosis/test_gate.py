@@ -102,3 +102,36 @@ def test_figures_hold_every_number_and_no_text(diagnosis):
     figures = figures_of(diagnosis)
     assert figures["data.samples"][0] == diagnosis.data.samples
     assert "data.split" not in figures
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("preference.flips.audio", "preference.changes_without.audio"),
+        ("missing.video.rgb.absent", "missing.video.rgb.removed"),
+        ("norms.audio.votes.raw", "norms.audio.contribution.raw"),
+        ("classes.calm.norms.audio.votes", "classes.calm.norms.audio.contribution"),
+        ("data.absent.audio", "data.missing.audio"),
+    ],
+)
+def test_a_figure_goes_by_its_name_of_version_0_1_0_too(diagnosis, old, new):
+    assert Condition(old, ">", -1).judge(diagnosis).value == figures_of(diagnosis)[new][0]
+
+
+def test_the_total_was_called_the_shortfall(diagnosis):
+    with pytest.raises(UsageError, match=r"'shortfall.nats' was not computed"):
+        Condition("shortfall.nats", ">", 0).judge(diagnosis)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("ECE.audio", "Did you mean calibration.audio.ece?"),
+        ("temperature", "Did you mean calibration.audio.temperature or calibration.fused.temperature or "),
+        ("changes without.audio", "Did you mean preference.changes_without.audio?"),
+    ],
+)
+def test_a_word_of_the_tables_leads_to_its_figure(diagnosis, word, hint):
+    with pytest.raises(UsageError) as caught:
+        Condition(word, ">", 0.2).judge(diagnosis)
+    assert caught.value.hint.startswith(hint)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from mmbal.diagnosis.absence import absence_of
+from mmbal.diagnosis.absence import missing_of
 from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.diagnosis.norms import geometry_of, nearest_centroid, norms_of
@@ -35,8 +35,8 @@ def test_preference_by_hand(table, figures_of):
     assert found.disagreement.value == pytest.approx(3 / 6)
     assert found.follows["a"].value == pytest.approx(2 / 3)
     assert found.follows["b"].value == pytest.approx(1 / 3)
-    assert found.flips["a"].value == pytest.approx(2 / 6)
-    assert found.flips["b"].value == pytest.approx(1 / 6)
+    assert found.changes_without["a"].value == pytest.approx(2 / 6)
+    assert found.changes_without["b"].value == pytest.approx(1 / 6)
     assert by_class["a"]["1"].value == 0.0
     assert by_class["b"]["1"].value == 1.0
     assert by_class["a"]["0"].value == 1.0
@@ -66,8 +66,8 @@ def test_modalities_that_are_never_together_have_no_preference(figures_of):
 def test_absence_by_hand(figures_of):
     bias = np.array([0.0, 5.0, 0.0])
     p = Predictions.from_arrays({"labels": LABELS, "logits_a": A, "logits_b": B, "fused": A + B, "bias": bias})
-    found = absence_of(figures_of(p), p, decision_of(p), "a", seed=0)
-    assert found.absent.value == pytest.approx(3 / 6)
+    found = missing_of(figures_of(p), p, decision_of(p), "a", seed=0)
+    assert found.removed.value == pytest.approx(3 / 6)
     # The mean of a's votes is (9, 3, 6) / 6: added to b it turns the class of no row; half the bias, (0, 2.5, 0),
     # makes rows 0, 4 and 5 (b says class 0 with 2) class 1.
     assert found.mean.value == pytest.approx(3 / 6)
@@ -76,12 +76,12 @@ def test_absence_by_hand(figures_of):
     assert 0 <= found.shuffled.value < 5 / 6
 
 
-def test_absence_of_a_fusion_that_is_not_additive(figures_of):
+def test_missing_of_a_fusion_that_is_not_additive(figures_of):
     p = Predictions.from_arrays(
         {"labels": LABELS, "logits_a": A, "logits_b": B, "fused": A * B, "subset_a": A, "subset_b": B}
     )
-    found = absence_of(figures_of(p), p, decision_of(p), "a", seed=0)
-    assert found.absent.value == pytest.approx(3 / 6)
+    found = missing_of(figures_of(p), p, decision_of(p), "a", seed=0)
+    assert found.removed.value == pytest.approx(3 / 6)
     assert found.mean is None
     assert found.shuffled is None
 
@@ -118,11 +118,11 @@ def test_norms_by_hand(figures_of):
     assert overall["a"].features.standardised.value == pytest.approx(2 * np.sqrt(3) / 3)
     assert overall["a"].weights.raw.value == pytest.approx(1.0)
     assert overall["a"].weights.standardised.value == pytest.approx(np.sqrt(6))
-    assert overall["a"].votes.raw.value == pytest.approx(np.sqrt(2) * 3)
+    assert overall["a"].contribution.raw.value == pytest.approx(np.sqrt(2) * 3)
     assert by_class["a"]["0"].features == pytest.approx(7.5)
     assert by_class["a"]["1"].features == 0.0
     assert overall["b"].weights is None
-    assert overall["a"].votes.effect == 0.0
+    assert overall["a"].contribution.effect == 0.0
 
 
 def test_geometry_of_three_tight_clusters(figures_of):

@@ -50,7 +50,7 @@ def test_cells_are_readable(comparison):
     assert second[at["vs first"]] == "−3.1 [−4.4, +0.2]"
     assert second[at["p"]] == "< 0.001"
     assert first[at["p"]] == "–"
-    assert first[at["imbalance"]] == "0.22 [0.18, 0.26]"
+    assert first[at["imbalance index"]] == "0.22 [0.18, 0.26]"
     assert "NLL" not in head, "a column that no row has anything for is left out"
     assert not any("optimistic" in name for name in head), "only where it was asked for"
 
