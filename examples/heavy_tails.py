@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from mmbal.data.store.store import Store
-from mmbal.diagnosis.tails import Tail, read_tails
+from mmbal.diagnosis.sections.tails import read_tails
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.train import train
+from mmbal.maths.tails import TailIndex
 
 
-def pooled(tails: list[Tail]) -> str:
+def pooled(tails: list[TailIndex]) -> str:
     """The mean of several seeds' log indices with its interval, as text."""
-    centre = float(np.mean([math.log(t.alpha) for t in tails]))
+    centre = float(np.mean([math.log(t.value) for t in tails]))
     half = 1.96 * math.sqrt(sum(t.spread**2 for t in tails)) / len(tails)
     return f"{math.exp(centre):5.1f} [{math.exp(centre - half):.1f}, {math.exp(centre + half):.1f}]"
 
@@ -44,7 +45,7 @@ def main() -> None:
     print("lr       batch  " + "".join(f"{m:<22}" for m in sorted(store.modalities)) + "accuracy")
     for batch in given.batch:
         for lr in given.lr:
-            found: dict[str, list[Tail]] = {}
+            found: dict[str, list[TailIndex]] = {}
             right = []
             for seed in range(given.seeds):
                 with tempfile.TemporaryDirectory() as folder:

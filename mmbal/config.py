@@ -14,10 +14,14 @@ from mmbal.errors import ConfigError, UsageError, did_you_mean
 from mmbal.files import write_text
 
 
-class Config(BaseModel):
-    """Base of every configuration: frozen, unknown keys forbidden."""
+class Frozen(BaseModel):
+    """Base of every typed value, of configurations and of results: frozen, unknown keys forbidden."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Config(Frozen):
+    """Base of every configuration."""
 
 
 C = TypeVar("C", bound=BaseModel)

@@ -72,8 +72,8 @@ class AboutDataset:
 
 
 @dataclass(frozen=True)
-class AboutRecorder:
-    """Nothing is asked of a recorder."""
+class AboutNothing:
+    """Nothing is asked of a recorder, or of a section of the diagnosis."""
 
 
 @dataclass(frozen=True)
@@ -164,4 +164,5 @@ encoders = Registry("encoder", "mmbal.models", AboutEncoder)
 fusions = Registry("fusion", "mmbal.models", AboutFusion)
 rules = Registry("rule", "mmbal.decision.rules", AboutRule)
 datasets = Registry("dataset", "mmbal.data.datasets", AboutDataset)
-recorders = Registry("recorder", "mmbal.engine.recorders", AboutRecorder)
+recorders = Registry("recorder", "mmbal.engine.recorders", AboutNothing)
+sections = Registry("section", "mmbal.diagnosis.sections", AboutNothing)

@@ -58,6 +58,11 @@ class Form:
         return replace(self, unit="")
 
 
+def signed(form: Form) -> Form:
+    """The form of a difference of two figures of this form, in pp where they are shares in percent."""
+    return replace(form, sign=True, unit=" pp" if form.unit == " %" else form.unit)
+
+
 PLAIN = Form()
 SHARE = Form(1, 100.0, " %")
 DIFFERENCE = Form(1, 100.0, " pp", sign=True)

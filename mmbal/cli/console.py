@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from mmbal.tables import Table as Tabular
 from mmbal.text import bar as bar
 
 PIPED_WIDTH = 120  # a pipe has no width of its own; columns must not be cut there
+NO_BREAK = "\u00a0"
 
 out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -75,6 +77,21 @@ def show(*tables: Tabular) -> None:
 def say(text: str = "", style: str = "") -> None:
     """Print a line of the answer itself on stdout (plain text: brackets are not markup)."""
     out.print(Text(text, style=style))
+
+
+def paragraph(sentences: Iterable[str]) -> None:
+    """Print sentences as lines of the terminal's width; a number and its percent sign stay together."""
+    text = textwrap.fill(" ".join(sentences).replace(" %", NO_BREAK + "%"), out.width)
+    say(text.replace(NO_BREAK, " "))
+
+
+def commands(lines: Iterable[tuple[str, str]]) -> None:
+    """Print commands worth typing next, each with its purpose, on one line where all have room."""
+    told = list(lines)
+    width = max((len(command) for command, _ in told), default=0)
+    fits = all(width + len(purpose) + 4 <= out.width for _, purpose in told)
+    for command, purpose in told:
+        say(f"  {command:<{width}}  {purpose}" if fits else f"  {command}\n      {purpose}", style="cyan")
 
 
 def note(text: str) -> None:

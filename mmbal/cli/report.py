@@ -84,13 +84,10 @@ def report(
 
 def show(comparison: Comparison, optimistic: bool = False, title: str = "") -> None:
     """Print a comparison as a table that fits the terminal, with its legend."""
-    from mmbal.report import render
+    from dataclasses import replace
 
-    every = render.columns(comparison, optimistic)
-    chosen = render.fitting(comparison, every, console.out.width)
-    head, *rows = render.cells(comparison, chosen)
-    console.table(head, rows, title=title)
-    for line in render.legend(comparison):
+    from mmbal.report.render import legend, table_of
+
+    console.show(replace(table_of(comparison, optimistic), title=title))
+    for line in legend(comparison):
         console.say(line, style="dim")
-    if len(chosen) < len(every):
-        console.note(f"The terminal is too narrow for: {', '.join(c.name for c in every if c not in chosen)}.")

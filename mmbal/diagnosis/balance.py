@@ -204,7 +204,7 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
     # of the contributions themselves
     evidence = np.where(weights[0].any(axis=1)[:, None], evidence, plain)
     carried = np.maximum(carried + _moved(weights - weights[0], _slopes(parts, evidence, labels, c)), 0)
-    carried *= weights.any(axis=2)[
+    carried *= np.any(weights, axis=2)[
         :, None
     ]  # exactly 0 without any weight, where the slope is only right to first order
     along = _slopes(parts, plain, labels, c)

@@ -14,6 +14,7 @@ from mmbal.maths.scoring import correct as correct
 from mmbal.maths.shapley import shapley_values
 from mmbal.predictions.format import Array, Predictions
 
+ADDITIVE = "contribution_<modality> (or subset_<a>+<b> for every coalition)"  # what parts of a decision take
 MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost more than they tell
 
 
@@ -81,3 +82,9 @@ def decision_of(predictions: Predictions) -> Decision:
     if found is not None:
         return Decision(names, stated, found, {}, "fused", "logits_<modality>, whose sum is 'fused'")
     return Decision(names, stated, {}, {}, "fused", None)
+
+
+def own_decisions(predictions: Predictions) -> tuple[Array, Array]:
+    """Class decided by each modality alone ``(N, M)`` and whether it is there to decide ``(N, M)``."""
+    decided = np.stack([predictions.logits[m].argmax(axis=1) for m in predictions.modalities], axis=1)
+    return decided, predictions.present_mask()

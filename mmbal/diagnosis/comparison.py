@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from mmbal.config import Config
+from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct
+from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.examine import Examination, choose
-from mmbal.diagnosis.schema import Diagnosis, Estimates
+from mmbal.diagnosis.gate import figures_of
+from mmbal.diagnosis.schema import Estimates
 from mmbal.errors import UsageError
 from mmbal.maths.bootstrap import mcnemar
 from mmbal.predictions.format import Predictions
+from mmbal.runs import Subject
+from mmbal.tables import Column, Table
+from mmbal.text import signed
 
 LEAST_SHARED = 0.5  # of the smaller one's samples must be in all, or the comparison is not paired
 
 
-class Difference(Config):
+class Difference(Frozen):
     """One diagnosis less the first."""
 
     figures: Estimates = Field(description="path of a figure in the diagnosis -> difference")
     mcnemar: float | None = Field(description="mid-p of equal accuracy; null where the samples are not the same")
 
 
-class SideBySide(Config):
+class SideBySide(Frozen):
     """Diagnoses by name, and the differences of all but the first to the first."""
 
     schema_version: int = 1
@@ -35,11 +41,27 @@ class SideBySide(Config):
     diagnoses: dict[str, Diagnosis]
     differences: dict[str, Difference]
 
+    def table(self) -> Table:
+        """One row a figure, one column a diagnosis, and beside all but the first their difference to it."""
+        first = next(iter(self.diagnoses.values()))
+        known = {name: figures_of(d) for name, d in self.diagnoses.items()}
+        shown = {path: said for section in SECTIONS for path, said in section.compared(first).items()}
+        shown = {path: said for path, said in shown.items() if any(path in figures for figures in known.values())}
+        columns = [Column("", [label for label, _ in shown.values()])]
+        for name, figures in known.items():
+            values = [form.text(figures[p][0]) if p in figures else None for p, (_, form) in shown.items()]
+            columns.append(Column(Path(name).name if Path(name).is_dir() else Path(name).stem, values))
+            if name in self.differences:
+                change = self.differences[name].figures
+                told = [signed(form).text(change[p]) if p in change else None for p, (_, form) in shown.items()]
+                columns.append(Column("difference", told, drop=1))
+        how = f"Paired on {self.samples} samples." if self.paired else "On different samples, so not paired."
+        return Table.of(columns, caption=how)
+
 
 def compare_diagnoses(
-    inputs: Mapping[str, Predictions],
+    inputs: Mapping[str, Predictions | Subject],
     *,
-    references: Mapping[str, Predictions | None] | None = None,
     split: str = "test",
     human: bool = False,
     rule: str = "adaptive",
@@ -47,7 +69,7 @@ def compare_diagnoses(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> SideBySide:
-    """Diagnose each of ``inputs`` (name -> predictions) and compare them with the first.
+    """Diagnose each of ``inputs`` (name -> predictions, or what a path stands for) and compare them with the first.
 
     Where at least half of the smallest one's ids are in all, with the same labels, all are diagnosed on those samples
     and the intervals are paired; otherwise each on its own, and the intervals are of independent samples.
@@ -55,7 +77,8 @@ def compare_diagnoses(
     """
     if len(inputs) < 2:
         raise UsageError("A comparison needs two diagnoses or more.")
-    chosen = {name: choose(p, split) for name, p in inputs.items()}
+    subjects = {n: x if isinstance(x, Subject) else Subject(Path(n), x, None, None) for n, x in inputs.items()}
+    chosen = {name: choose(s.predictions, split) for name, s in subjects.items()}
     shared = _shared([p for p, _ in chosen.values()])
     examinations, diagnoses = {}, {}
     for k, (name, (rows, calibration)) in enumerate(chosen.items()):
@@ -63,8 +86,20 @@ def compare_diagnoses(
             rows = replace(rows.take(shared[k]), group=next(iter(chosen.values()))[0].take(shared[0]).group)
         # replicates of different samples must not be drawn alike
         own_seed = seed if shared is not None else seed + k
-        examinations[name] = Examination.of(rows, calibration, rule, bootstrap, own_seed, confidence)
-        diagnoses[name] = examinations[name].report(split, (references or {}).get(name), human, name)
+        own = subjects[name]
+        reference = own.reference
+        examinations[name] = Examination.of(
+            rows,
+            calibration,
+            rule,
+            bootstrap,
+            own_seed,
+            confidence,
+            reference=None if reference is None else reference.predictions,
+            human=human,
+            run=own.folder,
+        )
+        diagnoses[name] = examinations[name].report(split, name, None if reference is None else reference.name)
     first, *others = examinations
     return SideBySide(
         paired=shared is not None,

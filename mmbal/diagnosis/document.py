@@ -60,13 +60,21 @@ class Document(Frozen):
 
 SECTIONS = tuple(all_sections())
 
-ClassDiagnosis = create_model(
-    "ClassDiagnosis",
-    __base__=Frozen,
-    __doc__="The figures of one class.",
-    samples=(int, ...),
-    **{key: field for section in SECTIONS for key, field in section.class_fields.items()},
-)
+
+class OfClass(Frozen):
+    """The figures of one class, whatever the sections."""
+
+    samples: int
+
+    if TYPE_CHECKING:  # the sections' keys
+
+        def __init__(self, **figures: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+_class_fields: dict[str, Any] = {key: field for section in SECTIONS for key, field in section.class_fields.items()}
+ClassDiagnosis = create_model("ClassDiagnosis", __base__=OfClass, **_class_fields)
 
 if TYPE_CHECKING:
     Diagnosis = Document

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import ceil
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
-from mmbal.diagnosis import decomposition, schema
-from mmbal.diagnosis.absence import missing_of
-from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
-from mmbal.diagnosis.calibration import calibration_of
-from mmbal.diagnosis.coalitions import MAX_MODALITIES, Decision, correct, decision_of, log_likelihood
-from mmbal.diagnosis.discrepancy import discrepancy_of
-from mmbal.diagnosis.figures import Figures, present
-from mmbal.diagnosis.human import human_of
-from mmbal.diagnosis.norms import geometry_of, norms_of
-from mmbal.diagnosis.preference import preference_of, samples_of
+from mmbal.diagnosis import decomposition
+from mmbal.diagnosis.coalitions import Decision, decision_of
+from mmbal.diagnosis.document import SECTIONS, ClassDiagnosis, Diagnosis
+from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.probes import Probe, groups_of
-from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
+from mmbal.diagnosis.schema import Data, NotComputed, Settings
 from mmbal.diagnosis.verdict import advice_of, verdict_of
-from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate, holm
-from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import Array, Predictions, subsets_of
+from mmbal.maths.bootstrap import Bootstrap
+from mmbal.predictions.format import Array, Predictions
 from mmbal.version import __version__
 
 CALIBRATION_SPLITS = ("calibration", "val")
-ADDITIVE = "contribution_<modality> (or subset_<a>+<b> for every coalition)"
 FOLD_SEED = 0  # folds are the same whatever the seed of the replicates: other folds would give another verdict
-HALF_WIDTH = 0.1  # a verdict wants the accuracy known to 10 pp to each side, or better
 
 
 def diagnose(
     predictions: Predictions,
     *,
     reference: Predictions | None = None,
+    reference_name: str | None = None,
     split: str = "test",
     calibration: Predictions | None = None,
     human: bool = False,
@@ -46,6 +38,7 @@ def diagnose(
     seed: int = 0,
     confidence: float = 0.95,
     source: str | None = None,
+    run: Path | None = None,
 ) -> Diagnosis:
     """Say which modality the model follows, whether the evidence supports that, and what it costs.
 
@@ -54,11 +47,14 @@ def diagnose(
     where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
     ``rule``: the decision rule that the model's own decision is compared with. ``seed`` draws the replicates of the
     bootstrap; no sentence of the verdict depends on it. ``source`` is how the verdict's advice calls the predictions.
+    ``run``: the folder of the run that they come from.
     Raises UsageError (no such split, no samples), DataError (a reference that does not fit, ``human`` on other data).
     """
     chosen, calibration = choose(predictions, split, calibration)
-    examination = Examination.of(chosen, calibration, rule, bootstrap, seed, confidence)
-    return examination.report(split, reference, human, source or str(predictions.meta.get("run", "PREDICTIONS.npz")))
+    examination = Examination.of(
+        chosen, calibration, rule, bootstrap, seed, confidence, reference=reference, human=human, run=run
+    )
+    return examination.report(split, source or str(predictions.meta.get("run", "PREDICTIONS.npz")), reference_name)
 
 
 def choose(
@@ -74,9 +70,9 @@ def choose(
 
 @dataclass
 class Examination:
-    """One split under examination: its decision, its bootstrap table, and what was and was not found so far.
+    """One split under examination: what sections measure with, and what was and was not found so far.
 
-    Every section's method returns the figures over all classes, and files those by class in ``per_class``.
+    ``found`` holds the keys of the sections measured so far, ``per_class`` their figures by class.
     """
 
     predictions: Predictions
@@ -85,103 +81,62 @@ class Examination:
     figures: Figures
     rule: str
     seed: int
+    reference: Predictions | None = None
+    human: bool = False
+    run: Path | None = None
+    fold_seed: int = FOLD_SEED
+    found: dict[str, Any] = field(default_factory=dict)
     not_computed: list[NotComputed] = field(default_factory=list)
     per_class: dict[str, dict[str, Any]] = field(default_factory=dict)
-    learned: bool = True  # whether the decision is shown to be better than chance; accuracy() finds out
 
     @classmethod
     def of(
         cls,
         predictions: Predictions,
         calibration: Predictions | None,
-        rule: str,
-        bootstrap: int,
-        seed: int,
-        confidence: float,
+        rule: str = "adaptive",
+        bootstrap: int = 1000,
+        seed: int = 0,
+        confidence: float = 0.95,
+        **asked: Any,
     ) -> Examination:
-        """Draw the bootstrap table and find the decision; raises UsageError where there is no sample."""
+        """Draw the bootstrap table and find the decision; ``asked``: reference, human, run.
+
+        Raises UsageError where there is no sample.
+        """
         decision = decision_of(predictions)
         boot = Bootstrap.of(len(predictions), predictions.group, bootstrap, seed, confidence)
         figures = Figures(boot, predictions.labels, predictions.classes)
-        return cls(predictions, calibration, decision, figures, rule, seed)
+        return cls(predictions, calibration, decision, figures, rule, seed, **asked)
 
     @property
     def names(self) -> tuple[str, ...]:
         return self.predictions.modalities
 
+    @property
+    def learned(self) -> bool:
+        """Whether the decision is shown to be better than chance."""
+        above = self.found["accuracy"].above_chance
+        return above is not None and above.sign > 0
+
+    def here(self, m: str) -> Array:
+        """Which samples have the modality ``(N,)``."""
+        return self.predictions.present_mask()[:, self.names.index(m)]
+
     def lacks(self, what: str, reason: str, needs: str = "") -> None:
+        """Note that a figure can't be computed."""
         self.not_computed.append(NotComputed(what=what, reason=reason, needs=needs))
 
-    def file(self, section: str, found: Mapping[str, Any], modality: str | None = None) -> None:
+    def file(self, key: str, found: Mapping[str, Any], modality: str | None = None) -> None:
         """Keep figures by class, of one modality where it is given."""
         for c, value in found.items():
             own = self.per_class.setdefault(c, {})
             if modality is None:
-                own[section] = value
+                own[key] = value
             else:
-                own.setdefault(section, {})[modality] = value
+                own.setdefault(key, {})[modality] = value
 
-    def report(self, split: str, reference: Predictions | None, human: bool, source: str) -> Diagnosis:
-        """Measure every section and put the verdict into words."""
-        p, figures = self.predictions, self.figures
-        probes = self.probes()
-        readout = self.read_out(reference, probes)
-        accuracy = self.accuracy(probes, readout)
-        sections: dict[str, Any] = {
-            **self.balance(),
-            "accuracy": accuracy,
-            "decision_gap": self.decision_gap(),
-            "representation_gap": self.representation_gap(readout),
-            "shapley": self.shapley(),
-            "calibration": self.calibrations(),
-            "preference": self.preference(),
-            "samples": samples_of(figures, p, self.decision),
-            "discrepancy": discrepancy_of(figures, p, self.decision, reference),
-            "norms": self.norms(),
-            "geometry": self.geometry(),
-            "missing": self.missing(),
-        }
-        counts = dict(zip(p.classes, np.bincount(p.labels, minlength=len(p.classes)).tolist(), strict=True))
-        draft = Diagnosis(
-            mmbal=__version__,
-            verdict=[],
-            advice=[],
-            **sections,
-            total=decomposition.total(figures),
-            classes={c: schema.ClassDiagnosis(samples=n, **self.per_class.get(c, {})) for c, n in counts.items()},
-            human=human_of(p, figures, sections["preference"], self.per_class) if human else None,
-            not_computed=self.not_computed,
-            data=self.described(split, counts, readout),
-            settings=schema.Settings(
-                bootstrap=len(figures.boot.counts) - 1,
-                seed=self.seed,
-                confidence=figures.boot.confidence,
-                resampled=figures.boot.unit,
-                rule=self.rule,
-                fitted_on="cross-fitted in the split" if self.calibration is None else "calibration split",
-                fitted_samples=len(p if self.calibration is None else self.calibration),
-            ),
-        )
-        return draft.model_copy(update={"verdict": verdict_of(draft), "advice": advice_of(draft, source)})
-
-    def described(self, split: str, counts: dict[str, int], readout: decomposition.Readout | None) -> schema.Data:
-        p = self.predictions
-        mask = p.present_mask()
-        return schema.Data(
-            split=split,
-            samples=len(p),
-            modalities=list(self.names),
-            classes=counts,
-            missing={m: int((~mask[:, k]).sum()) for k, m in enumerate(self.names)},
-            groups=None if p.group is None else len(np.unique(p.group)),
-            decision=self.decision.source,
-            contributions=self.decision.parts,
-            reference=None
-            if readout is None
-            else f"read out by {readout.by} on {len(readout.rows)} of {len(p)} samples",
-            meta=p.meta,
-        )
-
+    @cached_property
     def probes(self) -> dict[str, Probe]:
         """A linear probe for each modality with features."""
         p, found = self.predictions, {}
@@ -192,232 +147,56 @@ class Examination:
             elif len(np.unique(p.labels[here])) < 2:
                 self.lacks(f"accuracy.probe.{m}", "fewer than two classes have samples with this modality")
             else:
-                found[m] = Probe.fit(p.features[m], p.labels, len(p.classes), here, p.group, FOLD_SEED)
+                found[m] = Probe.fit(p.features[m], p.labels, len(p.classes), here, p.group, self.fold_seed)
         return found
 
-    def here(self, m: str) -> Array:
-        """Which samples have the modality ``(N,)``."""
-        value: Array = self.predictions.present_mask()[:, self.names.index(m)]
-        return value
-
-    def read_out(self, reference: Predictions | None, probes: dict[str, Probe]) -> decomposition.Readout | None:
-        if reference is None:
-            needs = "predictions of separately trained encoders with the same ids (mmbal pretrain; --reference)"
-            self.lacks("representation_gap", "no reference is known", needs)
+    @cached_property
+    def readout(self) -> decomposition.Readout | None:
+        """What the encoders of the model and of the reference give when they are read out alike."""
+        if self.reference is None:
             return None
-        return decomposition.read_out(self.predictions, reference, probes, FOLD_SEED)
+        return decomposition.read_out(self.predictions, self.reference, self.probes, self.fold_seed)
 
-    def decision_gap(self) -> schema.Gap | None:
-        p = self.predictions
-        if len(np.unique(p.labels)) < 2:
-            self.lacks("decision_gap", "a rule can't be fitted to fewer than two classes")
-            return None
-        best = decomposition.best_decision(p, self.calibration, self.rule, FOLD_SEED)
-        gap, by_class = decomposition.decision_gap(self.figures, self.decision.fused, best)
-        self.file("decision_gap", self.changed(by_class))
-        return gap
-
-    def changed(self, by_class: Mapping[str, schema.Gap]) -> dict[str, schema.ClassGap]:
-        """The decision gap of each class with a test of its accuracy, Holm-corrected over the classes."""
-        means = {c: self.figures.means.get(f"classes.{c}.decision_gap.accuracy") for c in by_class}
-        tested = [c for c, mean in means.items() if mean is not None]
-        p = dict(zip(tested, holm([mean.p for mean in means.values() if mean is not None]).tolist(), strict=True))
-        found = {}
-        for c, gap in by_class.items():
-            shown = p.get(c, 1.0) < 1 - self.figures.boot.confidence
-            flag = ("gains" if gap.accuracy.value > 0 else "loses") if shown else None
-            found[c] = schema.ClassGap(**dict(gap), p=p.get(c), flag=flag)
-        return found
-
-    def representation_gap(self, readout: decomposition.Readout | None) -> schema.RepresentationGap | None:
-        if readout is None:
-            return None
-        gap, by_class = decomposition.representation_gap(self.figures, readout)
-        self.file("representation_gap", by_class)
-        return gap
-
-    def preference(self) -> schema.Preference | None:
-        found, by_class = preference_of(self.figures, self.predictions, self.decision)
-        for m, table in by_class.items():
-            self.file("follows", table, m)
-        if found is None and len(self.names) > 1:
-            self.lacks("preference", "no sample has two modalities")
-        return found
-
-    def norms(self) -> dict[str, schema.Norms]:
-        found, by_class = norms_of(self.figures, self.predictions, self.decision)
-        for m, table in by_class.items():
-            self.file("norms", table, m)
-        return found
-
-    def accuracy(self, probes: dict[str, Probe], readout: decomposition.Readout | None) -> schema.Accuracy:
-        p, figures = self.predictions, self.figures
-        fused = correct(self.decision.fused, p.labels)
-        self.file("fused", figures.by_class("classes.{}.fused", fused, bounds=SHARE))
-        right = {m: correct(p.logits[m], p.labels) for m in self.names}
-        found: dict[str, Estimates] = {"alone": {}, "probe": {}, "reference": {}}
-        for kind, table in (("alone", right), ("probe", {m: correct(x.logits, p.labels) for m, x in probes.items()})):
-            for m, values in table.items():
-                estimate = figures.mean(f"accuracy.{kind}.{m}", values, np.flatnonzero(self.here(m)), SHARE)
-                if estimate is None:
-                    self.lacks(f"accuracy.{kind}.{m}", "the modality is missing from every sample")
-                    continue
-                found[kind][m] = estimate
-                self.file(kind, figures.by_class(f"classes.{{}}.{kind}.{m}", values, self.here(m), SHARE), m)
-        if readout is not None:
-            found["reference"] = decomposition.reference_accuracy(figures, readout)
-        best = max(found["alone"], key=lambda m: found["alone"][m].value)
-        return schema.Accuracy.model_validate(
-            {
-                **found,
-                "fused": figures.mean("accuracy.fused", fused, bounds=SHARE),
-                "best": best,
-                "fusion_gain": self.fusion_gain(fused, right[best], np.flatnonzero(self.here(best))),
-                "chance": float(np.bincount(p.labels).max() / len(p)),
-                **self.above_chance(fused),
-            }
+    def report(self, split: str, source: str, reference_name: str | None = None) -> Diagnosis:
+        """Measure every section and put the verdict into words."""
+        for section in SECTIONS:
+            self.found |= {key: value for key, value in section.measure(self).items() if value is not None}
+        p, boot = self.predictions, self.figures.boot
+        counts = dict(zip(p.classes, np.bincount(p.labels, minlength=len(p.classes)).tolist(), strict=True))
+        draft = Diagnosis(
+            mmbal=__version__,
+            verdict=[],
+            advice=[],
+            **self.found,
+            classes={c: ClassDiagnosis(samples=n, **self.per_class.get(c, {})) for c, n in counts.items()},
+            not_computed=self.not_computed,
+            data=self.described(split, counts, reference_name),
+            settings=Settings(
+                bootstrap=len(boot.counts) - 1,
+                seed=self.seed,
+                confidence=boot.confidence,
+                resampled=boot.unit,
+                rule=self.rule,
+                fitted_on="cross-fitted in the split" if self.calibration is None else "calibration split",
+                fitted_samples=len(p if self.calibration is None else self.calibration),
+            ),
         )
+        return draft.model_copy(update={"verdict": verdict_of(draft), "advice": advice_of(draft, source)})
 
-    def above_chance(self, right: Array) -> dict[str, Any]:
-        """The decision against chance, and how many samples a verdict takes; ``right (N,)`` says where it is right.
-
-        Chance is what the same decisions would get if they were shuffled over the samples: sum_c p_c q_c, where class c
-        has the share p_c of the labels and q_c of the decisions. Accuracy above chance is the mean over the samples of
-        right - q[label] - p[decision] + chance, whose spread is that of the estimate, since p and q are estimated too.
-        """
-        figures, labels, n = self.figures, self.predictions.labels, len(self.predictions)
-        decided, c = self.decision.fused.argmax(axis=1), len(self.predictions.classes)
-        p, q = np.bincount(labels, minlength=c) / n, np.bincount(decided, minlength=c) / n
-        terms = right - q[labels] - p[decided] + p @ q
-        above = figures.mean("accuracy.above_chance", terms)
-        majority = figures.mean("accuracy.above_majority", right - (labels == p.argmax()), bounds=GAIN)
-        self.learned = above is not None and above.sign > 0
-        half = norm.ppf((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
-        needed = n * (half / HALF_WIDTH) ** 2
-        return {
-            "above_chance": above,
-            "above_majority": majority,
-            "samples_needed": ceil(needed) if np.isfinite(needed) else None,
-        }
-
-    def fusion_gain(self, fused: Array, alone: Array, rows: Array) -> Estimate | None:
-        """Accuracy of the fused decision less that of the best modality; its interval allows for picking the best."""
-        doubt = (1 - self.figures.boot.confidence) / len(self.names)  # Bonferroni
-        return self.figures.mean("accuracy.fusion_gain", fused - alone, rows, GAIN, 1 - doubt)
-
-    def balance(self) -> dict[str, Any]:
-        """The sections ``index``, ``contribution``, ``capability`` and ``balance``."""
-        empty: dict[str, Any] = {"index": None, "contribution": {}, "capability": {}, "balance": {}}
-        if len(self.names) == 1:
-            self.lacks("index", "there is one modality only")
-            return empty
-        if not self.decision.contribution:
-            self.lacks("index", "the modalities' contributions to the fused decision are not known", ADDITIVE)
-            return empty
-        shares = shares_of(self.decision, self.predictions, self.figures.boot)
-        overall_p, class_p = adjusted_p_values(
-            shares_of(self.decision, self.predictions, self.figures.boot.jackknife())
+    def described(self, split: str, counts: dict[str, int], reference_name: str | None) -> Data:
+        """What was diagnosed."""
+        p, readout = self.predictions, self.readout
+        mask = p.present_mask()
+        by = None if readout is None else f"read out by {readout.by} on {len(readout.rows)} of {len(p)} samples"
+        return Data(
+            split=split,
+            samples=len(p),
+            modalities=list(self.names),
+            classes=counts,
+            missing={m: int((~mask[:, k]).sum()) for k, m in enumerate(self.names)},
+            groups=None if p.group is None else len(np.unique(p.group)),
+            decision=self.decision.source,
+            contributions=self.decision.parts,
+            reference=by if reference_name is None or by is None else f"{reference_name}, {by}",
+            meta=p.meta,
         )
-        found = self._shares("", shares.contribution, shares.capability, shares, overall_p, len(self.predictions))
-        flags = [b.flag for b in found["balance"].values()]
-        for k, c in enumerate(self.predictions.classes):
-            contribution, capability = shares.class_contribution[:, k], shares.class_capability[:, k]
-            n = int(shares.class_samples[0, k])
-            own = self._shares(f"classes.{c}.", contribution, capability, shares, class_p[k], n)
-            flags += [b.flag for b in own["balance"].values()]
-            for section, table in own.items():
-                self.file(section, {c: table})
-        index = self.figures.add("index", shares.index)
-        if index is None or not found["capability"]:
-            self.lacks("index", "no modality's contribution carries any evidence, so there is no capability")
-            return {**found, "index": None}
-        # An average of distances is never negative; where no difference stands the test, zero is not excluded.
-        return {**found, "index": index if any(flags) or index.low is None else index.model_copy(update={"low": 0.0})}
-
-    def _shares(
-        self,
-        path: str,
-        contribution: Array,
-        capability: Array,
-        shares: Shares,
-        p_values: list[float | None],
-        support: int,
-    ) -> dict[str, Any]:
-        """The three sections over all classes or one, from replicates of the shares ``(1 + B, M)``.
-
-        A decision that is not shown to be better than chance has no contribution that is too much or too little.
-        """
-        found: dict[str, dict[str, Any]] = {"contribution": {}, "capability": {}, "balance": {}}
-        level = 1 - self.figures.boot.confidence
-        for k, m in enumerate(self.names):
-            own, best = contribution[:, k], capability[:, k]
-            found["contribution"][m] = self.figures.add(f"{path}contribution.{m}", own, support)
-            found["capability"][m] = self.figures.add(f"{path}capability.{m}", best, support)
-            difference = self.figures.add(f"{path}balance.{m}.difference", own - best, support)
-            weight = self.figures.add(f"{path}balance.{m}.weight", shares.relative_weight[:, k])
-            if difference is not None and weight is not None:
-                p = p_values[k]
-                shown = self.learned and p is not None and p < level
-                flag = ("too little" if difference.value < 0 else "too much") if shown else None
-                found["balance"][m] = schema.Balance(difference=difference, weight=weight, p=p, flag=flag)
-        return {
-            "contribution": present(found["contribution"]),
-            "capability": present(found["capability"]),
-            "balance": found["balance"],
-        }
-
-    def shapley(self) -> schema.Shapley | None:
-        if len(self.names) > MAX_MODALITIES:
-            self.lacks("shapley", f"exact values are computed for at most {MAX_MODALITIES} modalities")
-            return None
-        labels, right, likely = self.predictions.labels, {}, {}
-        for names in subsets_of(self.names):
-            logits = self.decision.coalition(names)
-            if logits is None:
-                self.lacks("shapley", "the decision without some modalities is not known", ADDITIVE)
-                return None
-            right[names], likely[names] = correct(logits, labels), log_likelihood(logits, labels)
-        gains, nats = shapley_values(right, self.names), shapley_values(likely, self.names)
-        figures = self.figures
-        for m, values in gains.items():
-            self.file("shapley", figures.by_class(f"classes.{{}}.shapley.{m}", values), m)
-        return schema.Shapley(
-            accuracy=present({m: figures.mean(f"shapley.accuracy.{m}", v) for m, v in gains.items()}),
-            log_likelihood=present({m: figures.mean(f"shapley.log_likelihood.{m}", v) for m, v in nats.items()}),
-            none={"accuracy": float(right[()].mean()), "log_likelihood": float(likely[()].mean())},
-            helps=present({m: figures.mean(f"shapley.helps.{m}", v > 0, bounds=SHARE) for m, v in nats.items()}),
-        )
-
-    def calibrations(self) -> dict[str, schema.Calibration]:
-        p = self.predictions
-        everyone = np.ones(len(p), dtype=bool)
-        found = {m: calibration_of(self.figures, f"calibration.{m}", p.logits[m], self.here(m)) for m in self.names}
-        found["fused"] = calibration_of(self.figures, "calibration.fused", self.decision.fused, everyone)
-        return {name: value for name, value in found.items() if value is not None}
-
-    def geometry(self) -> dict[str, schema.Geometry]:
-        p, found = self.predictions, {}
-        for m in self.names:
-            if m not in p.features:
-                self.lacks(f"geometry.{m}", "the predictions hold no features", f"features_{m}")
-                continue
-            geometry = geometry_of(self.figures, m, p.features[m], self.here(m), p.group, FOLD_SEED)
-            if geometry is not None:
-                found[m] = geometry
-        return found
-
-    def missing(self) -> dict[str, schema.Missing]:
-        p, found = self.predictions, {}
-        if len(self.names) == 1:
-            return {}
-        for m in self.names:
-            disturbed = missing_of(self.figures, p, self.decision, m, self.seed)
-            if disturbed is None:
-                self.lacks(f"missing.{m}", "the decision without the modality is not known", ADDITIVE)
-                continue
-            found[m] = disturbed
-            if disturbed.mean is None:
-                self.lacks(f"missing.{m}.mean", "the fusion is not additive, so the model itself would have to run")
-            elif disturbed.zeroed is None:
-                self.lacks(f"missing.{m}.zeroed", "the head's bias is not known", "bias")
-        return found

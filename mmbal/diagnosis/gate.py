@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mmbal.diagnosis.schema import Diagnosis, renamed
+from mmbal.diagnosis.document import Diagnosis, renamed
 from mmbal.errors import UsageError, did_you_mean
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {

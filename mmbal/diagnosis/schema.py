@@ -1,44 +1,20 @@
-"""What a diagnosis says: the typed, versioned document behind diagnosis.json (docs/diagnosis.md explains each figure).
-
-Keys of modalities and classes are their names. A figure that can't be computed is left out of its table (or null), and
-``not_computed`` says why and which array it would need. Version 0.1.0 had other names for some keys; they are read as well,
-here and in the conditions of ``--fail-if``.
-"""
+"""The parts of a diagnosis that all sections share; mmbal.diagnosis.document has the whole."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from mmbal.config import Config, validate
-from mmbal.errors import DataError
-from mmbal.files import read_json, write_json
+from mmbal.config import Frozen
 from mmbal.maths.bootstrap import Estimate
 
 SCHEMA_VERSION = 1
 
 Estimates = dict[str, Estimate]
 
-RENAMED = {  # pattern of a path of version 0.1.0 -> its name now
-    r"^shortfall\b": "total",
-    r"^preference\.flips\b": "preference.changes_without",
-    r"^data\.absent\b": "data.missing",
-    r"^(missing\..+)\.absent\b": r"\1.removed",
-    r"^((?:classes\..+\.)?norms\..+)\.votes\b": r"\1.contribution",
-}
 
-
-def renamed(path: str) -> str:
-    """The path of a figure by its name of today, from that or from its name in version 0.1.0."""
-    for old, new in RENAMED.items():
-        path = re.sub(old, new, path)
-    return path
-
-
-class Data(Config):
+class Data(Frozen):
     """What was diagnosed."""
 
     split: str
@@ -58,7 +34,7 @@ class Data(Config):
     meta: dict[str, Any] = Field(description="what the predictions file says of itself")
 
 
-class Settings(Config):
+class Settings(Frozen):
     """How the intervals and the fitted parts came about."""
 
     bootstrap: int
@@ -70,146 +46,11 @@ class Settings(Config):
     fitted_samples: int | None = Field(None, description="number of samples that the rule was fitted to")
 
 
-class Accuracy(Config):
-    """Shares of samples decided rightly."""
-
-    fused: Estimate
-    alone: Estimates = Field(description="by the modality's own decision, over the samples that have it")
-    probe: Estimates = Field(description="by a linear probe on its features, held out")
-    reference: Estimates = Field(description="by the same probe on (or the decision of) the separately trained encoder")
-    best: str = Field(description="the modality that is right most often alone")
-    fusion_gain: Estimate = Field(description="fused less the best modality alone; interval widened for the choice")
-    chance: float = Field(description="share of the most frequent class")
-    above_chance: Estimate | None = Field(
-        None, description="fused less the accuracy of the same decisions when they are shuffled over the samples"
-    )
-    above_majority: Estimate | None = Field(None, description="fused less chance, paired")
-    samples_needed: int | None = Field(
-        None, description="samples with which the interval of above_chance would reach 10 pp to each side"
-    )
-
-
-class Shapley(Config):
-    """Shapley values over modality coalitions; they sum to the value of all minus the value of none."""
-
-    accuracy: Estimates
-    log_likelihood: Estimates = Field(description="nats a sample")
-    none: dict[str, float] = Field(description="value of the empty coalition: a uniform guess unless the file gives it")
-    helps: Estimates = Field(description="share of samples whose log-likelihood the modality raises")
-
-
-class Balance(Config):
-    """One modality's contribution against its capability."""
-
-    difference: Estimate = Field(description="contribution minus capability; negative: it contributes too little")
-    weight: Estimate = Field(description="what its part should be multiplied by, relative to the mean modality")
-    p: float | None = Field(description="of 'the difference is zero', after Holm's correction")
-    flag: str | None = Field(description="'too little', 'too much', or null where no imbalance is shown")
-
-
-class Calibration(Config):
-    """How honest the confidences are."""
-
-    nll: Estimate = Field(description="negative log-likelihood, nats")
-    brier: Estimate = Field(description="in [0, 2]")
-    ece: Estimate = Field(description="expected calibration error, 15 bins of equal mass")
-    temperature: Estimate | None = Field(
-        description="that would calibrate it; above 1: over-confident; null: unbounded"
-    )
-
-
-class Preference(Config):
-    """Whom the decision follows."""
-
-    disagreement: Estimate = Field(description="share of samples whose modalities decide differently")
-    follows: Estimates = Field(description="of those samples, the share decided as the modality does")
-    none: Estimate | None = Field(None, description="of those samples, the share decided as no modality does")
-    lead: Estimates = Field({}, description="per pair 'a+b': how much more often a is followed than b")
-    changes_without: Estimates = Field(
-        validation_alias=AliasChoices("changes_without", "flips"),
-        description="share of all samples decided differently without the modality",
-    )
-
-
-class Preferred(Config):
-    """The samples on whose true class one modality is the most confident (Balanced Audiovisual Dataset, 2302.10912)."""
-
-    share: Estimate
-    fused: Estimate = Field(description="accuracy of the model there")
-    alone: Estimate = Field(description="accuracy of that modality there")
-
-
-class Samples(Config):
-    """Sample-level relations between the modalities' decisions."""
-
-    preferred: dict[str, Preferred]
-    agreement: Estimates = Field(description="per pair 'a+b': the share decided alike")
-    double_fault: Estimates = Field(description="per pair: the share that both get wrong")
-    oracle: Estimate = Field(description="share that at least one modality gets right")
-
-
-class DiscrepancyBin(Config):
-    """The samples that one modality prefers by a discrepancy in ``[low, high)``."""
-
-    low: float
-    high: float
-    samples: int
-    fused: Estimate = Field(description="accuracy of the model there")
-    alone: Estimates = Field(description="accuracy of each unimodal model there")
-    gain: Estimate = Field(description="fused less the unimodal model of the modality that is preferred")
-
-
-class Discrepancy(Config):
-    """Accuracy where one modality is more confident of the truth than the others are on average (2302.10912)."""
-
-    by: str = Field(description="whose confidences: the separately trained models', or the modalities' own decisions'")
-    preferred: dict[str, DiscrepancyBin] = Field(description="all samples that the modality prefers")
-    bins: dict[str, dict[str, DiscrepancyBin]] = Field(
-        description="modality -> number of the bin, from 1 -> its samples"
-    )
-
-
-class Norm(Config):
-    """A norm of one modality, raw and with standardised features, and how it differs from the other modalities'."""
-
-    raw: Estimate
-    standardised: Estimate | None = None
-    effect: float | None = Field(
-        None, description="standardised mean difference of log raw norm to the others' mean (Cohen's d)"
-    )
-
-
-class Norms(Config):
-    """Norms of the feature z, of the rows of the decision weights W, and of the contribution W z (class-centred)."""
-
-    features: Norm | None = None
-    weights: Norm | None = None
-    contribution: Norm | None = Field(None, validation_alias=AliasChoices("contribution", "votes"))
-
-
-class Geometry(Config):
-    """How the features of one modality lie in their space."""
-
-    separability: float = Field(description="between-class over within-class variance of standardised features")
-    effective_rank: float = Field(description="exp of the entropy of the covariance spectrum")
-    dimensions: int
-    nearest_centroid: Estimate = Field(description="accuracy of the nearest class mean, cross-fitted")
-
-
-class Gap(Config):
+class Gap(Frozen):
     """What is lost, positive where something is."""
 
     accuracy: Estimate
     nats: Estimate | None = None
-
-
-class ClassGap(Gap):
-    """What the fitted rule gains on one class; negative where it loses."""
-
-    p: float | None = Field(
-        None, description="of 'it changes nothing in the class's accuracy', after Holm over the classes"
-    )
-    flag: str | None = Field(None, description="'gains', 'loses', or null where no change is shown")
 
 
 class RepresentationGap(Gap):
@@ -219,73 +60,7 @@ class RepresentationGap(Gap):
     by: str = Field(description="'linear probes' on features, or the modalities' 'own decisions'")
 
 
-class Missing(Config):
-    """Accuracy when one modality is disturbed."""
-
-    removed: Estimate | None = Field(
-        None, validation_alias=AliasChoices("removed", "absent"), description="its part is taken out"
-    )
-    zeroed: Estimate | None = Field(None, description="its feature vector is zero; its share of the bias stays")
-    mean: Estimate | None = Field(None, description="its part is replaced by the mean part")
-    shuffled: Estimate | None = Field(None, description="its parts are permuted over the samples")
-
-
-class ClassNorms(Config):
-    """Mean norms of one modality over the samples of one class."""
-
-    features: float | None = None
-    weights: float | None = None
-    contribution: float | None = Field(None, validation_alias=AliasChoices("contribution", "votes"))
-
-
-class ClassDiagnosis(Config):
-    """The same figures within one class."""
-
-    samples: int
-    fused: Estimate | None = None
-    alone: Estimates = {}
-    probe: Estimates = {}
-    contribution: Estimates = {}
-    capability: Estimates = {}
-    balance: dict[str, Balance] = {}
-    shapley: Estimates = Field({}, description="of accuracy")
-    follows: Estimates = {}
-    decision_gap: ClassGap | None = None
-    representation_gap: Gap | None = None
-    norms: dict[str, ClassNorms] = {}
-
-
-class HumanClass(Config):
-    """One emotion: how the model and the raters do with voice and face."""
-
-    model: Estimates = Field(description="accuracy alone of the model's 'voice' and 'face'")
-    raters: Estimates
-    model_follows_voice: Estimate | None = None
-    raters_follow_voice: Estimate | None = None
-
-
-class Human(Config):
-    """The model beside CREMA-D's human raters; voice and face are the raters' names of the two modalities."""
-
-    modalities: dict[str, str] = Field(description="voice, face -> the model's modality")
-    clips: int
-    model_follows: Estimates
-    raters_follow: Estimates
-    classes: dict[str, HumanClass]
-
-
-class HeavyTails(Config):
-    """Tail indices of the norms that the recorder `heavy_tails` saw in training, by modality; smaller is heavier."""
-
-    says: str
-    learning_rate: float = Field(description="of the run; a larger one makes tails heavier")
-    batch_size: int = Field(description="of the run; a smaller one makes tails heavier")
-    gradient_noise: Estimates
-    update_norm: Estimates
-    weight_norm: Estimates
-
-
-class NotComputed(Config):
+class NotComputed(Frozen):
     """A figure that the predictions do not allow."""
 
     what: str
@@ -293,57 +68,8 @@ class NotComputed(Config):
     needs: str = ""
 
 
-class Advice(Config):
+class Advice(Frozen):
     """A command worth typing next, and what it does."""
 
     command: str
     purpose: str
-
-
-class Diagnosis(Config):
-    """The whole document."""
-
-    schema_version: int = SCHEMA_VERSION
-    mmbal: str = Field(description="version of mmbal that wrote it")
-    verdict: list[str]
-    advice: list[Advice]
-    index: Estimate | None = Field(description="imbalance index in [0, 1]; 0: every contribution equals its capability")
-    contribution: Estimates = Field(description="share of each modality in the decision")
-    capability: Estimates = Field(description="share of each modality in the evidence: its contribution, best weighted")
-    balance: dict[str, Balance]
-    decision_gap: Gap | None
-    representation_gap: RepresentationGap | None
-    total: Gap | None = Field(
-        validation_alias=AliasChoices("total", "shortfall"), description="decision gap + representation gap"
-    )
-    accuracy: Accuracy
-    shapley: Shapley | None
-    calibration: dict[str, Calibration] = Field(description="of each modality, and of 'fused'")
-    preference: Preference | None
-    samples: Samples | None
-    discrepancy: Discrepancy | None = None
-    norms: dict[str, Norms]
-    geometry: dict[str, Geometry]
-    missing: dict[str, Missing]
-    classes: dict[str, ClassDiagnosis]
-    human: Human | None
-    tails: HeavyTails | None = Field(None, description="of a run that was trained with record=[heavy_tails]")
-    not_computed: list[NotComputed]
-    data: Data
-    settings: Settings
-
-    def save(self, path: str | Path) -> None:
-        """Write the diagnosis as JSON, atomically."""
-        write_json(Path(path), self.model_dump(mode="json"))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Diagnosis:
-        """Read a diagnosis; raises UsageError (no file), DataError (not JSON, another version), ConfigError (keys)."""
-        document = read_json(Path(path))
-        version = document.get("schema_version") if isinstance(document, dict) else None
-        if version != SCHEMA_VERSION:
-            raise DataError(
-                f"{path} is not a diagnosis of schema version {SCHEMA_VERSION} (it says: {version}).",
-                "Write it anew with `mmbal diagnose`.",
-            )
-        return validate(cls, document, str(path))

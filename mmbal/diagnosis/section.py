@@ -15,8 +15,8 @@ from mmbal.tables import Column, Table
 from mmbal.text import Form
 
 if TYPE_CHECKING:
+    from mmbal.diagnosis.document import Diagnosis
     from mmbal.diagnosis.examine import Examination
-    from mmbal.diagnosis.schema import Diagnosis
 
 Fields = Mapping[str, tuple[Any, Any]]  # key -> type, and default or pydantic's Field
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmbal.diagnosis.document import Diagnosis
 from mmbal.diagnosis.examine import diagnose
-from mmbal.diagnosis.schema import Diagnosis
-from mmbal.diagnosis.tails import with_tails
 from mmbal.diagnosis.verdict import advice_of
 from mmbal.files import read_json
 from mmbal.runs import DIAGNOSIS, Subject
@@ -43,6 +42,7 @@ def diagnosis_of(
     found = diagnose(
         subject.predictions,
         reference=None if subject.reference is None else subject.reference.predictions,
+        reference_name=None if subject.reference is None else subject.reference.name,
         split=split,
         human=human,
         rule=rule,
@@ -50,18 +50,9 @@ def diagnosis_of(
         seed=seed,
         confidence=confidence,
         source=str(subject.path),
+        run=subject.folder,
     )
-    return completed(found, subject)
-
-
-def completed(diagnosis: Diagnosis, subject: Subject) -> Diagnosis:
-    """What the predictions alone do not tell: the name of the reference, recorded tails, and what it all follows from."""
-    data = diagnosis.data
-    reference = data.reference
-    if reference is not None and subject.reference is not None:
-        reference = f"{subject.reference.name}, {reference}"
-    known = data.model_copy(update={"reference": reference, "fingerprint": subject.fingerprint()})
-    return with_tails(diagnosis.model_copy(update={"data": known}), subject.folder)
+    return found.model_copy(update={"data": found.data.model_copy(update={"fingerprint": subject.fingerprint()})})
 
 
 def keep(diagnosis: Diagnosis, folder: Path) -> Path:

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.tables import Column, Table
-from mmbal.text import PLAIN
+from mmbal.text import PLAIN, plural
+
+
+def title_of(d: Diagnosis) -> str:
+    """What was diagnosed, in one line."""
+    told = [str(d.data.meta[k]) for k in ("dataset", "fusion", "method", "rule", "heads") if d.data.meta.get(k)]
+    counts = [plural(d.data.samples, "sample"), plural(len(d.sampled()), "class", "classes")]
+    return " · ".join([*told, ", ".join([f"{d.data.split} split", *counts])])
 
 
 def tables_of(d: Diagnosis, full: bool = True) -> list[Table]:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from math import ceil, floor, log10
 
-from mmbal.diagnosis.schema import Advice, ClassGap, Diagnosis, Gap, Preference
+from mmbal.diagnosis.document import Diagnosis
+from mmbal.diagnosis.schema import Advice, Gap
+from mmbal.diagnosis.sections.decision_gap import ClassGap
+from mmbal.diagnosis.sections.preference import Preference
 from mmbal.maths.bootstrap import MIN_SAMPLES, Estimate
 
 MOST_CLASSES = 4  # named in a sentence; more are counted
@@ -44,7 +47,7 @@ def verdict_of(d: Diagnosis) -> list[str]:
         losses = [_fusion(d), _lost_accuracy(d), _lost_in_encoders(d)]
         said += losses if any(losses) else ["There is nothing to diagnose yet."]
         said += [_samples_to_find(d), _order_of_columns(d)]
-    return [s for s in (*said, _width(d)) if s]
+    return [s for s in (*said, _width(d), "" if d.tails is None else d.tails.says) if s]
 
 
 def learned(d: Diagnosis) -> bool:

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmbal.config import Config
+from mmbal.config import Frozen
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import Checkpoint, load_model, move
@@ -30,7 +30,7 @@ Z95 = 1.959964
 Features = dict[str, Tensor]
 
 
-class Interval(Config):
+class Interval(Frozen):
     """A mean over samples with its normal 95 % interval."""
 
     value: float
@@ -38,7 +38,7 @@ class Interval(Config):
     high: float
 
 
-class Case(Config):
+class Case(Frozen):
     """The decision with the modalities ``absent`` filled in by ``impute``; no one is absent in the complete case."""
 
     absent: list[str]
@@ -48,7 +48,7 @@ class Case(Config):
     gain: Interval | None = Field(None, description="accuracy over leaving it at zero, paired by sample")
 
 
-class MissingReport(Config):
+class MissingReport(Frozen):
     """Every case, on the samples of a split that have all modalities."""
 
     run: str

@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 from scipy.stats import binom, norm, t
 
-from mmbal.config import Config
+from mmbal.config import Frozen
 from mmbal.errors import UsageError
 
 SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
@@ -56,7 +56,7 @@ def bounded(name: str, replicates: Array, n: int, bounds: tuple[float, float]) -
     return np.concatenate([replicates[:1], np.clip(replicates[1:] + ends @ drawn / (n + 2), *bounds)])
 
 
-class Estimate(Config):
+class Estimate(Frozen):
     """A figure with its interval; ``low`` and ``high`` are None where there is no interval, as of too few samples."""
 
     value: float
@@ -132,10 +132,11 @@ class Bootstrap:
                 "A bootstrap needs samples, replicates and a confidence in (0, 1); "
                 f"got {n}, {replicates} and {confidence}."
             )
-        grouped = group is not None and len(np.unique(group)) >= MIN_GROUPS
-        counts = bootstrap_counts(n, replicates, seed, group if grouped else None)
-        member = np.unique(group, return_inverse=True)[1] if grouped else np.arange(n)
-        return cls(counts, confidence, "group" if grouped else "sample", member)
+        if group is not None and len(np.unique(group)) < MIN_GROUPS:
+            group = None
+        counts = bootstrap_counts(n, replicates, seed, group)
+        member = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
+        return cls(counts, confidence, "sample" if group is None else "group", member)
 
     def jackknife(self) -> Jackknife:
         """The table that leaves out one independent unit at a time, or ``MOST_LEFT_OUT`` sets of units in turn."""

@@ -8,61 +8,65 @@ from typing import Any
 
 from mmbal.diagnosis import Diagnosis
 from mmbal.report.compare import own_figures
-from mmbal.report.render import code, number, percent, plain
+from mmbal.report.rendering import markdown_page
 from mmbal.runs import CONFIG, PRETRAIN, decided_by, read_config, read_environment, read_summary, started_from
+from mmbal.tables import Column, Table
+from mmbal.text import NATS, SHARE
 
 
 def card(folder: Path, diagnosis: Diagnosis) -> str:
     """The model card of a run folder: what it is, how good, how biased, for what, and how to make it again."""
     config, environment, summary = read_config(folder), read_environment(folder), read_summary(folder)
-    data, fused = diagnosis.data, diagnosis.calibration["fused"]
-    store = environment["store"]
-    alone = diagnosis.accuracy.alone  # without a modality that no sample has
-    honest = {f"{m} alone": (right, diagnosis.calibration[m]) for m, right in alone.items()}
-    decisions = "".join(
-        f"| {plain(name)} | {percent(right)} | {number(found.nll)} | {number(found.ece)} |\n"
-        for name, (right, found) in {"fused": (diagnosis.accuracy.fused, fused), **honest}.items()
+    own = own_figures(folder)
+    return markdown_page(
+        "card",
+        name=folder.resolve().name,
+        verdict=diagnosis.verdict,
+        data=diagnosis.data,
+        modalities=_names(diagnosis.data.modalities),
+        store=environment["store"],
+        method=_name(config["method"]),
+        fusion=_name(config["fusion"]),
+        seed=environment["seed"],
+        best_epoch=_epochs(summary["best_epoch"]),
+        epochs=_epochs(summary["epochs"]),
+        confidence=f"{100 * diagnosis.settings.confidence:.0f}",
+        decided_by=decided_by(diagnosis.data.meta.get("rule")),
+        decisions=_decisions(diagnosis),
+        per_class=_classes(diagnosis),
+        own=Table.of([Column("figure", list(own)), Column("mean", [f"{x:.3g}" for x in own.values()])])
+        if own
+        else None,
+        diagnose=_command("diagnose", folder.resolve()),
+        again=_again(folder),
+        versions=", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v),
+        device=environment["device"],
     )
-    classes = "".join(
-        f"| {plain(name)} | {c.samples} | {percent(c.fused)} |\n" for name, c in diagnosis.classes.items()
+
+
+def _decisions(d: Diagnosis) -> Table:
+    alone = d.accuracy.alone  # without a modality that no sample has
+    found = [("fused", d.accuracy.fused, d.calibration["fused"])]
+    found += [(f"{m} alone", right, d.calibration[m]) for m, right in alone.items()]
+    return Table.of(
+        [
+            Column("decision", [name for name, _, _ in found]),
+            Column("accuracy %", [right for _, right, _ in found], SHARE.bare()),
+            Column("NLL", [c.nll for _, _, c in found], NATS),
+            Column("ECE", [c.ece for _, _, c in found], NATS),
+        ]
     )
-    modalities, named = _names([plain(m) for m in data.modalities]), code(store["name"])
-    method, fusion = code(_name(config["method"])), code(_name(config["fusion"]))
-    best, epochs = plain(_epochs(summary["best_epoch"])), plain(_epochs(summary["epochs"]))
-    versions = ", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v)
-    return f"""# {plain(folder.resolve().name)}
 
-{plain(" ".join(diagnosis.verdict))}
 
-## What it is
-
-A multimodal classifier of {len(data.classes)} classes on {modalities}, trained on {named}
-(store {store["hash"][:12]}) with method {method} and fusion {fusion}, seed
-{environment["seed"]}; the best epoch on validation was {best}, of {epochs}.
-
-## How good it is
-
-On the {data.split} split, {data.samples} samples; accuracy in %, [ ] {100 * diagnosis.settings.confidence:.0f} % intervals.
-{plain(decided_by(data.meta.get("rule")))}
-
-| decision | accuracy | NLL | ECE |
-| --- | ---: | ---: | ---: |
-{decisions}
-| class | samples | accuracy |
-| --- | ---: | ---: |
-{classes}
-{own_figures_table(folder)}## Use and limits
-
-It knows the classes above and nothing else; the figures hold for data like the {data.split} split of {named}.
-Where a modality is missing or disturbed, see {code(_command("diagnose", folder.resolve()))}. The licence of the data
-applies.
-
-## Make it again
-
-{code(_again(folder))}
-
-This command works in any folder. The run was made with {versions}, on {environment["device"]}.
-"""
+def _classes(d: Diagnosis) -> Table:
+    known = d.classes
+    return Table.of(
+        [
+            Column("class", list(known)),
+            Column("samples", [c.samples for c in known.values()]),
+            Column("accuracy %", [c.fused for c in known.values()], SHARE.bare()),
+        ]
+    )
 
 
 def _again(folder: Path) -> str:
@@ -76,15 +80,6 @@ def _again(folder: Path) -> str:
 
 def _command(*words: object) -> str:
     return shlex.join(["mmbal", *map(str, words)])
-
-
-def own_figures_table(folder: Path) -> str:
-    """What the method itself recorded in the last epoch, as a section; empty where it recorded nothing."""
-    own = own_figures(folder)
-    if not own:
-        return ""
-    rows = "".join(f"| {plain(name)} | {value:.3g} |\n" for name, value in own.items())
-    return f"## What the method saw\n\nMeans over the last epoch.\n\n| figure | value |\n| --- | ---: |\n{rows}\n"
 
 
 def _epochs(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from mmbal.config import Config
+from mmbal.config import Frozen
 from mmbal.diagnosis import Diagnosis
 from mmbal.diagnosis.stored import diagnosis_of
 from mmbal.errors import DataError, UsageError
@@ -30,7 +30,7 @@ NAMING = ("method", "fusion", "rule")  # parts of a label, where the producer ga
 UNTOLD = ("seed", "run", "producer")  # no part of what tells two experiments apart
 
 
-class Epoch(Config):
+class Epoch(Frozen):
     """Figures of one epoch of a run."""
 
     epoch: int
@@ -38,7 +38,7 @@ class Epoch(Config):
     nll: float | None = None
 
 
-class Entry(Config):
+class Entry(Frozen):
     """One run, diagnosis or predictions file."""
 
     path: str
@@ -55,16 +55,13 @@ class Entry(Config):
     tails: dict[str, Estimate] = Field({}, description="modality -> tail index of its gradient noise, where recorded")
 
 
-class Figure(Config):
-    """A figure over the seeds of a row; with one seed ``low`` and ``high`` are its interval over samples."""
+class Figure(Estimate):
+    """A figure over the seeds of a row, their mean; with one seed its interval over samples."""
 
-    mean: float
     spread: float | None = Field(None, description="standard deviation over seeds")
-    low: float | None = None
-    high: float | None = None
 
 
-class Row(Config):
+class Row(Frozen):
     """Runs that differ only by their seed."""
 
     label: str
@@ -81,7 +78,7 @@ class Row(Config):
         return len(self.entries)
 
 
-class Comparison(Config):
+class Comparison(Frozen):
     """The whole document behind `mmbal report --json`."""
 
     schema_version: int = SCHEMA_VERSION
@@ -282,6 +279,6 @@ def _over_seeds(estimates: Sequence[Estimate | None]) -> Figure | None:
         return None
     known = [e for e in estimates if e is not None]
     if len(known) == 1:
-        return Figure(mean=known[0].value, low=known[0].low, high=known[0].high)
+        return Figure(value=known[0].value, low=known[0].low, high=known[0].high)
     values = [e.value for e in known]
-    return Figure(mean=float(np.mean(values)), spread=float(np.std(values, ddof=1)))
+    return Figure(value=float(np.mean(values)), spread=float(np.std(values, ddof=1)))

@@ -17,14 +17,14 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import t as student
 
-from mmbal.config import Config
+from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
 from mmbal.errors import DataError
 from mmbal.maths.bootstrap import Bootstrap, Estimate, mcnemar
 from mmbal.predictions.format import Array, Predictions
 
 
-class PairedTest(Config):
+class PairedTest(Frozen):
     """What the second side gains over the first on the same samples: second minus first."""
 
     samples: int

@@ -1,54 +1,42 @@
-"""A comparison as a table of text, and that table as Markdown and LaTeX."""
+"""A comparison as a table, with its legend, in the terminal, in Markdown and in LaTeX."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import mean
 
-from mmbal.maths.bootstrap import Estimate
-from mmbal.report.compare import Comparison, Figure, Row
+from mmbal.report import tables
+from mmbal.report.compare import Comparison, Row
+from mmbal.report.tables import escape_markdown
+from mmbal.tables import Column, Table
+from mmbal.text import DIFFERENCE, NATS, PLAIN, SHARE, Form, p_value
 
-DASH = "–"
-# What Markdown would read as mark-up, as far as a name or a sentence can hold it; in "0.1 [0, 1]" and "a_b" nothing is.
-MARKUP = re.compile(r"[\\`*|$~]|<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[#>+-](?=[\s#])")
 MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
-LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
-LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
-LATEX |= {"<": "$<$", ">": "$>$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$", "–": "--"}
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of the comparison; ``weight`` says how early it may be dropped where room is short (highest first)."""
-
-    name: str
-    cell: Callable[[Row], str]
-    weight: int
-
-
-def columns(comparison: Comparison, optimistic: bool = False) -> list[Column]:
-    """The columns that have something to say, in order."""
-    several = any(row.seeds > 1 for row in comparison.rows)
-    every = [
-        Column("model", lambda row: row.label, 0),
-        Column("seeds", lambda row: str(row.seeds) if several else DASH, 5),
-        Column("accuracy %", lambda row: percent(row.figures["accuracy"]), 0),
-        Column("vs first", lambda row: difference(row.test.accuracy) if row.test else DASH, 1),
-        Column("p", lambda row: p_value(row.test.p_holm) if row.test else DASH, 1),
-        Column("McNemar", lambda row: p_value(row.test.mcnemar) if row.test else DASH, 9),
-        Column("NLL", lambda row: number(row.figures["nll"]), 3),
-        Column("ECE", lambda row: number(row.figures["ece"]), 4),
-        Column("weak alone %", _weak, 6),
-        Column("imbalance index", lambda row: number(row.figures["index"], 2), 2),
-        Column("decision gap", lambda row: points(row.figures["decision_gap"]), 2),
-        Column("best epoch", _best_epoch, 8),
-        Column("last epoch %", lambda row: percent(row.last), 7),
+def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
+    """One row a model (over its seeds), and the columns that have something to say."""
+    rows = comparison.rows
+    several = any(row.seeds > 1 for row in rows)
+    tests = [row.test for row in rows]
+    figures = {name: [row.figures[name] for row in rows] for name in rows[0].figures}
+    columns = [
+        Column("model", [row.label for row in rows]),
+        Column("seeds", [row.seeds if several else None for row in rows], drop=5),
+        Column("accuracy %", figures["accuracy"], SHARE.bare()),
+        Column("gain (pp)", [t and t.accuracy for t in tests], DIFFERENCE.bare(), drop=1),
+        Column("p", [t and p_value(t.p_holm) for t in tests], drop=1),
+        Column("McNemar", [t and p_value(t.mcnemar) for t in tests], drop=9),
+        Column("NLL", figures["nll"], NATS, drop=5),
+        Column("ECE", figures["ece"], NATS, drop=6),
+        Column("weakest alone %", [_weak(row) for row in rows], drop=7),
+        Column("imbalance index", figures["index"], PLAIN, drop=3),
+        Column("decision gap (pp)", figures["decision_gap"], DIFFERENCE.bare(), drop=2),
+        Column("best epoch", [_best_epoch(row) for row in rows], drop=8),
+        Column("last epoch %", [row.last for row in rows], SHARE.bare(), drop=7),
     ]
     if optimistic:
-        every.append(Column("best test epoch % (optimistic)", lambda row: percent(row.optimistic), 0))
-    return [c for c in every if any(c.cell(row) != DASH for row in comparison.rows)]
+        columns.append(Column("best test epoch % (optimistic)", [row.optimistic for row in rows], SHARE.bare()))
+    return Table.of(columns)
 
 
 def legend(comparison: Comparison) -> list[str]:
@@ -59,7 +47,7 @@ def legend(comparison: Comparison) -> list[str]:
     if any(entry.best_epoch is not None for row in comparison.rows for entry in row.entries):
         lines.append("Figures of runs are of their best epoch on the validation split.")
     if any(row.test for row in comparison.rows):
-        lines.append("p: paired test of equal accuracy against the first row, Holm-corrected.")
+        lines.append("Gain: accuracy less that of the first row. p: paired test of equal accuracy, Holm-corrected.")
     lines.append("Decision gap: accuracy that a fitted decision rule would gain, in pp.")
     told = (line(row) for row in comparison.rows for line in (method_line, tail_line))
     return [*lines, *filter(None, told), *comparison.notes]
@@ -81,120 +69,29 @@ def tail_line(row: Row) -> str:
     shared = [m for m in sorted(found[0]) if all(m in tails for tails in found)]
     if not shared:
         return ""
-    told = [
-        f"{m} {number(found[0][m], 1) if len(found) == 1 else f'{mean(t[m].value for t in found):.1f}'}" for m in shared
-    ]
+    index = Form(1)
+    told = [f"{m} {index.text(found[0][m] if len(found) == 1 else mean(t[m].value for t in found))}" for m in shared]
     return f"{row.label}, tail index of the gradient noise (smaller: heavier): {', '.join(told)}."
-
-
-def cells(comparison: Comparison, chosen: Sequence[Column]) -> list[list[str]]:
-    """Header and rows as text."""
-    return [[c.name for c in chosen], *([c.cell(row) for c in chosen] for row in comparison.rows)]
-
-
-def fitting(comparison: Comparison, chosen: Sequence[Column], width: int, gap: int = 3) -> list[Column]:
-    """The columns that fit ``width`` characters, the least important dropped first; weight 0 always stays."""
-    kept = list(chosen)
-    while len(kept) > 1:
-        table = cells(comparison, kept)
-        total = sum(max(len(line[k]) for line in table) + gap for k in range(len(kept)))
-        least = max(kept, key=lambda c: c.weight)
-        if total <= width or least.weight == 0:
-            return kept
-        kept.remove(least)
-    return kept
 
 
 def markdown(comparison: Comparison, optimistic: bool = False) -> str:
     """A GitHub-flavoured table with its legend."""
-    head, *rows = cells(comparison, columns(comparison, optimistic))
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    table = "\n".join("| " + " | ".join(map(plain, line)) + " |" for line in lines)
-    return table + "\n\n" + "\n".join(f"- {plain(line)}" for line in legend(comparison)) + "\n"
-
-
-def plain(text: str) -> str:
-    """``text`` as Markdown that is shown as it is, in a paragraph or in a cell: no mark-up, no HTML, one line."""
-    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
-
-
-def code(text: str) -> str:
-    """``text`` as a code span of Markdown, whatever backticks it holds."""
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    space = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
+    lines = "".join(f"- {escape_markdown(line)}\n" for line in legend(comparison))
+    return tables.markdown(table_of(comparison, optimistic)) + "\n" + lines
 
 
 def latex(comparison: Comparison, optimistic: bool = False) -> str:
     """A tabular with the rules of booktabs; the legend stands before it as comments."""
-    head, *rows = cells(comparison, columns(comparison, optimistic))
-
-    def line(values: Sequence[str]) -> str:
-        return " & ".join("".join(LATEX.get(c, c) for c in value) for value in values) + r" \\"
-
-    return "\n".join(
-        [
-            *(f"% {text}" for text in legend(comparison)),
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            r"\toprule",
-            line(head),
-            r"\midrule",
-            *map(line, rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+    told = "".join(f"% {text}\n" for text in legend(comparison))
+    return told + tables.latex(table_of(comparison, optimistic))
 
 
-def percent(figure: Figure | Estimate | None) -> str:
-    """``65.5 ± 1.2`` over seeds, ``65.5 [62.1, 68.9]`` of one run, in percent."""
-    return _with_interval(figure, 100, 1)
-
-
-def points(figure: Figure | Estimate | None) -> str:
-    """A difference of accuracies, in pp."""
-    return _with_interval(figure, 100, 1, sign=True)
-
-
-def number(figure: Figure | Estimate | None, digits: int = 3) -> str:
-    """A figure as it is, with its spread or interval."""
-    return _with_interval(figure, 1, digits)
-
-
-def difference(estimate: Estimate) -> str:
-    """``+3.1 [+1.8, +4.4]``, in pp."""
-    return _with_interval(estimate, 100, 1, sign=True)
-
-
-def p_value(p: float | None) -> str:
-    """``0.031``, or ``< 0.001``."""
-    if p is None:
-        return DASH
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _with_interval(figure: Figure | Estimate | None, scale: float, digits: int, sign: bool = False) -> str:
-    if figure is None:
-        return DASH
-    value = figure.mean if isinstance(figure, Figure) else figure.value
-
-    def text(x: float) -> str:
-        return f"{scale * x:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-    if isinstance(figure, Figure) and figure.spread is not None:
-        return f"{text(value)} ± {scale * figure.spread:.{digits}f}"
-    if figure.low is None or figure.high is None:
-        return text(value)
-    return f"{text(value)} [{text(figure.low)}, {text(figure.high)}]"
-
-
-def _weak(row: Row) -> str:
+def _weak(row: Row) -> str | None:
     figure = row.figures["weak_accuracy"]
-    return DASH if figure is None else f"{percent(figure)} {row.weak_modality}"
+    return None if figure is None else f"{SHARE.bare().text(figure)} {row.weak_modality}"
 
 
-def _best_epoch(row: Row) -> str:
+def _best_epoch(row: Row) -> str | None:
     """Epochs by seed; the runs of separately trained modalities have one for each."""
     epochs = [e.best_epoch for e in row.entries if e.best_epoch is not None]
-    return ", ".join("/".join(map(str, e.values())) if isinstance(e, dict) else str(e) for e in epochs) or DASH
+    return ", ".join("/".join(map(str, e.values())) if isinstance(e, dict) else str(e) for e in epochs) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,10 +20,8 @@ def _finalised(value: Any) -> Any:
 
 def _code(text: object) -> Markup:
     """Text as a code span of Markdown, fenced by more backticks than it holds in a row."""
-    told = str(text).replace("\n", " ")
-    fence = "`"
-    while fence in told:
-        fence += "`"
+    told = " ".join(str(text).split())
+    fence = "`" * (max((len(run) for run in re.findall("`+", told)), default=0) + 1)
     space = " " if told.startswith("`") or told.endswith("`") else ""
     return Markup(f"{fence}{space}{told}{space}{fence}")
 
@@ -46,11 +45,11 @@ _MARKDOWN.filters["code"] = _code
 _MARKDOWN.filters["table"] = lambda table: Markup(markdown(table))
 
 
-def html(name: str, **values: Any) -> str:
+def html(name: str, /, **values: Any) -> str:
     """The HTML page of ``templates/<name>.html.j2``."""
     return _HTML.get_template(f"{name}.html.j2").render(**values)
 
 
-def markdown_page(name: str, **values: Any) -> str:
+def markdown_page(name: str, /, **values: Any) -> str:
     """The Markdown page of ``templates/<name>.md.j2``."""
     return _MARKDOWN.get_template(f"{name}.md.j2").render(**values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as csv_module
 import io
+import re
 from collections.abc import Sequence
 
 from mmbal.tables import Table
@@ -11,12 +12,13 @@ from mmbal.tables import Table
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
 LATEX |= {"<": "$<$", ">": "$>$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$", "–": "--"}
-PUNCTUATION = "\\`*_[]<>|"  # what means something to Markdown within a line
+# What Markdown would read as mark-up, as far as a name or a sentence can hold it; in "0.1 [0, 1]" and "a_b" nothing is.
+MARKUP = re.compile(r"[\\`*|$~]|<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[#>+-](?=[\s#])")
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(f"\\{c}" if c in PUNCTUATION else c for c in text.replace("\n", " "))
+    """Text as Markdown that is shown as it is, in a paragraph or in a cell: no mark-up, no HTML, one line."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def escape_latex(text: str) -> str:
@@ -31,7 +33,7 @@ def markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cells) + " |\n"
 
-    body = "".join(line([escape_markdown(cell.strip()) for cell in row]) for row in [table.head, *table.rows()][1:])
+    body = "".join(line([escape_markdown(cell) for cell in row]) for row in table.rows())
     title = f"**{escape_markdown(table.title)}**\n\n" if table.title else ""
     caption = f"\n{escape_markdown(table.caption)}\n" if table.caption else ""
     return title + line([escape_markdown(name) for name in table.head]) + line(aligned) + body + caption

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.coalitions import decision_of
-from mmbal.diagnosis.discrepancy import discrepancy_of
+from mmbal.diagnosis.sections.discrepancy import discrepancy_of
 from mmbal.errors import DataError
 from mmbal.predictions.format import Predictions
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from mmbal.diagnosis.absence import missing_of
-from mmbal.diagnosis.calibration import calibration_of
 from mmbal.diagnosis.coalitions import decision_of
-from mmbal.diagnosis.norms import geometry_of, nearest_centroid, norms_of
-from mmbal.diagnosis.preference import preference_of, samples_of
+from mmbal.diagnosis.sections.calibration import calibration_of
+from mmbal.diagnosis.sections.geometry import geometry_of, nearest_centroid
+from mmbal.diagnosis.sections.missing import missing_of
+from mmbal.diagnosis.sections.norms import norms_of
+from mmbal.diagnosis.sections.preference import preference_of
+from mmbal.diagnosis.sections.samples import samples_of
 from mmbal.maths.scoring import expected_calibration_error
 from mmbal.predictions.format import Predictions
 

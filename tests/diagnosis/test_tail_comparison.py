@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.tails import Tails, compare_tails, read_tails, tails_in_words, with_tails
+from mmbal.diagnosis.sections.tails import Tails, compare_tails, read_tails, tails_in_words, with_tails
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.train import train
 from mmbal.errors import DataError

@@ -9,7 +9,8 @@ from scipy.stats import t
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.decomposition import decision_gap
 from mmbal.diagnosis.examine import Examination
-from mmbal.diagnosis.schema import ClassGap, Gap
+from mmbal.diagnosis.schema import Gap
+from mmbal.diagnosis.sections.decision_gap import ClassGap
 from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Predictions

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
+from scipy.stats import norm
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.decomposition import reference_accuracy
@@ -124,8 +125,8 @@ def above_chance(e: Examination, right: Array) -> dict[str, Any]:
     terms = right - q[labels] - p[decided] + p @ q
     above = figures.mean("accuracy.above_chance", terms)
     majority = figures.mean("accuracy.above_majority", right - (labels == p.argmax()), bounds=GAIN)
-    low, high = figures.boot.mean_of(terms, bounds=GAIN).interval(figures.boot.confidence)
-    needed = n * ((high - low) / 2 / HALF_WIDTH) ** 2
+    half = norm.ppf((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
+    needed = n * (half / HALF_WIDTH) ** 2
     return {
         "above_chance": above,
         "above_majority": majority,

@@ -7,24 +7,45 @@ smaller batch or more varied data; two branches of one run share the first two.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 from scipy.stats import norm
 
-from mmbal.config import Config
-from mmbal.diagnosis.schema import Diagnosis, HeavyTails
+from mmbal.config import Frozen
+from mmbal.diagnosis.schema import Estimates
+from mmbal.diagnosis.section import Section
 from mmbal.errors import DataError
 from mmbal.files import read_json
 from mmbal.maths.bootstrap import Estimate, holm
 from mmbal.maths.tails import TailIndex
+from mmbal.registry import sections
 from mmbal.runs import TAILS, read_config
+from mmbal.tables import Column, Table
+from mmbal.text import COUNT, Form
+
+if TYPE_CHECKING:
+    from mmbal.diagnosis.document import Diagnosis
+    from mmbal.diagnosis.examine import Examination
 
 NO_TAIL = 10.0  # an index above this is hardly told from a law without a power tail
 
 
-class Tails(Config):
+class HeavyTails(Frozen):
+    """Tail indices of the norms that the recorder `heavy_tails` saw in training, by modality; smaller is heavier."""
+
+    says: str
+    learning_rate: float = Field(description="of the run; a larger one makes tails heavier")
+    batch_size: int = Field(description="of the run; a smaller one makes tails heavier")
+    gradient_noise: Estimates
+    update_norm: Estimates
+    weight_norm: Estimates
+
+
+class Tails(Frozen):
     """Tail indices by modality; a modality is left out where too little was recorded to tell."""
 
     gradient_noise: dict[str, TailIndex]
@@ -32,7 +53,7 @@ class Tails(Config):
     weight_norm: dict[str, TailIndex]
 
 
-class HeavierTail(Config):
+class HeavierTail(Frozen):
     """Two modalities whose tails differ: ``heavier`` has the smaller index; ``p`` is after Holm's correction."""
 
     heavier: str
@@ -56,15 +77,11 @@ def read_tails(run: Path) -> Tails | None:
         ) from None
 
 
-def with_tails(diagnosis: Diagnosis, run: Path | None) -> Diagnosis:
-    """A run's diagnosis and what its folder tells of tails, in the verdict too; unchanged where nothing was recorded."""
-    tails = None if run is None else read_tails(run)
-    if run is None or tails is None:
-        return diagnosis
+def section_of(tails: Tails, run: Path) -> HeavyTails:
+    """What was recorded, with what the run was trained with, and in words."""
     config = read_config(run)
-    says = tails_in_words(tails)
-    section = HeavyTails(
-        says=says,
+    return HeavyTails(
+        says=tails_in_words(tails),
         learning_rate=config["optimiser"]["lr"],
         batch_size=config["batch_size"],
         **{
@@ -72,7 +89,6 @@ def with_tails(diagnosis: Diagnosis, run: Path | None) -> Diagnosis:
             for kind in Tails.model_fields
         },
     )
-    return diagnosis.model_copy(update={"tails": section, "verdict": [*diagnosis.verdict, says]})
 
 
 def compare_tails(tails: dict[str, TailIndex]) -> list[HeavierTail]:
@@ -107,3 +123,40 @@ def tails_in_words(tails: Tails, significance: float = 0.05) -> str:
 
 def _light(tails: dict[str, TailIndex]) -> bool:
     return all(t.value > NO_TAIL for t in tails.values())
+
+
+@sections.register()
+class TailsSection(Section):
+    """Tail indices of the norms that a run recorded in training."""
+
+    order = 140
+    title = "Tail index of the norms in training"
+    fields = {
+        "tails": (
+            HeavyTails | None,
+            Field(None, description="of a run that was trained with record=[heavy_tails]"),
+        )
+    }
+
+    def measure(self, e: Examination) -> Mapping[str, Any]:
+        tails = None if e.run is None else read_tails(e.run)
+        return {} if tails is None or e.run is None else {"tails": section_of(tails, e.run)}
+
+    def tables(self, d: Diagnosis) -> list[Table]:
+        if d.tails is None:
+            return []
+        t, names = d.tails, d.data.modalities
+        kinds = {"gradient noise": t.gradient_noise, "updates": t.update_norm, "weights": t.weight_norm}
+        columns = [Column(kind, [found.get(m) for m in names], Form(1)) for kind, found in kinds.items()]
+        caption = (
+            f"A smaller index is a heavier tail. Learning rate {t.learning_rate:g}, batches of {t.batch_size}: a larger "
+            "rate or a smaller batch tends to make tails heavier."
+        )
+        return [Table.of([Column("tail index", names), *columns], caption=caption)]
+
+    def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
+        return {
+            **{f"tails.gradient_noise.{m}": (f"tail index, {m}", Form(1)) for m in d.data.modalities},
+            "tails.learning_rate": ("learning rate", Form(3)),
+            "tails.batch_size": ("batch size", COUNT),
+        }

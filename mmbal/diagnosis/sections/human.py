@@ -8,25 +8,54 @@ model are compared class by class, each on its own clips, since the raters' clip
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
+from mmbal.config import Frozen
 from mmbal.diagnosis.figures import Figures, present
-from mmbal.diagnosis.schema import Human, HumanClass, Preference
+from mmbal.diagnosis.schema import Estimates
+from mmbal.diagnosis.section import Section
 from mmbal.errors import DataError
 from mmbal.maths.bootstrap import Bootstrap, Estimate
 from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.humans import read_votes
+from mmbal.registry import sections
+from mmbal.tables import Column, Table
+from mmbal.text import SHARE as PERCENT
+
+if TYPE_CHECKING:
+    from mmbal.diagnosis.document import Diagnosis
+    from mmbal.diagnosis.examine import Examination
 
 SENSES = {"voice": ("voice", "audio", "speech", "sound"), "face": ("face", "video", "visual", "vision", "image")}
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 
 
+class HumanClass(Frozen):
+    """One emotion: how the model and the raters do with voice and face."""
+
+    model: Estimates = Field(description="accuracy alone of the model's 'voice' and 'face'")
+    raters: Estimates
+    model_follows_voice: Estimate | None = None
+    raters_follow_voice: Estimate | None = None
+
+
+class Human(Frozen):
+    """The model beside CREMA-D's human raters; voice and face are the raters' names of the two modalities."""
+
+    modalities: dict[str, str] = Field(description="voice, face -> the model's modality")
+    clips: int
+    model_follows: Estimates
+    raters_follow: Estimates
+    classes: dict[str, HumanClass]
+
+
 def human_of(
     predictions: Predictions,
     figures: Figures,
-    preference: Preference | None,
+    preference: Any,
     per_class: Mapping[str, Mapping[str, Any]],
 ) -> Human:
     """The model's accuracy alone and preference by emotion beside the raters'.
@@ -109,3 +138,35 @@ class _Raters:
     def follow(self, sense: str, emotion: str | None = None) -> Estimate | None:
         rows = np.flatnonzero(self.rows(emotion) & (self.decided["voice"] != self.decided["face"]))
         return self.boot.mean(self.decided["av"][rows] == self.decided[sense][rows], rows)
+
+
+@sections.register()
+class HumanSection(Section):
+    """CREMA-D's raters beside the model, where that is asked for."""
+
+    order = 130
+    title = "Beside the human raters"
+    fields = {"human": (Human | None, None)}
+
+    def measure(self, e: Examination) -> Mapping[str, Any]:
+        if not e.human:
+            return {}
+        return {"human": human_of(e.predictions, e.figures, e.found["preference"], e.per_class)}
+
+    def tables(self, d: Diagnosis) -> list[Table]:
+        h = d.human
+        if h is None:
+            return []
+        known = h.classes.values()
+        columns = [Column("class", list(h.classes))]
+        for sense in ("voice", "face"):
+            columns.append(Column(f"{sense} alone, model", [c.model.get(sense) for c in known], PERCENT))
+            columns.append(Column(f"{sense} alone, raters", [c.raters.get(sense) for c in known], PERCENT))
+        columns.append(Column("follows voice, model", [c.model_follows_voice for c in known], PERCENT))
+        columns.append(Column("follows voice, raters", [c.raters_follow_voice for c in known], PERCENT))
+        told = [PERCENT.text(who.get("voice"), interval=False) for who in (h.model_follows, h.raters_follow)]
+        caption = (
+            f"Where voice and face disagree, the model follows the voice in {told[0]}, people who had both in {told[1]} "
+            f"({h.clips} clips)."
+        )
+        return [Table.of(columns, caption=caption)]

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import log_softmax
+from pydantic import AliasChoices, Field
 
-from mmbal.diagnosis.coalitions import Decision, correct
+from mmbal.config import Frozen
+from mmbal.diagnosis.coalitions import Decision, own_decisions
 from mmbal.diagnosis.figures import Figures, present
-from mmbal.diagnosis.schema import Estimates, Preference, Preferred, Samples
-from mmbal.maths.bootstrap import GAIN, SHARE
+from mmbal.diagnosis.schema import Estimates
+from mmbal.diagnosis.section import Section
+from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
 from mmbal.predictions.format import Array, Predictions
+from mmbal.registry import sections
+from mmbal.tables import Column
+from mmbal.text import SHARE as PERCENT
+from mmbal.text import Form
+
+if TYPE_CHECKING:
+    from mmbal.diagnosis.document import Diagnosis
+    from mmbal.diagnosis.examine import Examination
 
 
-def own_decisions(predictions: Predictions) -> tuple[Array, Array]:
-    """Class decided by each modality alone ``(N, M)`` and whether it is there to decide ``(N, M)``."""
-    decided = np.stack([predictions.logits[m].argmax(axis=1) for m in predictions.modalities], axis=1)
-    return decided, predictions.present_mask()
+class Preference(Frozen):
+    """Whom the decision follows."""
+
+    disagreement: Estimate = Field(description="share of samples whose modalities decide differently")
+    follows: Estimates = Field(description="of those samples, the share decided as the modality does")
+    none: Estimate | None = Field(None, description="of those samples, the share decided as no modality does")
+    lead: Estimates = Field({}, description="per pair 'a+b': how much more often a is followed than b")
+    changes_without: Estimates = Field(
+        validation_alias=AliasChoices("changes_without", "flips"),
+        description="share of all samples decided differently without the modality",
+    )
 
 
 def disagreement(predictions: Predictions) -> Array:
@@ -70,34 +89,31 @@ def _lead(figures: Figures, names: tuple[str, ...], agrees: Array, asked: Array)
     return present(found)
 
 
-def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -> Samples | None:
-    """Preferred subsets, agreement, double faults and the oracle; None where no sample has two modalities."""
-    decided, here = own_decisions(predictions)
-    several = here.sum(axis=1) > 1
-    if not several.any():
-        return None
-    names, labels = predictions.modalities, predictions.labels
-    right = (decided == labels[:, None]) & here
-    fused = correct(decision.fused, labels)
-    rows = np.arange(len(labels))
-    confidence = np.stack([log_softmax(predictions.logits[m], axis=-1)[rows, labels] for m in names], axis=1)
-    confidence[~here] = -np.inf
-    best = confidence.max(axis=1, keepdims=True)
-    favourite = np.where((confidence == best).sum(axis=1) == 1, confidence.argmax(axis=1), -1)
-    preferred = {}
-    for k, m in enumerate(names):
-        chosen = np.flatnonzero(several & (favourite == k))
-        path = f"samples.preferred.{m}"
-        share = figures.mean(f"{path}.share", favourite == k, np.flatnonzero(several), SHARE)
-        there = figures.mean(f"{path}.fused", fused, chosen, SHARE)
-        alone = figures.mean(f"{path}.alone", right[:, k], chosen, SHARE)
-        if share and there and alone:
-            preferred[m] = Preferred(share=share, fused=there, alone=alone)
-    agreement, double_fault = {}, {}
-    for i, j in combinations(range(len(names)), 2):
-        pair, both = f"{names[i]}+{names[j]}", np.flatnonzero(here[:, i] & here[:, j])
-        agreement[pair] = figures.mean(f"samples.agreement.{pair}", decided[:, i] == decided[:, j], both, SHARE)
-        double_fault[pair] = figures.mean(f"samples.double_fault.{pair}", ~right[:, i] & ~right[:, j], both, SHARE)
-    oracle = figures.mean("samples.oracle", right.any(axis=1), bounds=SHARE)
-    assert oracle is not None  # there are samples
-    return Samples(preferred=preferred, agreement=present(agreement), double_fault=present(double_fault), oracle=oracle)
+@sections.register()
+class PreferenceSection(Section):
+    """How often the decision follows each modality, and how often it changes without it."""
+
+    order = 70
+    fields = {"preference": (Preference | None, None)}
+    class_fields = {"follows": (Estimates, {})}
+    renamed = {r"^preference\.flips\b": "preference.changes_without"}
+
+    def measure(self, e: Examination) -> Mapping[str, Any]:
+        found, by_class = preference_of(e.figures, e.predictions, e.decision)
+        for m, table in by_class.items():
+            e.file("follows", table, m)
+        if found is None and len(e.names) > 1:
+            e.lacks("preference", "no sample has two modalities")
+        return {"preference": found}
+
+    def modality_columns(self, d: Diagnosis) -> list[Column]:
+        if d.preference is None:
+            return []
+        names, found = d.data.modalities, d.preference
+        return [
+            Column("follows", [*(found.follows.get(m) for m in names), None], PERCENT, drop=4),
+            Column("changes without", [*(found.changes_without.get(m) for m in names), None], PERCENT, drop=7),
+        ]
+
+    def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
+        return {f"preference.follows.{m}": (f"follows {m}", PERCENT) for m in d.data.modalities}

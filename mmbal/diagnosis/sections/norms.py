@@ -1,16 +1,52 @@
-"""Norms of features, decision weights and contributions, and the geometry of each modality's feature space."""
+"""Norms of features, decision weights and contributions, by modality and class."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from pydantic import AliasChoices, Field
+
+from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import Decision, centred
 from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.schema import ClassNorms, Geometry, Norm, Norms
+from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import Estimate
-from mmbal.maths.folds import FOLDS, folds_of, groups_of
 from mmbal.maths.heads import standardise
 from mmbal.predictions.format import Array, Predictions
+from mmbal.registry import sections
+from mmbal.tables import Column, Table
+
+if TYPE_CHECKING:
+    from mmbal.diagnosis.document import Diagnosis
+    from mmbal.diagnosis.examine import Examination
+
+
+class Norm(Frozen):
+    """A norm of one modality, raw and with standardised features, and how it differs from the other modalities'."""
+
+    raw: Estimate
+    standardised: Estimate | None = None
+    effect: float | None = Field(
+        None, description="standardised mean difference of log raw norm to the others' mean (Cohen's d)"
+    )
+
+
+class Norms(Frozen):
+    """Norms of the feature z, of the rows of the decision weights W, and of the contribution W z (class-centred)."""
+
+    features: Norm | None = None
+    weights: Norm | None = None
+    contribution: Norm | None = Field(None, validation_alias=AliasChoices("contribution", "votes"))
+
+
+class ClassNorms(Frozen):
+    """Mean norms of one modality over the samples of one class."""
+
+    features: float | None = None
+    weights: float | None = None
+    contribution: float | None = Field(None, validation_alias=AliasChoices("contribution", "votes"))
 
 
 def norms_of(
@@ -87,49 +123,38 @@ def _effect(values: Array, others: list[Array]) -> float | None:
     return float(gap / spread) if spread > 1e-9 else None
 
 
-def geometry_of(
-    figures: Figures, m: str, features: Array, rows: Array, group: Array | None, seed: int
-) -> Geometry | None:
-    """Geometry of ``features (N, D)`` over ``rows`` (mask), standardised; None with fewer than two rows.
+@sections.register()
+class NormsSection(Section):
+    """Norms of features, weights and contributions, overall and by class."""
 
-    Separability is trace(between-class scatter) / trace(within-class scatter); the effective rank is that of Roy and
-    Vetterli (EUSIPCO 2007), on the covariance's spectrum.
-    """
-    kept = np.flatnonzero(rows)
-    if len(kept) < 2:
-        return None
-    z, labels = standardise(features[kept])[0], figures.labels[kept]
-    centre = np.stack(
-        [
-            z[labels == k].mean(axis=0) if (labels == k).any() else np.zeros(z.shape[1])
-            for k in range(len(figures.classes))
+    order = 100
+    title = "Norms"
+    full = True
+    fields = {"norms": (dict[str, Norms], {})}
+    class_fields = {"norms": (dict[str, ClassNorms], {})}
+    renamed = {r"^((?:classes\..+\.)?norms\..+)\.votes\b": r"\1.contribution"}
+
+    def measure(self, e: Examination) -> Mapping[str, Any]:
+        found, by_class = norms_of(e.figures, e.predictions, e.decision)
+        for m, table in by_class.items():
+            e.file("norms", table, m)
+        if not found:
+            e.lacks("norms", "the predictions hold neither features nor weights nor contributions")
+        return {"norms": found}
+
+    def tables(self, d: Diagnosis) -> list[Table]:
+        rows = [
+            (f"{symbol} {m}", norm)
+            for symbol, part in (("z", "features"), ("W", "weights"), ("W z", "contribution"))
+            for m, norms in d.norms.items()
+            if (norm := getattr(norms, part)) is not None
         ]
-    )
-    within = float(((z - centre[labels]) ** 2).sum())
-    between = float((centre[labels] ** 2).sum())
-    spectrum = np.linalg.eigvalsh(z @ z.T if len(z) < z.shape[1] else z.T @ z).clip(0)
-    share = spectrum[spectrum > 0] / max(float(spectrum.sum()), 1e-300)
-    right = nearest_centroid(features[kept], labels, None if group is None else group[kept], seed)
-    accuracy = figures.add(f"geometry.{m}.nearest_centroid", figures.boot.means(right, kept))
-    if accuracy is None:
-        return None
-    return Geometry(
-        separability=between / within if within > 0 else 0.0,
-        effective_rank=float(np.exp(-(share * np.log(share)).sum())),
-        dimensions=int(features.shape[1]),
-        nearest_centroid=accuracy,
-    )
-
-
-def nearest_centroid(features: Array, labels: Array, group: Array | None, seed: int) -> Array:
-    """1 where the class mean nearest to a sample, of means taken on the other folds, is that of its class ``(N,)``."""
-    fold = folds_of(labels, FOLDS, seed, groups_of(group))
-    right = np.zeros(len(labels))
-    for k in range(fold.max() + 1):
-        held_out = fold == k
-        train, test = standardise(features[~held_out], features[held_out])
-        known = np.unique(labels[~held_out])
-        centre = np.stack([train[labels[~held_out] == c].mean(axis=0) for c in known])
-        distance = (centre**2).sum(axis=1) - 2 * test @ centre.T
-        right[held_out] = known[distance.argmin(axis=1)] == labels[held_out]
-    return right
+        if not rows:
+            return []
+        columns = [
+            Column("norm of", [name for name, _ in rows]),
+            Column("raw", [norm.raw.value for _, norm in rows]),
+            Column("standardised", [norm.standardised and norm.standardised.value for _, norm in rows]),
+            Column("effect (d)", [norm.effect for _, norm in rows]),
+        ]
+        return [Table.of(columns, caption="z: feature. W: decision weights. W z: contribution.")]

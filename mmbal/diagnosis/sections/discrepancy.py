@@ -7,17 +7,52 @@ flatters it: a negative gain is a limit, not a loss. Compare one model's gains w
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from pydantic import Field
+
+from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import Decision, correct, log_likelihood
 from mmbal.diagnosis.decomposition import pair_rows
 from mmbal.diagnosis.figures import Figures, present
-from mmbal.diagnosis.schema import Discrepancy, DiscrepancyBin
-from mmbal.maths.bootstrap import GAIN, SHARE
+from mmbal.diagnosis.schema import Estimates
+from mmbal.diagnosis.section import Section
+from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
 from mmbal.maths.discrepancy import discrepancy
 from mmbal.predictions.format import Array, Predictions
+from mmbal.registry import sections
+from mmbal.tables import Column, Table
+from mmbal.text import DIFFERENCE, Form
+from mmbal.text import SHARE as PERCENT
+
+if TYPE_CHECKING:
+    from mmbal.diagnosis.document import Diagnosis
+    from mmbal.diagnosis.examine import Examination
 
 BINS = 4
+
+
+class DiscrepancyBin(Frozen):
+    """The samples that one modality prefers by a discrepancy in ``[low, high)``."""
+
+    low: float
+    high: float
+    samples: int
+    fused: Estimate = Field(description="accuracy of the model there")
+    alone: Estimates = Field(description="accuracy of each unimodal model there")
+    gain: Estimate = Field(description="fused less the unimodal model of the modality that is preferred")
+
+
+class Discrepancy(Frozen):
+    """Accuracy where one modality is more confident of the truth than the others are on average (2302.10912)."""
+
+    by: str = Field(description="whose confidences: the separately trained models', or the modalities' own decisions'")
+    preferred: dict[str, DiscrepancyBin] = Field(description="all samples that the modality prefers")
+    bins: dict[str, dict[str, DiscrepancyBin]] = Field(
+        description="modality -> number of the bin, from 1 -> its samples"
+    )
 
 
 def discrepancy_of(
@@ -81,3 +116,44 @@ def _models(predictions: Predictions, unimodal: Predictions | None) -> tuple[dic
         logits[m][own] = unimodal.logits[m][other]
         both[m][own] = here[m][own] & theirs[m][other]
     return logits, both, "the separately trained models"
+
+
+@sections.register()
+class DiscrepancySection(Section):
+    """The fused accuracy against each modality's own, where that modality is preferred."""
+
+    order = 90
+    title = "Accuracy by preferred modality"
+    full = True
+    fields = {"discrepancy": (Discrepancy | None, None)}
+
+    def measure(self, e: Examination) -> Mapping[str, Any]:
+        found = discrepancy_of(e.figures, e.predictions, e.decision, e.reference)
+        if found is None and len(e.names) > 1:
+            e.lacks("discrepancy", "no sample has two modalities")
+        return {"discrepancy": found}
+
+    def tables(self, d: Diagnosis) -> list[Table]:
+        if d.discrepancy is None:
+            return []
+        rows = [(m, part) for m, parts in d.discrepancy.bins.items() for part in parts.values()]
+        columns = [
+            Column("preferred modality", [m for m, _ in rows]),
+            Column("discrepancy", [f"{part.low:.2f} to {part.high:.2f}" for _, part in rows]),
+            Column("samples", [part.samples for _, part in rows]),
+            Column("fused", [part.fused for _, part in rows], PERCENT),
+            *(
+                Column(f"{m} alone", [part.alone.get(m) for _, part in rows], PERCENT, drop=2 + k)
+                for k, m in enumerate(d.data.modalities)
+            ),
+            Column("gain (pp)", [part.gain for _, part in rows], DIFFERENCE.bare()),
+        ]
+        caption = (
+            f"Gain: fused less the preferred modality alone. The confidences of {d.discrepancy.by} also select the "
+            "samples, so a negative gain is not a loss. Use it only to compare models."
+        )
+        return [Table.of(columns, caption=caption)]
+
+    def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
+        names = d.data.modalities
+        return {f"discrepancy.preferred.{m}.gain": (f"gain where {m} is preferred", DIFFERENCE) for m in names}
