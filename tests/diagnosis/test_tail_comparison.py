@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.sections.tails import Tails, compare_tails, read_tails, tails_in_words, with_tails
+from mmbal.diagnosis.sections.tails import Tails, compare_tails, read_tails, tails_in_words
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.train import train
 from mmbal.errors import DataError
@@ -65,14 +65,15 @@ def test_reading_what_a_run_left(tmp_path):
 
 
 def test_the_diagnosis_of_a_run_says_it(noisy, tmp_path):
-    plain = diagnose(noisy(60, 2, {"audio": 1.0, "video": 1.0}), rule="pool", bootstrap=100)
+    rows = noisy(60, 2, {"audio": 1.0, "video": 1.0})
+    plain = diagnose(rows, rule="pool", bootstrap=100)
     assert plain.tails is None
-    assert with_tails(plain, tmp_path) == with_tails(plain, None) == plain
+    assert diagnose(rows, rule="pool", bootstrap=100, run=tmp_path) == plain
     noise = {"video": tail(4, 100).model_dump(), "audio": tail(2, 100).model_dump()}
     document = {"gradient_noise": noise, "update_norm": {}, "weight_norm": {"audio": {"not_computed": "Too few."}}}
     (tmp_path / "tails.json").write_text(json.dumps(document))
     (tmp_path / "config.yaml").write_text("batch_size: 8\noptimiser: {lr: 0.5}\n")
-    found = with_tails(plain, tmp_path)
+    found = diagnose(rows, rule="pool", bootstrap=100, run=tmp_path)
     assert found.verdict[:-1] == plain.verdict
     assert found.verdict[-1].startswith("The gradient noise of audio has a heavier tail than that of video")
     assert found.tails is not None
@@ -102,7 +103,7 @@ def test_learning_rates_stand_side_by_side_at_the_terminal(toy, tmp_path):
     slow, fast = tmp_path / "lr0.05", tmp_path / "lr0.4"
     alone = mmbal("diagnose", slow, "--rule", "pool")
     assert "tail index" in alone
-    assert "learning rate 0.05, batches of 4" in " ".join(alone.split())
+    assert "Learning rate 0.05, batches of 4" in " ".join(alone.split())
     both = mmbal("diagnose", slow, fast, "--rule", "pool")
     assert "lr0.4" in both
     assert "tail index, audio" in both
