@@ -12,7 +12,7 @@ from mmbal.data.preparation.build import Arrays
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import told_apart
 from mmbal.data.preparation.options import Options
-from mmbal.data.store.splits import ALIASES
+from mmbal.predictions.splits import ALIASES
 from mmbal.data.store.store import Kind
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import read_npz, sha256
