@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmbal.config import read_yaml
 from mmbal.data.loader import Batch, Loader
-from mmbal.data.predictions import Predictions, concatenate, log_softmax, subsets_of
+from mmbal.data.predictions import Predictions, log_softmax, subsets_of
 from mmbal.decision import Rule, rule_from_json, scores
 from mmbal.engine.checkpoint import RULE
 from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY
@@ -179,7 +179,7 @@ def find_predictions(path: str | Path) -> Predictions:
     files = [f for f in (folder / "predictions" / f"{split}.npz" for split in SPLIT_FILES) if f.is_file()]
     if not files:
         raise UsageError(f"{folder} has no predictions yet.", f"Finish it: mmbal train --resume {folder}")
-    found = concatenate([Predictions.load(f) for f in files])
+    found = Predictions.concatenate([Predictions.load(f) for f in files])
     if (folder / RULE).is_file():
         stored = read_json(folder / RULE)
         rule = rule_from_json(stored, found.classes)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmbal.data.predictions import Predictions, concatenate, log_softmax, subsets_of
+from mmbal.data.predictions import Predictions, log_softmax, subsets_of
 from mmbal.errors import DataError, UsageError
 
 
@@ -55,7 +55,7 @@ def test_what_is_saved_comes_back(tmp_path: Path):
     assert found.present_mask().tolist() == [[True, True], [True, True], [True, False], [True, True]]
     assert list(found.subsets) == [("audio",)]
     assert found.select("calibration").ids.tolist() == ["p", "q"]
-    both = concatenate([found.select("val"), found.select("test")])
+    both = Predictions.concatenate([found.select("val"), found.select("test")])
     assert np.array_equal(both.fused, found.fused)
 
 
