@@ -165,7 +165,7 @@ def labels_of(value: Array, classes: Sequence[str] | None, columns: int | None, 
     ``classes``: their names where known. ``columns``: the number of classes where it is known, as that of the logits'
     columns; else the values that occur are the classes. Raises DataError naming the key.
     """
-    value = _one_column(value, key)
+    value = one_column(value, key)
     if value.dtype.kind == "U":
         value = np.char.strip(value)
     missing = np.isnan(value) if value.dtype.kind == "f" else value == "" if value.dtype.kind == "U" else None
@@ -183,7 +183,8 @@ def labels_of(value: Array, classes: Sequence[str] | None, columns: int | None, 
     return _indices(value.astype(np.int64), classes, columns, key)
 
 
-def _one_column(value: Array, key: str) -> Array:
+def one_column(value: Array, key: str) -> Array:
+    """Labels as one entry a sample ``(N,)``: one-hot rows become indices. Raises DataError for another shape."""
     if value.ndim == 2 and 1 in value.shape:
         return value.reshape(-1)
     if value.ndim == 1:

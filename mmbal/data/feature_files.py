@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.data.columns import ALIASES, Array, bit_pattern, class_names, key_of, mask, plain, rows, texts
+from mmbal.data.columns import ALIASES, Array, bit_pattern, class_names, key_of, mask, one_column, plain, rows, texts
 from mmbal.data.splits import split_names
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import npz_keys, read_npz
@@ -102,10 +102,10 @@ def _checked(path: Path, given: dict[str, Array], label: str | None, modality: S
     if labels_key is None:
         have = f"it has: {', '.join(given)}" if given else "it is empty"
         raise DataError(f"{path} has no array '{label or 'label'}' ({have}).", "Name it with --label KEY.")
-    labels = np.squeeze(given[labels_key])
-    if not labels.ndim or not len(labels):
-        raise DataError(f"'{labels_key}' has shape {given[labels_key].shape}; one class per sample is needed.")
+    labels = one_column(given[labels_key], labels_key)
     n = len(labels)
+    if not n:
+        raise DataError(f"'{labels_key}' has shape {given[labels_key].shape}: there are no samples.")
     chosen = _chosen(path, given, n, labels_key, modality)
     arrays = {m: given[key].reshape(n, -1) if given[key].ndim == 1 else given[key] for m, key in chosen.items()}
     for m, array in arrays.items():

@@ -37,16 +37,15 @@ def read_features(path: Path, options: Options) -> Arrays:
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
     n = len(labels.index)
-    found = [
-        Finding("warning", "features", path.name, text, m)
-        for m, a in arrays.items()
-        for text in empty_rows(m, a, given)
+    findings = [
+        Finding("warning", "rows of zeros", path.name, text, m)
+        for m, array in arrays.items()
+        for text in empty_rows(m, array, given)
     ]
-    noted = [
-        *copies(arrays),
-        *(text for m, a in arrays.items() if kinds[m] == "features" for text in dull_columns(m, a)),
-    ]
+    dull = [text for m, array in arrays.items() if kinds[m] == "features" for text in dull_columns(m, array)]
     unused = [f"the array '{key}' {value.shape} was not used" for key, value in given.others.items()]
+    told = [*copies(arrays), *dull, *unused, *labels.notes]
+    findings += [Finding("note", "features", path.name, text) for text in told]
     return Arrays(
         name=path.stem,
         arrays={m: _channels_first(a) if kinds[m] == "image" else a for m, a in arrays.items()},

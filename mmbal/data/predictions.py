@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
@@ -46,6 +46,8 @@ from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, write_npz
 
 CHECKED = "checked"  # what ``meta["labels"]`` says of labels that are right although they look wrong
+
+Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # what :meth:`Predictions.of` takes
 
 
 def log_softmax(logits: Array) -> Array:
@@ -140,33 +142,35 @@ class Predictions:
             raise DataError(error.message if whole else f"{path}: {error.message}", error.hint) from None
 
     @classmethod
-    def of(cls, value: Predictions | str | os.PathLike[str] | Mapping[str, Any]) -> Predictions:
+    def of(cls, value: Source) -> Predictions:
         """What the public functions take: Predictions, a mapping of arrays, or the path of a file, run or checkpoint.
 
-        Raises UsageError or DataError where there are no predictions, and DataError where the labels can't belong to the
-        decisions (see :func:`mmbal.data.doubts.doubt`); ``meta["labels"] = "checked"`` says that they do.
+        Raises UsageError or DataError where there are no predictions.
         """
         if isinstance(value, (str, os.PathLike)):
             from mmbal.engine.evaluate import find_predictions  # a run's folder is the engine's; torch comes with it
 
-            found = find_predictions(Path(value))
-        elif isinstance(value, Predictions):
-            found = value
-        elif isinstance(value, Mapping):
-            found = cls.from_arrays(value, examine=True)
-        else:
+            return find_predictions(Path(value))
+        if isinstance(value, Mapping):
+            return cls.from_arrays(value, examine=True)
+        if not isinstance(value, Predictions):
             raise UsageError(
                 f"Predictions can't be read from {type(value).__name__}.",
                 "Give Predictions, a mapping of arrays (labels, logits_<modality>...), or a path.",
             )
-        found.require_labels()
-        return found
+        return value
 
-    def require_labels(self) -> None:
-        """Raise DataError where the labels can't belong to the decisions, unless the predictions are of mmbal's own run."""
-        if "run" in self.meta or self.meta.get("labels") == CHECKED:
-            return
-        doubt = doubts.doubt(self)
+    def doubt(self) -> str:
+        """Why the labels can't belong to the decisions; '' where nothing says so, in an own run, or where they are checked.
+
+        See :func:`mmbal.data.doubts.doubt`.
+        """
+        trusted = "run" in self.meta or self.meta.get("labels") == CHECKED
+        return "" if trusted else doubts.doubt(self)
+
+    def require_plausible(self) -> None:
+        """Raise DataError where there is a :meth:`doubt`: no figure would mean anything."""
+        doubt = self.doubt()
         if doubt:
             raise DataError(doubt, f'Mend the labels, or say that they are right: meta = {{"labels": "{CHECKED}"}}.')
 

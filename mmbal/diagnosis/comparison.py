@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Config
-from mmbal.data.predictions import Predictions
+from mmbal.data.predictions import Predictions, Source
 from mmbal.diagnosis.coalitions import correct
 from mmbal.diagnosis.examine import Examination, choose
+from mmbal.diagnosis.probes import read
 from mmbal.diagnosis.schema import Diagnosis, Estimates
 from mmbal.diagnosis.significance import mcnemar
 from mmbal.errors import UsageError
@@ -37,7 +38,7 @@ class SideBySide(Config):
 
 
 def compare_diagnoses(
-    inputs: Mapping[str, Predictions],
+    inputs: Mapping[str, Source],
     *,
     references: Mapping[str, Predictions | None] | None = None,
     split: str = "test",
@@ -55,7 +56,10 @@ def compare_diagnoses(
     """
     if len(inputs) < 2:
         raise UsageError("A comparison needs two diagnoses or more.")
-    chosen = {name: choose(p, split) for name, p in inputs.items()}
+    found = {name: read(value, seed) for name, value in inputs.items()}
+    for p in found.values():
+        p.require_plausible()
+    chosen = {name: choose(p, split) for name, p in found.items()}
     shared = _shared([p for p, _ in chosen.values()])
     examinations, diagnoses = {}, {}
     for k, (name, (rows, calibration)) in enumerate(chosen.items()):

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mmbal.data.columns import labels_of, numbers, plain
 from mmbal.data.feature_files import is_feature_file, read_feature_file
-from mmbal.data.predictions import Array, Predictions
+from mmbal.data.predictions import Array, Predictions, Source
 from mmbal.decision.folds import folds_of
 from mmbal.diagnosis.norms import FOLDS, standardise
 from mmbal.errors import DataError
@@ -192,7 +192,7 @@ def load_features(path: str | Path, seed: int = 0) -> Predictions:
     return replace(found, meta={**found.meta, "dataset": path.stem}, warnings=warnings)
 
 
-def read(value: Any, seed: int = 0) -> Predictions:
+def read(value: Source, seed: int = 0) -> Predictions:
     """What :meth:`Predictions.of` takes, or a file of bare features, to which heads are fitted here."""
     if isinstance(value, (str, os.PathLike)) and is_feature_file(Path(value)):
         return load_features(Path(value), seed)
