@@ -122,10 +122,15 @@ def note(text: str) -> None:
     err.print(Text(text, style="dim"))
 
 
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends like a sentence already."""
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
 def warn(texts: Iterable[str]) -> None:
     """Print what looks wrong in what was read on stderr, a line each."""
     for text in texts:
-        err.print(Text("Warning: ", style="yellow") + Text(f"{text}."))
+        err.print(Text("Warning: ", style="yellow") + Text(sentence(text)))
 
 
 def fail(message: str, hint: str = "") -> None:

@@ -70,10 +70,8 @@ def import_model(
             f"{source} has no known ending.",
             f"Known: {', '.join(TABLES)}, .npz (features), {', '.join(CHECKPOINTS)} (checkpoints).",
         )
-    console.warn(found.warnings)
     doubt = found.doubt()
-    if doubt:
-        console.warn([doubt.rstrip(".")])
+    console.warn([*([doubt] if doubt else []), *found.warnings])
     out = out or source.with_name(f"{source.stem}.predictions.npz")
     if out.exists() and not force:
         raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")

@@ -77,12 +77,12 @@ def _about_rows(p: Predictions) -> Iterator[str]:
         ids, counts = np.unique(p.ids[p.split == split], return_counts=True)
         if (counts > 1).any():
             twice = ids[counts > 1]
-            yield f"{len(twice)} ids occur more than once in the split '{split}' (first: '{twice[0]}')"
+            ids_occur = "id occurs" if len(twice) == 1 else "ids occur"
+            yield f"{len(twice)} {ids_occur} more than once in the split '{split}' (first: '{twice[0]}')"
         shared = [name for name in ids.tolist() if name in seen]
         if shared:
-            yield (
-                f"{len(shared)} samples of the split '{split}' are in '{seen[shared[0]]}' as well (first: '{shared[0]}')"
-            )
+            samples = "sample" if len(shared) == 1 else "samples"
+            yield f"the split '{split}' shares {len(shared)} {samples} with '{seen[shared[0]]}' (first: '{shared[0]}')"
         seen |= dict.fromkeys(ids.tolist(), split)
 
 

@@ -64,6 +64,9 @@ def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictio
     for what in ("labels", "ids", "split", "group"):
         if what in column:
             arrays[what] = np.array(table.column(column[what]))
+    empty = [line for line, cell in zip(table.lines, table.column(column["labels"]), strict=True) if not cell]
+    if empty:
+        raise DataError(f"{path}, row {empty[0]}: there is no label.", "Leave samples without a label out.")
     forms: dict[str, Told] = {}
     notes = list(table.notes)
     for m, columns in blocks.items():
@@ -71,7 +74,7 @@ def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictio
         forms[m] = _form(f"{path}: '{m}'", values[present], scores)
         if forms[m].odd:
             line = table.lines[int(np.flatnonzero(present)[forms[m].odd[0]])]
-            notes.append(f"{len(forms[m].odd)} rows of '{m}' have another sum than the others (first: row {line})")
+            notes.append(forms[m].odd_rows(m, line))
         logits = np.where(present[:, None], as_logits(values, forms[m].form, m), 0.0)
         arrays["fused" if m == "fused" else f"logits_{m}"] = logits
         if m == "fused" and not present.all():
@@ -195,11 +198,12 @@ def _numbers(table: Table, columns: list[int]) -> tuple[Array, Array]:
         for j, cell in enumerate(cells):
             try:
                 values[i, j] = number(cell)
+                what = f"the score is {'NaN' if np.isnan(values[i, j]) else 'infinite'}"
             except ValueError:
+                values[i, j] = np.nan
                 what = f"'{cell}' is not a number" if cell else "the cell is empty, but others of the modality are not"
-                raise DataError(
-                    f"{table.path}, row {table.lines[i]}, column '{table.header[columns[j]]}': {what}."
-                ) from None
+            if np.isnan(values[i, j]) or np.isposinf(values[i, j]):
+                raise DataError(f"{table.path}, row {table.lines[i]}, column '{table.header[columns[j]]}': {what}.")
     return values, present
 
 

@@ -174,7 +174,9 @@ def _chosen(
             rest = [k for k in chosen.values() if given[k].shape[:1] == (n,)]
             raise DataError(
                 f"'{key}' has {shape[0] if shape else 0} rows (shape {shape}), but there are {n} labels.{turned}",
-                f"Leave it out: {' '.join(f'--modality {k}' for k in rest)}." if rest and not turned else "",
+                f"`mmbal prepare` leaves it out: {' '.join(f'--modality {k}' for k in rest)}."
+                if rest and not turned
+                else "",
             )
     return chosen
 
@@ -200,16 +202,18 @@ def dull_columns(m: str, array: Array) -> list[str]:
     told = []
     constant = (array == array[0]).all(axis=0)
     if constant.any():
-        told.append(f"'{m}' has {_columns(np.flatnonzero(constant))} that never vary (constant)")
+        where = np.flatnonzero(constant).tolist()
+        told.append(f"'{m}' has {len(where)} constant column{'s' if len(where) > 1 else ''} ({_some(where)})")
     first: dict[bytes, int] = {}
     pairs = []
     for k in np.flatnonzero(~constant).tolist():
         content = np.ascontiguousarray(array[:, k]).tobytes()
         if content in first:
-            pairs.append(f"{k} is column {first[content]}")
+            pairs.append(f"{k} to {first[content]}")
         first.setdefault(content, k)
     if pairs:
-        told.append(f"'{m}' has {len(pairs)} equal columns, of the same values twice ({_some(pairs)})")
+        columns = "column" if len(pairs) == 1 else "columns"
+        told.append(f"'{m}' has {len(pairs)} {columns} identical to another ({_some(pairs)})")
     bits = bit_pattern(array)
     if bits:
         told.append(f"'{m}' holds {array.dtype} that look like the bit patterns of {bits} numbers: save it as float32")
@@ -225,10 +229,6 @@ def copies(arrays: Mapping[str, Array]) -> list[str]:
         for a in names[:k]
         if arrays[a].shape == arrays[b].shape and np.array_equal(arrays[a], arrays[b])
     ]
-
-
-def _columns(where: Array) -> str:
-    return f"{len(where)} column{'s' if len(where) > 1 else ''} ({_some([str(k) for k in where])})"
 
 
 def _some(names: Sequence[Any]) -> str:

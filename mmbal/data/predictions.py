@@ -212,8 +212,7 @@ class Predictions:
         ``meta`` is added to what the arrays hold of it. ``examine`` also looks for what is wrong in the numbers, such as
         a modality that is worse than chance, and puts it into ``warnings``.
         """
-        fields = Reader(arrays).fields()
-        found = cls(**{**fields, "meta": {**fields["meta"], **(meta or {})}})
+        found = cls(**Reader(arrays, meta).fields())
         return replace(found, warnings=(*found.warnings, *doubts.remarks(found))) if examine else found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from mmbal.data.columns import ALIASES, Array, class_names, key_of, labels_of, mask, numbers, plain, rows, texts
 from mmbal.data.scores import PROBABILITY_FLOOR, as_logits, bounded, form_of
-from mmbal.data.splits import split_names
+from mmbal.data.splits import EVALUATION, split_names
 from mmbal.errors import DataError, did_you_mean
 
 ROWS = ("labels", "ids", "split", "group")
@@ -23,16 +24,15 @@ SUM_GAP = 1e-2  # by which contributions may miss ``fused``, relative to its lar
 class Reader:
     """Reads a mapping of arrays once: every key is known, every array fits the others, and what was done is noted."""
 
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
+    def __init__(self, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> None:
         self.given = {str(key): plain(value, str(key)) for key, value in arrays.items() if key != "meta"}
-        self.meta = _meta(arrays["meta"]) if "meta" in arrays else {}
+        self.meta = {**(_meta(arrays["meta"]) if "meta" in arrays else {}), **(meta or {})}
         self.notes: list[str] = []
         self.column = {what: key for what in ALIASES if (key := key_of(self.given, what))}
         if "labels" not in self.column:
-            hint = did_you_mean("labels", self.given) if self.given else ""
-            raise DataError(
-                "There is no array 'labels'.", hint or "Needed are labels (N,) and logits_<modality> (N, C)."
-            )
+            near = next(iter(difflib.get_close_matches("labels", self.given, n=1)), None)
+            needed = "Needed are labels (N,) and logits_<modality> (N, C)."
+            raise DataError("There is no array 'labels'.", f"Is '{near}' it? Name it labels." if near else needed)
         self.modalities = self._modalities()
         self._refuse_unknown()
         self.width: int | str = "C"  # of the scores, for messages
@@ -209,7 +209,7 @@ class Reader:
         elif told.form != "probabilities":
             self.notes.append(f"'{key}' was taken for {told.words}")
         if told.odd:
-            self.notes.append(_odd_rows(key, np.flatnonzero(here)[list(told.odd)]))
+            self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
         form = "probabilities" if told.form == "logits" else told.form
         return np.where(here[:, None], as_logits(table, form, key), 0.0)
 
@@ -229,8 +229,12 @@ class Reader:
             return table
         if self.given[key].dtype.kind in "iu" and not np.isin(table[here], (0, 1)).all():
             self.notes.append(f"'{key}' holds whole numbers ({self.given[key].dtype}): are they logits?")
+        if key.startswith("subset_") or "scores" in self.meta:  # an import has told the form of the scores before
+            return table
         told = form_of(table[here])
-        if told.form == "logits" or key.startswith("subset_"):
+        if told.odd:
+            self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
+        if told.form == "logits":
             return table
         if np.isin(table[here], (0, 1)).all():
             self.notes.append(f"'{key}' holds 0 and 1 only: decisions without confidences")
@@ -244,8 +248,6 @@ class Reader:
         if key == "fused" and any(f"contribution_{m}" in self.given for m in self.modalities):
             return table
         self.notes.append(f"'{key}' holds {told.words}, not logits: their logarithms were taken")
-        if told.odd:
-            self.notes.append(_odd_rows(key, np.flatnonzero(here)[list(told.odd)]))
         return np.where(here[:, None], as_logits(table, told.form, key), table)
 
     def _table(self, key: str, m: str | None = None) -> Array:
@@ -360,10 +362,9 @@ class Reader:
             row = int(np.flatnonzero(given == "")[0])
             raise DataError(f"'{self.column['split']}' is empty in {int((given == '').sum())} rows (first: row {row}).")
         found = split_names(given)
-        turned = {str(a): str(b) for a, b in zip(given, found, strict=True) if a.lower() != b}
-        if turned:
-            told = _and([f"'{a}' for '{b}'" for a, b in turned.items()])
-            self.notes.append(f"in '{self.column['split']}' was taken {told}")
+        for text in dict.fromkeys(given[np.isin(np.char.lower(given), EVALUATION)].tolist()):
+            name = found[given == text][0]
+            self.notes.append(f"the split '{text}' was taken for '{name}', as it usually is in such files")
         return found
 
     def _group(self) -> Array | None:
@@ -397,10 +398,6 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     """The known names nearest to an unknown one, whatever their case."""
     lower = {name.lower(): name for name in known}
     return f"Did you mean {lower[key.lower()]}?" if key.lower() in lower else did_you_mean(key, lower.values())
-
-
-def _odd_rows(key: str, found: Array) -> str:
-    return f"{len(found)} rows of '{key}' have another sum than the others (first: row {int(found[0])})"
 
 
 def _and(names: list[str]) -> str:

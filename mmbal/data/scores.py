@@ -16,6 +16,7 @@ PROBABILITY_FLOOR = 1e-12  # log of a probability of zero is not a number a rule
 SUM_TOLERANCE = 1e-2  # probabilities with many decimals sum to one up to this, also in half precision
 MOST_TOLERANCE = 0.5  # however coarsely they are rounded
 SHARE = 0.9  # of the rows that must sum to one; the others are told of
+MIXED = 0.8  # share of other rows up to which those that sum to one are told of
 FEWEST_ROWS = 10  # fewer numbers between 0 and 1 may be anything
 FEWEST_DECIMALS: dict[Form, int] = {"probabilities": 2, "percent": 0, "one-vs-rest": 2}
 WORDS: dict[str, str] = {
@@ -27,7 +28,10 @@ DECIMALS = 4  # numbers with more are not rounded
 
 @dataclass(frozen=True)
 class Told:
-    """The form that a table of scores ``(n, C)`` has; the decimals it is rounded to, where it is; rows with another sum."""
+    """The form that a table of scores ``(n, C)`` has, the decimals that it is rounded to, and the rows that do not fit it.
+
+    Those are rows with another sum, or of logits the rows that look like probabilities.
+    """
 
     form: Form
     decimals: int | None = None
@@ -37,6 +41,13 @@ class Told:
     def words(self) -> str:
         """The form in words, as in "taken for ..."."""
         return WORDS.get(self.form, self.form)
+
+    def odd_rows(self, key: str, first: int) -> str:
+        """Words for the rows that do not fit; ``first`` is how the caller counts the first of them."""
+        n = f"{len(self.odd)} row{'s' if len(self.odd) > 1 else ''} of '{key}'"
+        if self.form == "logits":
+            return f"{n} sum to 1 or to 100 (first: row {first}), but not all in one way: all were taken for logits"
+        return f"the sum of {n} is not that of the others (first: row {first})"
 
     @property
     def coarse(self) -> bool:
@@ -50,15 +61,17 @@ def form_of(table: Array) -> Told:
         return Told("logits")
     decimals = next((d for d in range(DECIMALS + 1) if np.abs(np.round(table, d) - table).max() < 1e-9), None)
     slack = 0.0 if decimals is None else table.shape[1] / 2 * 10.0**-decimals
-    sums = table.sum(axis=1)
+    sums, partly = table.sum(axis=1), np.zeros(len(table), dtype=bool)
     for form, whole in (("probabilities", 1.0), ("percent", 100.0)):
         tolerance = min(max(slack, SUM_TOLERANCE * whole), MOST_TOLERANCE * (1.0 if whole == 1.0 else 10.0))
         odd = np.abs(sums - whole) > tolerance
         if table.max() <= whole + tolerance and odd.mean() <= 1 - SHARE:
             return Told(form, decimals, tuple(np.flatnonzero(odd).tolist()))  # type: ignore[arg-type]
+        partly |= ~odd
     if len(table) >= FEWEST_ROWS and table.max() <= 1 and not np.isin(table, (0, 1)).all():
         return Told("one-vs-rest", decimals)
-    return Told("logits", decimals)
+    some = len(table) >= FEWEST_ROWS and partly.mean() >= 1 - MIXED
+    return Told("logits", decimals, tuple(np.flatnonzero(partly).tolist()) if some else ())
 
 
 def as_logits(table: Array, form: Form, key: str = "") -> Array:

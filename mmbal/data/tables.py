@@ -14,8 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbal.errors import DataError, UsageError
+from mmbal.files import kind_of_file
 
 SEPARATORS = (",", ";", "\t", "|")
+TEXTS = (
+    "table",
+    "text",
+    "json",
+    "empty",
+    "unknown",
+)  # kinds of files whose text may be a table, or show that it is none
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 INDEX = re.compile(r"|Unnamed: \d+")  # what pandas writes above the index, and calls it where it reads it again
 
@@ -84,6 +92,11 @@ def read_table(path: Path, *, ragged: bool = False) -> Table:
     column that comes twice; a row of another length, with its line).
     """
     notes: list[str] = []
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    kind = kind_of_file(path)
+    if kind.name not in TEXTS:
+        raise DataError(f"{path} is {kind.what}, not a table of text (CSV).", kind.advice)
     text = read_text(path, notes)
     told = re.match(r"\s*sep=(.)\r?\n", text)  # a line for Excel
     separator = told[1] if told else separator_of(text, path)

@@ -70,10 +70,10 @@ def choose(
     predictions: Predictions, split: str, calibration: Predictions | None = None
 ) -> tuple[Predictions, Predictions | None]:
     """The rows to diagnose, and those to fit a rule on where there are such."""
-    if calibration is None:
-        found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s != split]
-        calibration = predictions.select(found[0]) if found else None
     chosen = predictions.select(split)
+    if calibration is None:
+        found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s not in chosen.split]
+        calibration = predictions.select(found[0]) if found else None
     return replace(chosen, group=groups_of(chosen.group)), calibration
 
 
