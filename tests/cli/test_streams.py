@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import mmbal
 from mmbal.cli.app import app
 from mmbal.cli.console import CLOSED_PIPE
 
+HERE = Path(mmbal.__file__).parents[1]  # the mmbal that is tested, also where another one is installed
 NAMES = ["[bold]no[/bold]", "a:b", "été ▶ é", "[/x]"]
 
 
@@ -34,6 +36,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[b
         env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment},
         capture_output=True,
         timeout=120,
+        cwd=HERE,
         check=False,
     )
 
@@ -70,7 +73,12 @@ def test_a_reader_that_has_gone_ends_the_command_without_a_word(arguments):
     os.close(reading)
     with os.fdopen(writing, "wb") as stream:
         done = subprocess.run(
-            [sys.executable, "-m", "mmbal", *arguments], stdout=stream, stderr=subprocess.PIPE, timeout=120, check=False
+            [sys.executable, "-m", "mmbal", *arguments],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            cwd=HERE,
+            check=False,
         )
     assert done.returncode == CLOSED_PIPE
     assert done.stderr == b""
@@ -78,7 +86,9 @@ def test_a_reader_that_has_gone_ends_the_command_without_a_word(arguments):
 
 def test_a_gate_is_not_passed_because_nobody_read_the_output(file):
     command = f'"{sys.executable}" -m mmbal diagnose "{file}" --rule sum --bootstrap 100 --fail-if "index >= 0" | true'
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, timeout=120, cwd=HERE, check=False
+    )
     assert done.returncode in (CLOSED_PIPE, 3)
     assert b"Traceback" not in done.stderr
     assert b"Internal error" not in done.stderr
