@@ -41,6 +41,7 @@ def calibrate(
     from mmbal.files import write_json
 
     predictions = find_predictions(path)
+    console.warn(predictions.warnings)
     run = run_folder(path) if out is None else None
     target = None if run is not None else out or path.with_name(f"{path.stem}.rule.json")
     if target is not None and target.exists() and not force:
@@ -53,7 +54,8 @@ def calibrate(
         write_json(target, stored)
     where = str(run if target is None else target)
     if json:
-        console.print_json({"source": str(path), "stored": where, **result.to_json()})
+        warnings = list(predictions.warnings)
+        console.print_json({"source": str(path), "stored": where, "warnings": warnings, **result.to_json()})
         return
     show(result)
     console.say()

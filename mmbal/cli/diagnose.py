@@ -106,13 +106,12 @@ def diagnose(
 
 
 def _read(path: Path, seed: int) -> Predictions:
-    from mmbal.diagnosis.probes import is_feature_file, load_features
-    from mmbal.engine.evaluate import find_predictions
+    from mmbal.diagnosis.probes import read
 
-    if not is_feature_file(path):
-        return find_predictions(path)
-    found = load_features(path, seed)
-    console.note(f"{path} holds features without decisions: {found.meta['heads']}.")
+    found = read(path, seed)
+    if "heads" in found.meta:
+        console.note(f"{path} holds features without decisions: {found.meta['heads']}.")
+    console.warn(found.warnings)
     return found
 
 

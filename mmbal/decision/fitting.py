@@ -14,7 +14,7 @@ from mmbal.decision.folds import folds_of
 from mmbal.errors import ConfigError, UsageError
 from mmbal.maths.resampling import GAIN, SHARE, interval, mean_interval, resampled_counts
 from mmbal.maths.scoring import resampled_calibration_error, scores
-from mmbal.predictions.format import Predictions
+from mmbal.predictions.format import Predictions, Source
 from mmbal.registry import rules
 
 FORMAT = "mmbal.rule"
@@ -23,22 +23,21 @@ COMPARED = (
 )  # fmt: skip
 
 
-def fit_rule(predictions: Predictions, name: str = "adaptive", **config: Any) -> Rule:
+def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule:
     """The rule called ``name`` with these hyper-parameters, fitted on every row of ``predictions``.
 
     Raises UsageError for an unknown name, ConfigError for an unknown or invalid hyper-parameter.
     """
     rule: type[Rule] = rules.get(name)
-    return rule.fit(predictions, _config(rule, name, config))
+    return rule.fit(Predictions.of(predictions), _config(rule, name, config))
 
 
-def cross_fit(
-    predictions: Predictions, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any
-) -> np.ndarray:
+def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any) -> np.ndarray:
     """Log-probabilities ``(N, C)`` of every row by a rule fitted on the other folds.
 
     Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.decision.folds.folds_of`.
     """
+    predictions = Predictions.of(predictions)
     out = np.empty((len(predictions), len(predictions.classes)))
     for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
         out[held_out] = rule.apply(predictions.take(held_out))
@@ -56,11 +55,11 @@ def cross_fitted_rules(
 
 
 def compare_rules(
-    predictions: Predictions,
+    predictions: Source,
     names: Sequence[str] = COMPARED,
     folds: int = 5,
     seed: int = 0,
-    fit_on: Predictions | None = None,
+    fit_on: Source | None = None,
     replicates: int = 1000,
 ) -> list[dict[str, Any]]:
     """One row a rule: accuracy, NLL (nats), ECE and Brier score, and the paired gains over the plain sum.
@@ -68,6 +67,7 @@ def compare_rules(
     Every figure but the Brier score is a dict of value, low and high (95 % bootstrap interval; whole groups are drawn
     where there are groups). Rules are cross-fitted on ``predictions``, or fitted on ``fit_on`` where that is given.
     """
+    predictions = Predictions.of(predictions)
     counts = resampled_counts(len(predictions), replicates, seed, predictions.group)
     rows = np.arange(len(predictions))
     plain = fit_rule(predictions, "sum").apply(predictions)
@@ -143,7 +143,7 @@ class Calibration:
 
 
 def calibrate(
-    predictions: Predictions,
+    predictions: Source,
     rule: str = "adaptive",
     split: str = "calibration",
     test: bool = False,
@@ -155,6 +155,8 @@ def calibrate(
 
     Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them.
     """
+    predictions = Predictions.of(predictions)
+    predictions.require_plausible()
     if split == "calibration" and not {"calibration", "val"} & set(predictions.splits()):
         have = ", ".join(predictions.splits())
         raise UsageError(

@@ -11,10 +11,11 @@ from pydantic import Field
 from mmbal.config import Config
 from mmbal.diagnosis.coalitions import correct
 from mmbal.diagnosis.examine import Examination, choose
+from mmbal.diagnosis.probes import read
 from mmbal.diagnosis.schema import Diagnosis, Estimates
 from mmbal.diagnosis.significance import mcnemar
 from mmbal.errors import UsageError
-from mmbal.predictions.format import Predictions
+from mmbal.predictions.format import Predictions, Source
 
 LEAST_SHARED = 0.5  # of the smaller one's samples must be in all, or the comparison is not paired
 
@@ -37,7 +38,7 @@ class SideBySide(Config):
 
 
 def compare_diagnoses(
-    inputs: Mapping[str, Predictions],
+    inputs: Mapping[str, Source],
     *,
     references: Mapping[str, Predictions | None] | None = None,
     split: str = "test",
@@ -55,7 +56,10 @@ def compare_diagnoses(
     """
     if len(inputs) < 2:
         raise UsageError("A comparison needs two diagnoses or more.")
-    chosen = {name: choose(p, split) for name, p in inputs.items()}
+    found = {name: read(value, seed) for name, value in inputs.items()}
+    for p in found.values():
+        p.require_plausible()
+    chosen = {name: choose(p, split) for name, p in found.items()}
     shared = _shared([p for p, _ in chosen.values()])
     examinations, diagnoses = {}, {}
     for k, (name, (rows, calibration)) in enumerate(chosen.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,24 +20,24 @@ from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.human import human_of
 from mmbal.diagnosis.norms import geometry_of, norms_of
 from mmbal.diagnosis.preference import preference_of, samples_of
-from mmbal.diagnosis.probes import Probe, groups_of
+from mmbal.diagnosis.probes import Probe, groups_of, read
 from mmbal.diagnosis.schema import Diagnosis, Estimates, NotComputed
 from mmbal.diagnosis.significance import Bootstrap, Estimate
 from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.resampling import SHARE
 from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import Array, Predictions, subsets_of
+from mmbal.predictions.format import Array, Predictions, Source, subsets_of
 
 CALIBRATION_SPLITS = ("calibration", "val")
 ADDITIVE = "contribution_<modality> (or subset_<a>+<b> for every coalition)"
 
 
 def diagnose(
-    predictions: Predictions,
+    predictions: Source,
     *,
-    reference: Predictions | None = None,
+    reference: Source | None = None,
     split: str = "test",
-    calibration: Predictions | None = None,
+    calibration: Source | None = None,
     human: bool = False,
     rule: str = "adaptive",
     bootstrap: int = 1000,
@@ -46,26 +47,33 @@ def diagnose(
 ) -> Diagnosis:
     """Say which modality the model listens to, whether that is deserved, and what it costs.
 
-    ``reference``: predictions of separately trained encoders with the same ids. ``calibration``: rows on which the
-    decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
+    ``predictions``, ``reference``, ``calibration``: Predictions, a mapping of arrays, or the path of a predictions file,
+    a feature file or a run. ``reference``: separately trained encoders with the same ids. ``calibration``: rows on which
+    the decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
     where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
     ``rule``: the decision rule that the model's own decision is compared with.
     ``source`` is how the verdict's advice calls the predictions.
-    Raises UsageError (no such split, no samples), DataError (a reference that does not fit, ``human`` on other data).
+    Raises UsageError (no such split, no samples), DataError (labels that can't be right, a reference that does not fit,
+    ``human`` on other data).
     """
-    chosen, calibration = choose(predictions, split, calibration)
-    examination = Examination.of(chosen, calibration, rule, bootstrap, seed, confidence)
-    return examination.report(split, reference, human, source or str(predictions.meta.get("run", "PREDICTIONS.npz")))
+    if source is None and isinstance(predictions, (str, os.PathLike)):
+        source = os.fspath(predictions)
+    found = read(predictions, seed)
+    found.require_plausible()
+    encoders, held_out = (None if x is None else read(x, seed) for x in (reference, calibration))
+    chosen, held_out = choose(found, split, held_out)
+    examination = Examination.of(chosen, held_out, rule, bootstrap, seed, confidence)
+    return examination.report(split, encoders, human, source or str(found.meta.get("run", "PREDICTIONS.npz")))
 
 
 def choose(
     predictions: Predictions, split: str, calibration: Predictions | None = None
 ) -> tuple[Predictions, Predictions | None]:
     """The rows to diagnose, and those to fit a rule on where there are such."""
-    if calibration is None:
-        found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s != split]
-        calibration = predictions.select(found[0]) if found else None
     chosen = predictions.select(split)
+    if calibration is None:
+        found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s not in chosen.split]
+        calibration = predictions.select(found[0]) if found else None
     return replace(chosen, group=groups_of(chosen.group)), calibration
 
 
@@ -174,6 +182,7 @@ class Examination:
             if readout is None
             else f"read out by {readout.by} on {len(readout.rows)} of {len(p)} samples",
             meta=p.meta,
+            warnings=list(p.warnings),
         )
 
     def probes(self) -> dict[str, Probe]:

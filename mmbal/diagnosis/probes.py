@@ -6,8 +6,9 @@ the standard deviation ``LOGIT_SPREAD`` before any data are seen, whatever the n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from mmbal.decision.folds import folds_of
 from mmbal.diagnosis.norms import FOLDS, standardise
 from mmbal.errors import DataError
-from mmbal.files import read_npz
 from mmbal.maths.influence import logistic_influence
-from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.columns import labels_of, numbers, plain
+from mmbal.predictions.features import is_feature_file, read_feature_file
+from mmbal.predictions.format import Array, Predictions, Source
 
 LOGIT_SPREAD = 2.0
 FIT_ROWS = 10_000  # more rows than this are thinned before a fit: a probe is settled long before, and stays quick
-IDS, GROUPS, LABELS = ("ids", "id", "clip_id"), ("group", "actor", "speaker"), ("labels", "label")
 
 
 def fit_head(features: Array, labels: Array, classes: int, seed: int = 0) -> tuple[Array, Array]:
@@ -124,17 +125,15 @@ def predictions_from_features(
     ``contribution_m = z_m W_m^T + b / M``, as for a model with a concatenation head; ``weight`` is the mean head of
     the folds. Raises DataError where shapes do not fit.
     """
-    arrays = {m: np.asarray(z, dtype=np.float64) for m, z in features.items()}
-    n = len(np.asarray(labels))
+    arrays = {m: numbers(plain(z, m), m) for m, z in features.items()}
+    named = plain(labels, "labels")
+    n = len(named)
     for m, z in arrays.items():
         if z.ndim != 2 or len(z) != n or not z.shape[1]:
             raise DataError(f"The features of '{m}' have shape {z.shape}, expected ({n}, D).")
-    named = np.asarray(labels)
-    if classes is None:
-        classes = (
-            np.unique(named).astype(str) if named.dtype.kind in "US" else np.arange(int(named.max()) + 1).astype(str)
-        )
-    given: dict[str, Any] = {"labels": named, "classes": classes, "modalities": list(arrays)}
+    known = labels_of(named, None if classes is None else tuple(map(str, classes)), None)
+    classes = known.classes
+    given: dict[str, Any] = {"labels": known.index, "classes": classes, "modalities": list(arrays)}
     given |= {f"features_{m}": z for m, z in arrays.items()} | {
         f"logits_{m}": np.zeros((n, len(classes))) for m in arrays
     }
@@ -166,50 +165,35 @@ def predictions_from_features(
         f"contribution_{m}": part for m, part in parts.items()
     }
     given |= {f"weight_{m}": np.mean(each, axis=0) for m, each in weights.items()}
-    whole = Predictions.from_arrays(given)
-    whole.meta.update(producer="mmbal heads", heads=how, fusion="concat")
+    whole = Predictions.from_arrays(given, {"producer": "mmbal heads", "heads": how, "fusion": "concat"})
     return whole.take(~train) if train.any() and not train.all() else whole
 
 
-def is_feature_file(path: str | Path) -> bool:
-    """Whether ``path`` is an .npz archive with named modalities and labels, but without decisions."""
-    if Path(path).suffix != ".npz" or not Path(path).is_file():
-        return False
-    keys = read_npz(Path(path)).keys()
-    decisions = any(key.startswith(("logits_", "probabilities_")) for key in keys)
-    return not decisions and "modalities" in keys and any(key in keys for key in LABELS)
-
-
 def load_features(path: str | Path, seed: int = 0) -> Predictions:
-    """Predictions of heads fitted here on a feature file (keys as `mmbal import` documents them).
+    """Predictions of heads fitted here on a feature file (see :mod:`mmbal.predictions.features`).
 
     Raises UsageError (no file) or DataError (what the file lacks).
     """
     path = Path(path)
-    arrays = read_npz(path)
-
-    def first(names: tuple[str, ...]) -> Array | None:
-        return next((arrays[name] for name in names if name in arrays), None)
-
-    labels = first(LABELS)
-    if labels is None:
-        raise DataError(f"{path} has no array 'label'.")
-    names = [str(m) for m in np.atleast_1d(arrays["modalities"])]
-    for m in names:
-        if m not in arrays:
-            raise DataError(f"{path}: 'modalities' names '{m}', but there is no array '{m}'.")
+    given = read_feature_file(path)
     try:
+        labels = labels_of(given.labels, given.named_classes, None, given.labels_key)
         found = predictions_from_features(
-            {m: arrays[m] for m in names},
-            labels,
-            classes=arrays.get("classes"),
-            ids=first(IDS),
-            split=arrays.get("split"),
-            group=first(GROUPS),
-            present={m: arrays[f"present_{m}"] for m in names if f"present_{m}" in arrays},
+            given.arrays,
+            labels.index,
+            classes=labels.classes,
+            present=given.present,
             seed=seed,
+            **given.columns(),
         )
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
-    found.meta["dataset"] = path.stem
-    return found
+    warnings = (*given.remarks(), *labels.notes, *found.warnings)
+    return replace(found, meta={**found.meta, "dataset": path.stem}, warnings=warnings)
+
+
+def read(value: Source, seed: int = 0) -> Predictions:
+    """What :meth:`Predictions.of` takes, or a file of bare features, to which heads are fitted here."""
+    if isinstance(value, (str, os.PathLike)) and is_feature_file(Path(value)):
+        return load_features(Path(value), seed)
+    return Predictions.of(value)

@@ -34,6 +34,7 @@ class Data(Config):
     contributions: str | None = Field(description="where the modalities' additive parts come from")
     reference: str | None = Field(description="the separately trained encoders it was compared with")
     meta: dict[str, Any] = Field(description="what the predictions file says of itself")
+    warnings: list[str] = Field([], description="what was done to read the file, and what looks wrong in it")
 
 
 class Settings(Config):

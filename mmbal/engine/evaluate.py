@@ -22,7 +22,7 @@ from mmbal.maths.shapley import shapley_values
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
 from mmbal.models.multimodal import MultimodalClassifier, Output
-from mmbal.predictions.format import Predictions, concatenate, log_softmax, subsets_of
+from mmbal.predictions.format import Predictions, log_softmax, subsets_of
 
 SPLIT_FILES = ("val", "test")
 COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory
@@ -179,7 +179,7 @@ def find_predictions(path: str | Path) -> Predictions:
     files = [f for f in (folder / "predictions" / f"{split}.npz" for split in SPLIT_FILES) if f.is_file()]
     if not files:
         raise UsageError(f"{folder} has no predictions yet.", f"Finish it: mmbal train --resume {folder}")
-    found = concatenate([Predictions.load(f) for f in files])
+    found = Predictions.concatenate([Predictions.load(f) for f in files])
     if (folder / RULE).is_file():
         stored = read_json(folder / RULE)
         rule = rule_from_json(stored, found.classes)

@@ -16,10 +16,10 @@ from pydantic import Field
 
 from mmbal.config import Config, read_yaml
 from mmbal.diagnosis import Diagnosis, diagnose
-from mmbal.diagnosis.probes import is_feature_file, load_features
+from mmbal.diagnosis.probes import read
 from mmbal.diagnosis.significance import Estimate, holm
 from mmbal.diagnosis.tails import with_tails
-from mmbal.engine.evaluate import find_predictions, find_reference, run_folder
+from mmbal.engine.evaluate import find_reference, run_folder
 from mmbal.engine.tracking import read_metrics
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json
@@ -172,7 +172,7 @@ def read_source(
                 f"Compare on --split {found.data.split}, or give the run itself.",
             )
         return Source(path, found, None, {}, {})
-    everything = load_features(path, seed) if is_feature_file(path) else find_predictions(path)
+    everything = read(path, seed)
     predictions = everything.select(split)
     folder = run_folder(path)
     diagnosis = None if folder is None else _stored(folder, split, confidence)

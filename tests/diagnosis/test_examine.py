@@ -166,8 +166,8 @@ def test_six_modalities(noisy):
 
 
 def test_an_unknown_split_is_named():
-    with pytest.raises(UsageError, match="no split 'dev'"):
-        diagnose(WORLD.sample(50, seed=1), split="dev")
+    with pytest.raises(UsageError, match="no split 'later'"):
+        diagnose(WORLD.sample(50, seed=1), split="later")
 
 
 def test_comparison_is_paired_by_ids_in_any_order():

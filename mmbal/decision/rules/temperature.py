@@ -84,5 +84,11 @@ class Temperature(Rule):
         return (self.tensor("beta", inputs)[:, None] * votes(inputs, present)).sum(dim=1)
 
     def explain(self) -> str:
-        each = (f"{m} {temperature(b)}" for m, b in zip(self.modalities, self.parameters["beta"], strict=True))
-        return f"Temperatures: {', '.join(each)} (above 1: the modality was over-confident); then the sum."
+        given = dict(zip(self.modalities, self.parameters["beta"].tolist(), strict=True))
+        each = ", ".join(f"{m} {temperature(b)}" for m, b in given.items())
+        text = f"Temperatures: {each} (above 1: the modality was over-confident); then the sum."
+        for m in (m for m, b in given.items() if b == 0):
+            text += (
+                f" {m} counts for nothing: on these samples its log-probabilities are no better than chance, or worse."
+            )
+        return text
