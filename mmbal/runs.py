@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,9 @@ import numpy as np
 from mmbal.config import read_yaml
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, sha256, write_json
-from mmbal.predictions.format import Predictions, concatenate
+from mmbal.predictions.features import is_feature_file
+from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.heads import load_features
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
@@ -195,15 +198,17 @@ def subject(path: str | Path, reference: str | Path | None = None) -> Subject:
     """
     path = Path(path)
     if reference is not None:
-        found: Reference | None = Reference(str(reference), _read(Path(reference), ruled=False))
+        found: Reference | None = Reference(str(reference), read(Path(reference), ruled=False))
     else:
         found = find_reference(path)
-    return Subject(path, _read(path), found, run_folder(path))
+    return Subject(path, read(path), found, run_folder(path))
 
 
-def _read(path: Path, ruled: bool = True) -> Predictions:
-    from mmbal.diagnosis.probes import is_feature_file, load_features
-
+def read(value: Source, *, ruled: bool = True) -> Predictions:
+    """What :meth:`Predictions.of` takes, or the path of a run, a checkpoint or a file of bare features."""
+    if not isinstance(value, (str, os.PathLike)):
+        return Predictions.of(value)
+    path = Path(value)
     return load_features(path) if is_feature_file(path) else find_predictions(path, ruled=ruled)
 
 
@@ -231,7 +236,7 @@ def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
     if ruled and (folder / RULE).is_file():
         stored = read_json(folder / RULE)
         parts = {split: _under_rule(folder, split, found, stored) for split, found in parts.items()}
-    joined = concatenate(list(parts.values()))
+    joined = Predictions.concatenate(list(parts.values()))
     return replace(joined, meta=joined.meta | {"run": str(folder)})
 
 

@@ -36,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which modality does a multimodal classifier really listen to, what does that cost, and how is it mended?",
     epilog="First steps: [bold]mmbal quickstart[/bold]. Exit codes: 0 ok, 1 internal, 2 usage, 3 a gate failed, "
-    "4 data, 5 config or checkpoint, 130 interrupted.",
+    "4 data, 5 config or checkpoint, 130 interrupted, 141 nobody reads the output any more.",
 )
 
 
@@ -53,9 +53,6 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             error = failure
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; nothing is left to say to it
-            raise typer.Exit(0) from None
         except Exception as failure:
             if os.environ.get(DEBUG):
                 raise
@@ -113,4 +110,8 @@ app.add_typer(methods, name="methods", rich_help_panel="More")
 
 def main() -> None:
     """Entry point of the `mmbal` command."""
-    app()
+    console.open_streams()
+    try:
+        app()
+    finally:
+        console.close_streams()

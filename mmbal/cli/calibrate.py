@@ -59,6 +59,7 @@ def calibrate(
         _remove(path, target, where, json)
         return
     predictions = find_predictions(path, ruled=False)
+    console.warn(predictions.warnings)
     if target is not None and target.exists() and not force:
         raise UsageError(f"{target} exists.", "Take another --out, or --force to replace it.")
     result = fit(predictions, rule, split, test, folds, seed, protect=protect)
@@ -71,7 +72,9 @@ def calibrate(
     elif stored and target is not None:
         write_json(target, rule_to_json(result.rule))
     if json:
-        console.print_json({"source": str(path), "stored": where if stored else None, **result.to_json()})
+        warnings = list(predictions.warnings)
+        told = {"source": str(path), "stored": where if stored else None, "warnings": warnings}
+        console.print_json(told | result.to_json())
         return
     show(result)
     console.say()

@@ -1,14 +1,21 @@
-"""The only file that knows Rich: data go to stdout, progress and messages to stderr, JSON alone where it was asked for."""
+"""The only file that knows Rich: data go to stdout, progress and messages to stderr, JSON alone where it was asked for.
+
+:func:`open_streams` makes both work wherever they lead: a terminal or file of an encoding that lacks a character gets a
+plain stand-in for it, and a pipe whose reader has gone ends the command without a word.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
 import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -20,6 +27,11 @@ from rich.text import Text
 from mmbal.tables import Table as Tabular
 from mmbal.text import bar as bar
 
+CLOSED_PIPE = 141  # exit code where the reader of the output has gone: 128 + SIGPIPE, as other programs end then
+STAND_INS = {
+    **dict.fromkeys("–—−‑", "-"), **dict.fromkeys("█▉▊▋", "#"), **dict.fromkeys("▌▍▎▏", "-"), "·": "|", "▶": ">", "◀": "<",
+    "…": "...", "×": "x", "→": "->", "±": "+-", "≥": ">=", "≤": "<=", "\u00a0": " ", "’": "'", "“": '"', "”": '"',
+}  # fmt: skip
 PIPED_WIDTH = 120  # a pipe has no width of its own; columns must not be cut there
 NO_BREAK = "\u00a0"
 
@@ -33,6 +45,52 @@ class Advance(Protocol):
     def __call__(self, steps: int = 1, message: str = "") -> None: ...
 
 
+class _Stream(io.TextIOWrapper):
+    """Text to a stream of bytes; ends the program where nobody reads them any more."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._leave()
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is still buffered has somewhere to go
+        raise SystemExit(CLOSED_PIPE)
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    """For the characters that an encoding lacks: plain ones that say the same, else their escaped code."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = (STAND_INS.get(c) or c.encode("ascii", "backslashreplace").decode("ascii") for c in text)
+    return "".join(plain), error.end
+
+
+def open_streams() -> None:
+    """Make stdout and stderr take every character and every end of a pipe; done once, by the program's entry point."""
+    codecs.register_error("mmbal.stand_in", _stand_in)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Stream):
+            encoding, lines = stream.encoding, stream.line_buffering
+            setattr(sys, name, _Stream(stream.detach(), encoding, "mmbal.stand_in", line_buffering=lines))
+
+
+def close_streams() -> None:
+    """Write what is still buffered."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
 def table(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
@@ -43,17 +101,21 @@ def table(
 ) -> None:
     """Print rows on stdout; every column but the first is right-aligned unless ``numeric`` names those that are.
 
-    Cells may be text, numbers or Rich renderables; None prints as a dash.
+    Cells are text (brackets are not markup), numbers or Rich's Text; None prints as a dash.
     """
     grid = Table(
-        title=title or None, caption=caption or None, box=SIMPLE_HEAD, title_justify="left", caption_justify="left"
+        title=Text(title) if title else None,
+        caption=Text(caption) if caption else None,
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
     )
     grid.title_style = "bold"
     for position, name in enumerate(columns):
         right = name in numeric if numeric is not None else position > 0
-        grid.add_column(name, justify="right" if right else "left", no_wrap=position == 0, overflow="fold")
+        grid.add_column(Text(name), justify="right" if right else "left", no_wrap=position == 0, overflow="fold")
     for row in rows:
-        grid.add_row(*("–" if cell is None else cell if isinstance(cell, Text) else str(cell) for cell in row))
+        grid.add_row(*(cell if isinstance(cell, Text) else Text("–" if cell is None else str(cell)) for cell in row))
     out.print(grid)
 
 
@@ -99,6 +161,17 @@ def note(text: str) -> None:
     err.print(Text(text, style="dim"))
 
 
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends like a sentence already."""
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print what looks wrong in what was read on stderr, a line each."""
+    for text in texts:
+        err.print(Text("Warning: ", style="yellow") + Text(sentence(text)))
+
+
 def fail(message: str, hint: str = "") -> None:
     """Print an error and its hint on stderr."""
     err.print(Text("Error: ", style="bold red") + Text(message))
@@ -107,8 +180,10 @@ def fail(message: str, hint: str = "") -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout, and nothing else may go there."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print one JSON document on stdout, and nothing else may go there; escaped where the encoding is not Unicode's."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    text = json.dumps(document, indent=2, ensure_ascii=not encoding.startswith("utf"), allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -146,11 +221,11 @@ def progress(description: str, total: int | None, *, of_bytes: bool = False) -> 
         yield _lines(total)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn() if of_bytes else MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task(description, total=total, note="")

@@ -63,6 +63,7 @@ def diagnose(
     for found in known.values():
         if "heads" in found.predictions.meta:
             console.note(f"{found.path} holds features without decisions: {found.predictions.meta['heads']}.")
+        console.warn(found.predictions.warnings)
     settings: dict[str, Any] = {
         "split": split,
         "human": human,

@@ -1,4 +1,4 @@
-"""`mmbal doctor`: versions, devices, and what works here."""
+"""`mmbal doctor`: versions, devices, and what works here; with a file: what it seems to hold, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Json
+from mmbal.errors import DataError
 
 
-def doctor(as_json: Json = False) -> None:
-    """Try what mmbal needs on this machine (decoding, the embedded data, a device) and say what does not work."""
+def doctor(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Predictions or features (.npz), or a table (.csv), to be looked at."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at this machine, or at files: what each array or column seems to be, and what looks wrong.
+
+    Without FILE: try what mmbal needs here (decoding, the embedded data, a device). With FILE: exit 4 where mmbal does not
+    take one of them.
+    """
+    if files:
+        _look_at(files, as_json)
+        return
     from mmbal.engine.tracking import versions
 
     checks: list[dict[str, Any]] = []
@@ -33,6 +47,27 @@ def doctor(as_json: Json = False) -> None:
         console.table(["check", "", "detail"], rows, numeric=[])
     if not all(c["ok"] for c in checks):
         raise typer.Exit(1)
+
+
+def _look_at(files: list[Path], as_json: bool) -> None:
+    from mmbal.predictions.describe import describe
+
+    found = [describe(path) for path in files]
+    if as_json:
+        console.print_json({"files": [one.to_dict() for one in found]})
+    for one in [] if as_json else found:
+        console.say(f"{one.path}: {one.kind}", style="bold")
+        if one.parts:
+            noun = "array" if one.kind.startswith(("a predictions", "a feature")) else "column"
+            rows = [[part.name, part.type, part.shape, part.seems] for part in one.parts]
+            console.table([noun, "type", "shape", "seems to be"], rows, numeric=[])
+        for remark in one.remarks:
+            console.say(f"Note: {console.sentence(remark)}", style="yellow")
+        if not one.remarks and not one.problem:
+            console.say("Nothing looks wrong.")
+    broken = next((one for one in found if one.problem), None)
+    if broken is not None:
+        raise DataError(broken.problem, broken.hint)
 
 
 def _devices() -> str:

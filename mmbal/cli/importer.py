@@ -15,6 +15,8 @@ from mmbal.errors import UsageError
 if TYPE_CHECKING:
     from mmbal.predictions.format import Predictions
 
+TABLES = (".csv", ".tsv", ".txt")
+DECISIONS = ("logits_", "probabilities_", "subset_", "fused")
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 
 
@@ -49,19 +51,27 @@ def import_model(
     Examples: [bold]mmbal import scores.csv[/bold]; [bold]mmbal import best_model.pth --data stores/cremad[/bold].
     The formats, and how to collect predictions in Python: docs/your-model.md.
     """
-    from mmbal.predictions.readers import predictions_from_csv, predictions_from_features
+    from mmbal.files import npz_keys
+    from mmbal.predictions.features import is_feature_file
+    from mmbal.predictions.readers import predictions_from_csv, predictions_from_head
 
-    if source.suffix in CHECKPOINTS:
+    ending = source.suffix.lower()
+    if ending in CHECKPOINTS:
         _import_checkpoint(source, data, device, out, force, as_json)
         return
-    if source.suffix == ".csv":
+    if ending in TABLES:
         found = predictions_from_csv(source, scores.value)
-    elif source.suffix == ".npz":
-        found = predictions_from_features(source, head)
+    elif ending == ".npz":
+        if npz_keys(source) and not is_feature_file(source) and any(k.startswith(DECISIONS) for k in npz_keys(source)):
+            raise UsageError(f"{source} is a file of predictions already.", f"mmbal diagnose {source}")
+        found = predictions_from_head(source, head)
     else:
         raise UsageError(
-            f"{source} has no known ending.", f"Known: .csv, .npz (features), {', '.join(CHECKPOINTS)} (checkpoints)."
+            f"{source} has no known ending.",
+            f"Known: {', '.join(TABLES)}, .npz (features), {', '.join(CHECKPOINTS)} (checkpoints).",
         )
+    doubt = found.doubt()
+    console.warn([*([doubt] if doubt else []), *found.warnings])
     out = out or source.with_name(f"{source.stem}.predictions.npz")
     if out.exists() and not force:
         raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
@@ -79,6 +89,7 @@ def _show(found: Predictions, out: Path, as_json: bool) -> None:
         "absent": {m: int((~mask).sum()) for m, mask in found.present.items()},
         "fused": found.fused is not None,
         **{key: found.meta[key] for key in ("scores",) if key in found.meta},
+        "warnings": list(found.warnings),
     }
     if as_json:
         console.print_json(document)
@@ -86,10 +97,19 @@ def _show(found: Predictions, out: Path, as_json: bool) -> None:
     splits = ", ".join(f"{n} {name}" for name, n in found.splits().items())
     console.say(f"{out}: {splits}; {len(found.classes)} classes; {', '.join(found.modalities)}")
     if "scores" in document:
-        console.say(f"The numbers were taken for {document['scores']}.")
+        console.say(f"The numbers were taken for {_forms(found.meta['scores'])}.")
     if found.fused is None:
         console.say("No fused scores: the plain sum of the modalities' log-scores stands in for the model's decision.")
     _next(str(out))
+
+
+def _forms(scores: str | dict[str, str]) -> str:
+    """What the scores were taken for, in words; by modality where they differ."""
+    from mmbal.predictions.scores import WORDS
+
+    if isinstance(scores, str):
+        return WORDS.get(scores, scores)
+    return f"a mix: {', '.join(f'{WORDS.get(form, form)} of {m}' for m, form in scores.items())}"
 
 
 def _import_checkpoint(

@@ -57,6 +57,8 @@ def report(
     if out is not None and out.exists() and not force:
         raise UsageError(f"{out} exists.", "Take another --out, or --force to overwrite it.")
     sources = [read_source(path, split, bootstrap) for path in paths]
+    for source in sources:
+        console.warn(f"{source.path}: {text}" for text in source.diagnosis.data.warnings)
     comparison = compare_sources(sources, bootstrap)
     for source in sources if card else []:
         for written in write_pages(source):

@@ -15,7 +15,7 @@ from mmbal.decision.fused import FUSED, as_it_is, stated_decision
 from mmbal.errors import UsageError
 from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate, holm, sign_test
 from mmbal.maths.scoring import calibration_errors, correct, scores
-from mmbal.predictions.format import Predictions
+from mmbal.predictions.format import Predictions, Source
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, NATS, p_value
 from mmbal.text import SHARE as SHARES
@@ -29,11 +29,11 @@ LEVEL = 0.05  # of the tests by class, after Holm's correction
 
 
 def compare_rules(
-    predictions: Predictions,
+    predictions: Source,
     names: Sequence[str] = COMPARED,
     folds: int = 5,
     seed: int = 0,
-    fit_on: Predictions | None = None,
+    fit_on: Source | None = None,
     replicates: int = 1000,
 ) -> list[dict[str, Any]]:
     """One row for ``fused``, the decision as it is, and one a rule: accuracy, NLL, ECE, Brier score and paired gains.
@@ -43,7 +43,8 @@ def compare_rules(
     whole groups are drawn if there are enough of them. Rules are cross-fitted on ``predictions``, or fitted on ``fit_on``
     where that is given. A rule that was stored before does not count: the decision as it is is the model's.
     """
-    return Comparison.of(predictions, names, folds, seed, fit_on, replicates).rows()
+    fitted = None if fit_on is None else Predictions.of(fit_on)
+    return Comparison.of(Predictions.of(predictions), names, folds, seed, fitted, replicates).rows()
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class Calibration:
 
 
 def calibrate(
-    predictions: Predictions,
+    predictions: Source,
     rule: str = "adaptive",
     split: str = "calibration",
     test: bool = False,
@@ -249,7 +250,9 @@ def calibrate(
     Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them;
     ConfigError where ``protect`` is given for a rule that does not have it.
     """
+    predictions = Predictions.of(predictions)
     predictions = predictions.unruled or predictions
+    predictions.require_plausible()
     if split == "calibration" and not {"calibration", "val"} & set(predictions.splits()):
         have = ", ".join(predictions.splits())
         raise UsageError(

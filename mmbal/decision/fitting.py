@@ -12,28 +12,27 @@ from mmbal.decision.base import Rule
 from mmbal.decision.fused import with_rule
 from mmbal.errors import ConfigError
 from mmbal.maths.folds import folds_of
-from mmbal.predictions.format import Predictions, concatenate
+from mmbal.predictions.format import Predictions, Source
 from mmbal.registry import rules
 
 FORMAT = "mmbal.rule"
 
 
-def fit_rule(predictions: Predictions, name: str = "adaptive", **config: Any) -> Rule:
+def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule:
     """The rule called ``name`` with these hyper-parameters, fitted on every row of ``predictions``.
 
     Raises UsageError for an unknown name, ConfigError for an unknown or invalid hyper-parameter.
     """
     rule: type[Rule] = rules.get(name)
-    return rule.fit(predictions, _config(rule, name, config))
+    return rule.fit(Predictions.of(predictions), _config(rule, name, config))
 
 
-def cross_fit(
-    predictions: Predictions, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any
-) -> np.ndarray:
+def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any) -> np.ndarray:
     """Log-probabilities ``(N, C)`` of every row by a rule fitted on the other folds.
 
     Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.maths.folds.folds_of`.
     """
+    predictions = Predictions.of(predictions)
     out = np.empty((len(predictions), len(predictions.classes)))
     for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
         out[held_out] = rule.apply(predictions.take(held_out))
@@ -56,7 +55,7 @@ def cross_ruled(predictions: Predictions, name: str, folds: int = 5, seed: int =
     for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
         parts.append(with_rule(predictions.take(held_out), rule, name))
         rows.append(held_out)
-    return concatenate(parts).take(np.argsort(np.concatenate(rows)))
+    return Predictions.concatenate(parts).take(np.argsort(np.concatenate(rows)))
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:

@@ -7,6 +7,6 @@ diagnosis.save("diagnosis.json")
 
 from mmbal.diagnosis.document import Diagnosis
 from mmbal.diagnosis.examine import diagnose
-from mmbal.diagnosis.probes import predictions_from_features
+from mmbal.predictions.heads import predictions_from_features
 
 __all__ = ["Diagnosis", "diagnose", "predictions_from_features"]

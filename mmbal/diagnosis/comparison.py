@@ -17,8 +17,8 @@ from mmbal.diagnosis.gate import figures_of
 from mmbal.diagnosis.schema import Estimates
 from mmbal.errors import UsageError
 from mmbal.maths.bootstrap import mcnemar
-from mmbal.predictions.format import Predictions
-from mmbal.runs import Subject
+from mmbal.predictions.format import Predictions, Source
+from mmbal.runs import Subject, read
 from mmbal.tables import Column, Table
 from mmbal.text import signed
 
@@ -60,7 +60,7 @@ class SideBySide(Frozen):
 
 
 def compare_diagnoses(
-    inputs: Mapping[str, Predictions | Subject],
+    inputs: Mapping[str, Source | Subject],
     *,
     split: str = "test",
     human: bool = False,
@@ -77,7 +77,9 @@ def compare_diagnoses(
     """
     if len(inputs) < 2:
         raise UsageError("A comparison needs two diagnoses or more.")
-    subjects = {n: x if isinstance(x, Subject) else Subject(Path(n), x, None, None) for n, x in inputs.items()}
+    subjects = {n: x if isinstance(x, Subject) else Subject(Path(n), read(x), None, None) for n, x in inputs.items()}
+    for one in subjects.values():
+        one.predictions.require_plausible()
     chosen = {name: choose(s.predictions, split) for name, s in subjects.items()}
     shared = _shared([p for p, _ in chosen.values()])
     examinations, diagnoses = {}, {}

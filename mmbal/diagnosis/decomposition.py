@@ -24,10 +24,11 @@ from mmbal.decision.comparison import same_order
 from mmbal.decision.fused import only
 from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures, present
-from mmbal.diagnosis.probes import Probe, groups_of
+from mmbal.diagnosis.probes import Probe
 from mmbal.diagnosis.schema import Estimates, Gap, RepresentationGap
 from mmbal.errors import DataError
 from mmbal.maths.bootstrap import GAIN, SHARE
+from mmbal.maths.folds import groups_of
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Array, Predictions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,11 +15,13 @@ from mmbal.diagnosis import decomposition
 from mmbal.diagnosis.coalitions import Decision, decision_of
 from mmbal.diagnosis.document import SECTIONS, ClassDiagnosis, Diagnosis
 from mmbal.diagnosis.figures import Figures
-from mmbal.diagnosis.probes import Probe, groups_of
+from mmbal.diagnosis.probes import Probe
 from mmbal.diagnosis.schema import Data, NotComputed, Settings
 from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.bootstrap import Bootstrap
-from mmbal.predictions.format import Array, Predictions
+from mmbal.maths.folds import groups_of
+from mmbal.predictions.format import Array, Predictions, Source
+from mmbal.runs import read
 from mmbal.version import __version__
 
 CALIBRATION_SPLITS = ("calibration", "val")
@@ -26,12 +29,12 @@ FOLD_SEED = 0  # folds are the same whatever the seed of the replicates: other f
 
 
 def diagnose(
-    predictions: Predictions,
+    predictions: Source,
     *,
-    reference: Predictions | None = None,
+    reference: Source | None = None,
     reference_name: str | None = None,
     split: str = "test",
-    calibration: Predictions | None = None,
+    calibration: Source | None = None,
     human: bool = False,
     rule: str = "adaptive",
     bootstrap: int = 1000,
@@ -42,29 +45,37 @@ def diagnose(
 ) -> Diagnosis:
     """Say which modality the model follows, whether the evidence supports that, and what it costs.
 
-    ``reference``: predictions of separately trained encoders with the same ids. ``calibration``: samples on which the
+    ``predictions``, ``reference``, ``calibration``: Predictions, a mapping of arrays, or the path of a predictions file,
+    a feature file or a run. ``reference``: separately trained encoders with the same ids. ``calibration``: samples on
+    which the
     decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
     where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
     ``rule``: the decision rule that the model's own decision is compared with. ``seed`` draws the replicates of the
     bootstrap; no sentence of the verdict depends on it. ``source`` is how the verdict's advice calls the predictions.
     ``run``: the folder of the run that they come from.
-    Raises UsageError (no such split, no samples), DataError (a reference that does not fit, ``human`` on other data).
+    Raises UsageError (no such split, no samples), DataError (labels that can't be right, a reference that does not fit,
+    ``human`` on other data).
     """
-    chosen, calibration = choose(predictions, split, calibration)
+    if source is None and isinstance(predictions, (str, os.PathLike)):
+        source = os.fspath(predictions)
+    found = read(predictions)
+    found.require_plausible()
+    encoders, held_out = (None if x is None else read(x) for x in (reference, calibration))
+    chosen, held_out = choose(found, split, held_out)
     examination = Examination.of(
-        chosen, calibration, rule, bootstrap, seed, confidence, reference=reference, human=human, run=run
+        chosen, held_out, rule, bootstrap, seed, confidence, reference=encoders, human=human, run=run
     )
-    return examination.report(split, source or str(predictions.meta.get("run", "PREDICTIONS.npz")), reference_name)
+    return examination.report(split, source or str(found.meta.get("run", "PREDICTIONS.npz")), reference_name)
 
 
 def choose(
     predictions: Predictions, split: str, calibration: Predictions | None = None
 ) -> tuple[Predictions, Predictions | None]:
     """The samples to diagnose, and those to fit a rule on where there are such."""
-    if calibration is None:
-        found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s != split]
-        calibration = predictions.select(found[0]) if found else None
     chosen = predictions.select(split)
+    if calibration is None:
+        found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s not in chosen.split]
+        calibration = predictions.select(found[0]) if found else None
     return replace(chosen, group=groups_of(chosen.group)), calibration
 
 
@@ -199,4 +210,5 @@ class Examination:
             contributions=self.decision.parts,
             reference=by if reference_name is None or by is None else f"{reference_name}, {by}",
             meta=p.meta,
+            warnings=list(p.warnings),
         )

@@ -32,6 +32,7 @@ class Data(Frozen):
         None, description="hash of a run's files that it follows from; null for other files"
     )
     meta: dict[str, Any] = Field(description="what the predictions file says of itself")
+    warnings: list[str] = Field([], description="what was done to read the file, and what looks wrong in it")
 
 
 class Settings(Frozen):

@@ -15,7 +15,8 @@ FiLM     ``fc`` (1024, 512) and ``fc_out`` (C, 512)       ``film``, by x
 gated    the pair of sum, and ``fc_out`` or ``f_out``     ``gated``, by x
 ======== ================================================ ============================================================
 
-Heads stand under ``fusion_module.``, ``fusion_model.`` or alone, and all of it may stand under ``module.``.
+Heads stand under ``fusion_module.``, ``fusion_model.`` or alone. What wrappers put into the names is left out: ``module.``
+(DataParallel) and ``_orig_mod.`` (torch.compile) anywhere, and prefixes that all names share.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mmbal.files import read_tensors
 from mmbal.models.multimodal import MultimodalClassifier, build_model
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "net")  # where training scripts keep the state dict
+WRAPPING = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add
 HOLDERS = ("fusion_module.", "fusion_model.", "")
 CONCAT = ("fc_out", "fxy", "head")
 PAIRS = (("fc_x", "fc_y", "fc_out"), ("fx", "fy", "f_out"))
@@ -76,7 +78,7 @@ def import_checkpoint(path: str | Path, specs: Mapping[str, ModalitySpec] | None
 
 def adapt(state: Mapping[str, Tensor], specs: Mapping[str, ModalitySpec]) -> Imported:
     """The classifier that a state dict describes; raises ConfigError, see :func:`import_checkpoint`."""
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+    state = _unwrapped(state)
     encoders = _assign(list(_encoder_prefixes(state)), state, specs)
     parts: Parts = {}
     for m, prefix in encoders.items():
@@ -89,6 +91,17 @@ def adapt(state: Mapping[str, Tensor], specs: Mapping[str, ModalitySpec]) -> Imp
     _load(model, parts)
     taken = {theirs for theirs, _ in parts.values()}
     return Imported(model, classes, fusion, options, encoders, [key for key in state if key not in taken])
+
+
+def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict without the parts of its names that wrappers add; raises ConfigError where two become the same."""
+    names = [[part for part in key.split(".") if part not in WRAPPING] for key in state]
+    while names and all(len(name) > 1 and name[0] == names[0][0] for name in names):
+        names = [name[1:] for name in names]
+    found = {".".join(name): value for name, value in zip(names, state.values(), strict=True)}
+    if len(found) < len(state):
+        raise ConfigError(f"Without {' and '.join(WRAPPING)} two keys have the same name.", "Save the model unwrapped.")
+    return found
 
 
 def _encoder_prefixes(state: Mapping[str, Tensor]) -> Iterator[str]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmbal.errors import DataError
 from mmbal.models.modes import evaluating
+from mmbal.predictions.columns import plain
 from mmbal.predictions.format import Predictions
 
 WHOLE = ("weight_", "bias")  # arrays of the model, the same in every batch
@@ -35,7 +36,7 @@ def collect(
     batches: list[dict[str, np.ndarray]] = []
     with evaluating(model), torch.no_grad():
         for batch in loader:
-            batches.append({key: _array(value) for key, value in step(model, batch).items()})
+            batches.append({key: plain(value, key) for key, value in step(model, batch).items()})
     if not batches:
         raise DataError("The loader gave no batch.")
     first = batches[0]
@@ -49,13 +50,5 @@ def collect(
     if classes is not None:
         arrays["classes"] = np.array(list(classes))
     if split is not None:
-        arrays["split"] = np.full(len(arrays["labels"]), split)
-    predictions = Predictions.from_arrays(arrays)
-    predictions.meta.update({"producer": "mmbal.collect", **(meta or {})})
-    return predictions
-
-
-def _array(value: Any) -> np.ndarray:
-    if isinstance(value, Tensor):
-        return (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
-    return np.asarray(value)
+        arrays["split"] = np.full(len(next(iter(arrays.values()))), split)
+    return Predictions.from_arrays(arrays, {"producer": "mmbal.collect", **(meta or {})}, examine=True)

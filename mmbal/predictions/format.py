@@ -3,41 +3,51 @@
 ====================== ==================================================================================
 key                    meaning (only ``labels`` and one ``logits_<m>`` or ``probabilities_<m>`` are needed)
 ====================== ==================================================================================
-``labels (N,)``        class index, or class name
+``labels (N,)``        class index from 0, or class name
 ``classes (C,)``       class names in the order of the columns
 ``ids (N,)``           sample identifiers, for pairing files
-``split (N,)``         ``calibration`` (or ``val``), ``test``, ...; all ``test`` where absent
+``split (N,)``         ``train``, ``val``, ``calibration`` or ``test`` in their usual spellings, or any other
+                       name; all ``test`` where absent
 ``group (N,)``         speaker, actor, patient...: bootstraps and cross-fitting keep a group together
 ``modalities (M,)``    order of the modalities; else that of the keys
 ``logits_<m> (N,C)``   decision of modality m alone; ``probabilities_<m>`` is accepted in its place
 ``contribution_<m>``   (N,C) its part of the fused logits, where the parts sum to ``fused``
 ``fused (N,C)``        the model's decision as it is
-``subset_<a>+<b>``     (N,C) fused logits with only these modalities given; ``subset_`` alone is none of them
+``subset_<a>+<b>``     (N,C) fused logits with only these modalities given; ``subset_`` alone is none of them.
+                       Where there is no ``logits_<m>``, ``subset_<m>`` less ``subset_`` stands for it
 ``features_<m> (N,D)`` what the encoder of m gives to the fusion
 ``weight_<m> (C,D)``   the linear decision weights of m
 ``bias (C,)``          the head's bias
-``present_<m> (N,)``   false where the sample lacks the modality
+``present_<m> (N,)``   false where the sample lacks the modality; else rows of NaN are taken for missing
 ``meta``               JSON text: producer, dataset, seed, method, fusion...
 ====================== ==================================================================================
+
+An array of another name is refused. The labels, ids, split, group and classes may have the other names that
+:mod:`mmbal.predictions.columns` lists. What looks wrong, but may be right, stands in :attr:`Predictions.warnings`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, write_npz
+from mmbal.predictions import doubts
+from mmbal.predictions.columns import Array
+from mmbal.predictions.reading import Reader
+from mmbal.predictions.splits import split_name
 
-PROBABILITY_FLOOR = 1e-12  # log of a probability of zero is not a number a rule can weigh
+CHECKED = "checked"  # what ``meta["labels"]`` says of labels that are right although they look wrong
 
-Array = np.ndarray
+Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # what :meth:`Predictions.of` takes
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Predictions:
     present: dict[str, Array] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     unruled: Predictions | None = None  # the same rows as the model decided them, where a fitted rule made ``fused``
+    warnings: tuple[str, ...] = ()  # what was done to read the arrays and what looks wrong; not saved
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -82,12 +93,15 @@ class Predictions:
         return {str(s): int((self.split == s).sum()) for s in dict.fromkeys(self.split.tolist())}
 
     def select(self, split: str) -> Predictions:
-        """The rows of one split; ``calibration`` means ``val`` where a file has no split of that name.
+        """The rows of one split, under any of its usual spellings.
 
-        Raises UsageError where the split has no rows.
+        ``calibration`` and ``val`` stand for each other where only one of them has rows. Raises UsageError where the
+        split has none.
         """
         have = self.splits()
-        name = "val" if split == "calibration" and split not in have and "val" in have else split
+        name = split if split in have else split_name(split)
+        other = {"calibration": "val", "val": "calibration"}.get(name, name)
+        name = name if name in have else other if other in have else split
         if name not in have:
             raise UsageError(f"The predictions have no split '{split}'.", f"They have: {', '.join(have)}.")
         return self.take(np.flatnonzero(self.split == name))
@@ -117,11 +131,58 @@ class Predictions:
     def load(cls, path: str | Path) -> Predictions:
         """Read a predictions file; raises UsageError (no file) or DataError (what is wrong, with the key)."""
         path = Path(path)
-        arrays = read_npz(path)
         try:
-            return cls.from_arrays(arrays)
+            return cls.from_arrays(read_npz(path), examine=True)
         except DataError as error:
-            raise DataError(f"{path}: {error.message}", error.hint) from None
+            whole = str(path) in error.message
+            raise DataError(error.message if whole else f"{path}: {error.message}", error.hint) from None
+
+    @classmethod
+    def of(cls, value: Source) -> Predictions:
+        """What the public functions take: Predictions, a mapping of arrays, or the path of a predictions file.
+
+        Raises UsageError or DataError where there are no predictions.
+        """
+        if isinstance(value, (str, os.PathLike)):
+            path = Path(value)
+            if path.is_dir() or path.suffix == ".pt":
+                raise UsageError(
+                    f"{path} is a run, not a file of predictions.", "mmbal.load(RUN) gives its predictions."
+                )
+            return cls.load(path)
+        if isinstance(value, Mapping):
+            return cls.from_arrays(value, examine=True)
+        if not isinstance(value, Predictions):
+            raise UsageError(
+                f"Predictions can't be read from {type(value).__name__}.",
+                "Give Predictions, a mapping of arrays (labels, logits_<modality>...), or a path.",
+            )
+        return value
+
+    def doubt(self) -> str:
+        """Why the labels can't belong to the decisions; '' where nothing says so, in an own run, or where they are checked.
+
+        See :func:`mmbal.predictions.doubts.doubt`.
+        """
+        trusted = "run" in self.meta or self.meta.get("labels") == CHECKED
+        return "" if trusted else doubts.doubt(self)
+
+    def require_plausible(self) -> None:
+        """Raise DataError where there is a :meth:`doubt`: no figure would mean anything."""
+        doubt = self.doubt()
+        if doubt:
+            raise DataError(doubt, f'Mend the labels, or say that they are right: meta = {{"labels": "{CHECKED}"}}.')
+
+    @classmethod
+    def concatenate(cls, *parts: Any) -> Predictions:
+        """Rows of several predictions of the same model, one after the other: of its splits, or of shards.
+
+        ``parts``: two or more of what :meth:`of` takes, or one list of them. Classes and modalities must be the same, the
+        modalities in any order. Arrays that only some parts have are left out, with a warning. Raises UsageError where
+        there is nothing to join, DataError where the parts do not fit.
+        """
+        given = list(parts[0]) if len(parts) == 1 and isinstance(parts[0], (list, tuple)) else list(parts)
+        return _joined([part if isinstance(part, Predictions) else cls.of(part) for part in given])
 
     def save(self, path: str | Path) -> None:
         """Write the predictions as float32 arrays, atomically."""
@@ -142,187 +203,88 @@ class Predictions:
         write_npz(Path(path), {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()})
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Any]) -> Predictions:
-        """Check a mapping of arrays (keys as in the module's table) and take it; raises DataError naming the key."""
-        given = {key: np.asarray(value) for key, value in arrays.items()}
-        for key, value in given.items():
-            if value.dtype == object:
-                raise DataError(f"'{key}' holds Python objects.", "Give plain arrays of numbers or text.")
-        if "labels" not in given:
-            raise DataError("There is no array 'labels'.", "Needed are labels (N,) and logits_<modality> (N, C).")
-        modalities = _modalities(given)
-        votes = {m: _votes(given, m) for m in modalities}
-        n, c = next(iter(votes.values())).shape
-        present = {
-            m: _rows(given[f"present_{m}"], n, f"present_{m}").astype(bool)
-            for m in modalities
-            if f"present_{m}" in given
-        }
-        labels, classes = _labels(given, n, c)
+    def from_arrays(
+        cls, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None, *, examine: bool = False
+    ) -> Predictions:
+        """Check a mapping of arrays (keys as in the module's table) and take it; raises DataError naming the key.
 
-        def matrix(key: str, columns: int | None, absent_of: str | None = None) -> Array:
-            value = given[key] if key in given else votes[key.removeprefix("logits_")]
-            if value.ndim != 2 or value.shape[0] != n or (columns is not None and value.shape[1] != columns):
-                raise DataError(f"'{key}' has shape {value.shape}, expected ({n}, {columns if columns else 'D'}).")
-            return _finite(value, key, present.get(absent_of) if absent_of else None)
-
-        taken = {f"logits_{m}": matrix(f"logits_{m}", c, m) for m in modalities}
-        weight: dict[str, Array] = {}
-        for m in modalities:
-            if f"weight_{m}" in given:
-                value = _finite(given[f"weight_{m}"], f"weight_{m}")
-                width = given[f"features_{m}"].shape[-1] if f"features_{m}" in given else None
-                if value.ndim != 2 or len(value) != c or (width is not None and value.shape[1] != width):
-                    raise DataError(f"'weight_{m}' has shape {value.shape}, expected ({c}, {width or 'D'}).")
-                weight[m] = value
-        fused = matrix("fused", c) if "fused" in given else None
-        contribution = {m: matrix(f"contribution_{m}", c, m) for m in modalities if f"contribution_{m}" in given}
-        if contribution and fused is not None and len(contribution) == len(modalities):
-            gap = np.abs(sum(contribution.values()) - fused).max() / max(1.0, np.abs(fused).max())
-            if gap > 1e-2:
-                raise DataError(
-                    f"The contributions do not sum to 'fused' (relative gap {gap:.2g}).",
-                    "A contribution is a modality's additive part of the fused logits; leave the keys out otherwise.",
-                )
-        return cls(
-            labels=labels,
-            classes=classes,
-            modalities=modalities,
-            logits={m: taken[f"logits_{m}"] for m in modalities},
-            ids=_rows(given["ids"], n, "ids").astype(str) if "ids" in given else np.arange(n).astype(str),
-            split=_rows(given["split"], n, "split").astype(str) if "split" in given else np.full(n, "test"),
-            group=_rows(given["group"], n, "group").astype(str) if "group" in given else None,
-            fused=fused,
-            contribution=contribution,
-            subsets={names: matrix(key, c) for names, key in _subset_keys(given, modalities).items()},
-            features={m: matrix(f"features_{m}", None, m) for m in modalities if f"features_{m}" in given},
-            weight=weight,
-            bias=_finite(_rows(given["bias"], c, "bias"), "bias") if "bias" in given else None,
-            present=present,
-            meta=_meta(given),
-        )
+        ``meta`` is added to what the arrays hold of it. ``examine`` also looks for what is wrong in the numbers, such as
+        a modality that is worse than chance, and puts it into ``warnings``.
+        """
+        found = cls(**Reader(arrays, meta).fields())
+        return replace(found, warnings=(*found.warnings, *doubts.remarks(found))) if examine else found
 
 
-def concatenate(parts: list[Predictions]) -> Predictions:
-    """Rows of several predictions of the same model and modalities, one after the other."""
+def _joined(parts: list[Predictions]) -> Predictions:
+    if not parts:
+        raise UsageError("There are no predictions to join.")
     first = parts[0]
+    for number, part in enumerate(parts[1:], start=2):
+        if part.classes != first.classes:
+            odd = next((f"'{b}', not '{a}'" for a, b in zip(first.classes, part.classes, strict=False) if a != b), "")
+            raise DataError(
+                f"Predictions {number} have other classes than the first: "
+                f"{odd or f'{len(part.classes)}, not {len(first.classes)}'}.",
+                "Give 'classes' in the same order in all of them.",
+            )
+        if set(part.modalities) != set(first.modalities):
+            raise DataError(
+                f"Predictions {number} have the modalities {', '.join(part.modalities)}; the first have "
+                f"{', '.join(first.modalities)}."
+            )
+    notes = list(dict.fromkeys(note for part in parts for note in part.warnings))
+
+    def left_out(what: str) -> None:
+        notes.append(f"'{what}' is left out of the joined predictions: not all of them have it, or it differs")
 
     def join(name: str) -> dict[Any, Array]:
-        keys = [k for k in getattr(first, name) if all(k in getattr(p, name) for p in parts)]
-        return {k: np.concatenate([getattr(p, name)[k] for p in parts]) for k in keys}
+        tables = [getattr(part, name) for part in parts]
+        every = list(dict.fromkeys(key for table in tables for key in table))
+        for key in every:
+            if not all(key in table for table in tables):
+                left_out(f"{name.removesuffix('s')}_{'+'.join(key) if isinstance(key, tuple) else key}")
+        return {k: np.concatenate([t[k] for t in tables]) for k in every if all(k in t for t in tables)}
 
     def stack(name: str) -> Any:
-        values = [getattr(p, name) for p in parts]
-        return None if any(v is None for v in values) else np.concatenate(values)
+        values = [getattr(part, name) for part in parts]
+        if all(value is not None for value in values):
+            return np.concatenate(values)
+        if any(value is not None for value in values):
+            left_out(name)
+        return None
+
+    def same(name: str) -> Any:
+        """What belongs to the model, where all parts have the same of it."""
+        values = [getattr(part, name) for part in parts]
+        if all(_equal(value, values[0]) for value in values):
+            return values[0]
+        left_out(name)
+        return {} if isinstance(values[0], dict) else None
 
     present = {
         m: np.concatenate([p.present.get(m, np.ones(len(p), dtype=bool)) for p in parts])
         for m in first.modalities
         if any(m in p.present for p in parts)
     }
-    rows: dict[str, Any] = {name: stack(name) for name in ("labels", "ids", "split", "group", "fused")}
+    columns: dict[str, Any] = {name: stack(name) for name in ("labels", "split", "group", "fused")}
     maps: dict[str, Any] = {name: join(name) for name in ("logits", "contribution", "subsets", "features")}
-    ruled = any(p.unruled is not None for p in parts)
-    unruled = concatenate([p.unruled or p for p in parts]) if ruled else None
-    return replace(first, **rows, **maps, present=present, unruled=unruled)
+    numbered = len(parts) > 1 and all(np.array_equal(p.ids, np.arange(len(p)).astype(str)) for p in parts)
+    ids = np.arange(len(columns["labels"])).astype(str) if numbered else np.concatenate([p.ids for p in parts])
+    meta = {k: v for k, v in first.meta.items() if all(k in p.meta and p.meta[k] == v for p in parts)}
+    joined = replace(
+        first, **columns, **maps, ids=ids, present=present, weight=same("weight"), bias=same("bias"), meta=meta
+    )
+    ruled = any(part.unruled is not None for part in parts)
+    unruled = _joined([part.unruled or part for part in parts]) if ruled else None
+    return replace(joined, warnings=tuple(notes), unruled=unruled)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+    return (a is None) == (b is None) and (a is None or np.array_equal(a, b))
 
 
 def subsets_of(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
     """All subsets, smallest first, members in the order given: the coalitions of the Shapley values."""
     return [names for size in range(len(modalities) + 1) for names in combinations(modalities, size)]
-
-
-def _modalities(given: Mapping[str, Array]) -> tuple[str, ...]:
-    found = [k.split("_", 1)[1] for k in given if k.startswith(("logits_", "probabilities_"))]
-    found = list(dict.fromkeys(found))
-    if "modalities" in given:
-        names = [str(m) for m in np.atleast_1d(given["modalities"])]
-        lacking = [m for m in names if m not in found]
-        if lacking:
-            raise DataError(f"'modalities' names '{lacking[0]}', but there is no array 'logits_{lacking[0]}'.")
-        found = names
-    if not found:
-        raise DataError("There is no array 'logits_<modality>' or 'probabilities_<modality>'.")
-    return tuple(found)
-
-
-def _votes(given: Mapping[str, Array], m: str) -> Array:
-    key = f"logits_{m}" if f"logits_{m}" in given else f"probabilities_{m}"
-    value = given[key]
-    if value.ndim != 2 or value.dtype.kind not in "fiu":
-        raise DataError(f"'{key}' has shape {value.shape} and type {value.dtype}, expected numbers (N, C).")
-    if key.startswith("probabilities_"):
-        if not np.isnan(value).any() and (value < 0).any():
-            raise DataError(f"'{key}' holds negative values, so they are no probabilities.")
-        return np.log(np.maximum(value.astype(np.float64), PROBABILITY_FLOOR))
-    return value
-
-
-def _finite(value: Array, key: str, present: Array | None = None) -> Array:
-    if value.dtype.kind not in "fiu":
-        raise DataError(f"'{key}' has type {value.dtype}, expected numbers.")
-    value = value.astype(np.float64)
-    if present is not None:  # where the modality is missing anything may stand
-        value[~present] = np.nan_to_num(value[~present], nan=0.0, posinf=0.0, neginf=0.0)
-    bad = ~np.isfinite(value)
-    if bad.any():
-        row = int(np.argwhere(bad)[0][0])
-        kind = "NaN" if np.isnan(value[bad]).any() else "infinity"
-        raise DataError(
-            f"'{key}' holds {kind} in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} rows (first: row {row}).",
-            "Mark missing modalities with present_<modality>; give the logarithm of a small number, not of zero.",
-        )
-    return value
-
-
-def _rows(value: Array, n: int, key: str) -> Array:
-    if value.shape != (n,):
-        raise DataError(f"'{key}' has shape {value.shape}, expected ({n},).")
-    return value
-
-
-def _labels(given: Mapping[str, Array], n: int, c: int) -> tuple[Array, tuple[str, ...]]:
-    labels = _rows(given["labels"], n, "labels")
-    named = labels.dtype.kind in "US"
-    if "classes" in given:
-        classes = tuple(str(x) for x in _rows(given["classes"], c, "classes"))
-    elif named:
-        classes = tuple(sorted({str(x) for x in labels}))
-        if len(classes) != c:
-            raise DataError(f"'labels' holds {len(classes)} names, but the logits have {c} columns.", "Give 'classes'.")
-    else:
-        classes = tuple(str(i) for i in range(c))
-    if named:
-        index = {name: i for i, name in enumerate(classes)}
-        unknown = [x for x in labels.astype(str).tolist() if x not in index]
-        if unknown:
-            raise DataError(f"'labels' holds '{unknown[0]}', which is not among the classes.")
-        return np.array([index[x] for x in labels.astype(str).tolist()], dtype=np.int64), classes
-    if labels.dtype.kind == "f" and (labels != np.round(labels)).any():
-        raise DataError("'labels' holds fractions or NaN; expected class indices or class names.")
-    if n and (labels.min() < 0 or labels.max() >= c):
-        raise DataError(f"'labels' ranges from {labels.min()} to {labels.max()}, but there are {c} classes.")
-    return labels.astype(np.int64), classes
-
-
-def _subset_keys(given: Mapping[str, Array], modalities: tuple[str, ...]) -> dict[tuple[str, ...], str]:
-    keys: dict[tuple[str, ...], str] = {}
-    for key in given:
-        if key.startswith("subset_"):
-            members = {name for name in key.removeprefix("subset_").split("+") if name}
-            if not members <= set(modalities):
-                raise DataError(f"'{key}' names a modality that has no logits.")
-            keys[tuple(m for m in modalities if m in members)] = key
-    return keys
-
-
-def _meta(given: Mapping[str, Array]) -> dict[str, Any]:
-    if "meta" not in given:
-        return {}
-    try:
-        meta = json.loads(str(given["meta"]))
-    except json.JSONDecodeError:
-        raise DataError("'meta' is not JSON text.") from None
-    if not isinstance(meta, dict):
-        raise DataError("'meta' is not a JSON object.")
-    return meta

@@ -40,7 +40,7 @@ def human_votes() -> Predictions:
     test = votes["split"] == "test"
     both = votes["av_votes"].argmax(axis=1) == votes["label"]
     voice, face = log_votes(votes["voice_votes"]), log_votes(votes["face_votes"])
-    found = Predictions.from_arrays(
+    return Predictions.from_arrays(
         {
             "labels": votes["label"],
             "classes": votes["classes"],
@@ -53,14 +53,11 @@ def human_votes() -> Predictions:
             "contribution_voice": voice,
             "contribution_face": face,
             "fused": voice + face,
-        }
-    )
-    found.meta.update(
+        },
         {
             "producer": "human raters",
             "dataset": "cremad_humans",
             "fusion": "sum",
             "both_accuracy": {"calibration": float(both[~test].mean()), "test": float(both[test].mean())},
-        }
+        },
     )
-    return found

@@ -1,42 +1,45 @@
 """Predictions from what other tools write: a CSV of each modality's scores, or features with the linear head on them.
 
-CSV, one row a sample, UTF-8, a header line, comma separated:
+CSV, one row a sample, with a header line. Any separator (comma, semicolon, tab, bar), UTF-8, UTF-16 or Windows-1252:
 
 =================== =================================================================================================
 column              meaning
 =================== =================================================================================================
 ``label``           class name; needed
-``<modality>:<c>``  score of class ``c`` by that modality alone, a probability or a logit; one column a class; needed
+``<modality>:<c>``  score of class ``c`` by that modality alone: a probability, percent, or a logit; one column a class;
+                    needed
 ``id``              sample identifier; the row number where absent
 ``split``           ``calibration`` (or ``val``), ``test``, ...; ``test`` where absent
 ``group``           speaker, actor, patient, ...
 ``fused:<c>``       score of class ``c`` by the whole model
 =================== =================================================================================================
 
-A row whose cells of one modality are all empty lacks that modality.
+A row whose cells of one modality are all empty lacks that modality. Columns of a row may have the other names that
+:mod:`mmbal.predictions.columns` lists.
 
-Feature file, .npz: ``<modality> (N, D_m)`` for each name in ``modalities (M,)``, ``label (N,)``, and, where known,
-``split``, ``id`` or ``clip_id``, ``group`` or ``actor`` or ``speaker``, ``classes (C,)``, ``present_<modality> (N,)``.
-The head, in the same file or another one: ``weight_<modality> (C, D_m)``, or ``weight (C, sum D_m)`` as a linear layer
-on concatenated features has it, and ``bias (C,)``.
+Feature file: see :mod:`mmbal.predictions.features`. The head, in the same file or another one: ``weight_<modality> (C,
+D_m)``, or ``weight (C, sum D_m)`` as a linear layer on concatenated features has it, and ``bias (C,)``.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from mmbal.errors import DataError, UsageError, did_you_mean
+from mmbal.errors import DataError, did_you_mean
 from mmbal.files import read_npz
-from mmbal.predictions.format import PROBABILITY_FLOOR, Array, Predictions
+from mmbal.predictions.columns import ALIASES, class_names, key_of, labels_of, numbers
+from mmbal.predictions.features import read_feature_file
+from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.reading import FUSED
+from mmbal.predictions.scores import Told, as_logits, form_of
+from mmbal.predictions.tables import Table, number, read_table
 
-ROW_COLUMNS = ("id", "label", "split", "group")
-ALIASES = {"id": ("id", "ids", "clip_id"), "group": ("group", "actor", "speaker"), "label": ("label", "labels")}
-SUM_TOLERANCE = 1e-2  # probabilities printed with two or three decimals still sum to one up to this
+EMPTY = ("", "nan", "na", "n/a", "none", "null", "-")  # cells of scores that hold nothing
 
 Scores = Literal["auto", "probabilities", "logits"]
 
@@ -44,116 +47,135 @@ Scores = Literal["auto", "probabilities", "logits"]
 def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictions:
     """Read the CSV described above.
 
-    ``auto`` takes scores for probabilities where none is negative and every row of every modality sums to 1; what was
-    taken stands in ``meta["scores"]``. Raises UsageError (no file) or DataError (which row and column).
+    ``auto`` tells the form of each modality's scores from their range and sums: probabilities, percent, one-vs-rest
+    probabilities or logits. What was taken stands in ``meta["scores"]``, one word where all are alike, else by modality.
+    Raises UsageError (no file) or DataError (which row and column).
     """
-    path = Path(path)
-    header, rows = _read_csv(path)
-    if not rows:
+    table = read_table(Path(path))
+    if not table.rows:
         raise DataError(f"{path} holds no rows.")
-    where = {name: position for position, name in enumerate(header)}
-    if "label" not in where:
-        raise DataError(f"{path} has no column 'label'.", did_you_mean("label", header))
-    blocks, classes = _blocks(path, header)
-    arrays: dict[str, Any] = {"labels": _column(rows, where["label"]), "classes": np.array(classes)}
-    for name, key in (("id", "ids"), ("split", "split"), ("group", "group")):
-        if name in where:
-            arrays[key] = _column(rows, where[name])
-    values, present = {}, {}
+    names = {name.lower(): name for name in table.header}
+    label = key_of(names, "labels")
+    if label is None:
+        raise DataError(f"{path} has no column 'label'.", did_you_mean("label", table.header))
+    column = {what: names[key] for what in ALIASES if (key := key_of(names, what))}
+    blocks, classes = _blocks(table, set(column.values()))
+    arrays: dict[str, Any] = {"classes": np.array(classes), "modalities": np.array([m for m in blocks if m != "fused"])}
+    for what in ("labels", "ids", "split", "group"):
+        if what in column:
+            arrays[what] = np.array(table.column(column[what]))
+    empty = [line for line, cell in zip(table.lines, table.column(column["labels"]), strict=True) if not cell]
+    if empty:
+        raise DataError(f"{path}, row {empty[0]}: there is no label.", "Leave samples without a label out.")
+    forms: dict[str, Told] = {}
+    notes = list(table.notes)
     for m, columns in blocks.items():
-        values[m], present[m] = _numbers(path, header, rows, columns)
-    if scores == "auto":
-        scores = "probabilities" if all(_sums_to_one(values[m][present[m]]) for m in values) else "logits"
-    for m, table in values.items():
-        if scores == "probabilities":
-            if (table[present[m]] < 0).any():
-                raise DataError(f"{path}: '{m}' holds negative scores, so they are no probabilities.")
-            table = np.log(np.maximum(table, PROBABILITY_FLOOR))
-        arrays["fused" if m == "fused" else f"logits_{m}"] = table
-        if m == "fused" and not present[m].all():
-            raise DataError(f"{path}, row {int(np.flatnonzero(~present[m])[0]) + 2}: the fused scores are empty.")
-        if m != "fused" and not present[m].all():
-            arrays[f"present_{m}"] = present[m]
-    return _checked(path, arrays, scores=scores)
+        values, present = _numbers(table, columns)
+        forms[m] = _form(f"{path}: '{m}'", values[present], scores)
+        if forms[m].odd:
+            line = table.lines[int(np.flatnonzero(present)[forms[m].odd[0]])]
+            notes.append(forms[m].odd_rows(m, line))
+        logits = np.where(present[:, None], as_logits(values, forms[m].form, m), 0.0)
+        arrays["fused" if m == "fused" else f"logits_{m}"] = logits
+        if m == "fused" and not present.all():
+            raise DataError(f"{path}, row {table.lines[int(np.flatnonzero(~present)[0])]}: the fused scores are empty.")
+        if m != "fused" and not present.all():
+            arrays[f"present_{m}"] = present
+        if forms[m].coarse:
+            notes.append(f"'{m}' is rounded to {forms[m].decimals} decimals: its confidences are coarse")
+    given = {m: told.form for m, told in forms.items()}
+    alike = set(given.values())
+    if len(alike) > 1:
+        each = "; ".join(f"{m}: {told.words}" for m, told in forms.items())
+        notes.append(f"the scores are a mix ({each}); where one was taken wrongly, give --scores")
+    return _checked(Path(path), arrays, notes, scores=alike.pop() if len(alike) == 1 else given)
 
 
-def predictions_from_features(path: str | Path, head: str | Path | None = None) -> Predictions:
+def _form(what: str, table: Array, scores: Scores) -> Told:
+    """The form of scores, as far as ``scores`` leaves it open; raises DataError where they can't be of the one asked for."""
+    if scores == "logits":
+        return Told("logits")
+    told = form_of(table)
+    if scores == "auto" or told.form in ("probabilities", "percent"):
+        return told
+    if (table < 0).any():
+        raise DataError(f"{what} holds negative scores, so they are no probabilities.")
+    if table.max(initial=0) > 1:
+        raise DataError(f"{what} holds {table.max():g}, so they are no probabilities.")
+    return Told("probabilities", told.decimals)
+
+
+def predictions_from_head(path: str | Path, head: str | Path | None = None) -> Predictions:
     """Predictions of a linear head on features: ``contribution_m = z_m W_m^T + b / M``, and ``fused`` is their sum.
 
     ``head`` is the file with the head where that is not in the feature file. Raises UsageError (no file) or DataError.
     """
     path = Path(path)
-    given = read_npz(path)
-    layer = given if head is None else read_npz(Path(head))
-    modalities = _feature_modalities(path, given)
-    weight = _head_weights(Path(head or path), layer, {m: given[m] for m in modalities})
+    given = read_feature_file(path)
+    layer = given.others if head is None else read_npz(Path(head))
+    modalities = list(given.arrays)
+    features = {m: _flat(path, m, z) for m, z in given.arrays.items()}
+    weight = _head_weights(Path(head or path), layer, features)
     c = len(next(iter(weight.values())))
-    bias = np.asarray(layer.get("bias", np.zeros(c)), dtype=np.float64)
+    bias = np.asarray(layer.get("bias", np.zeros(c)), dtype=np.float64).reshape(-1)
     if bias.shape != (c,):
         raise DataError(f"{Path(head or path)}: 'bias' has shape {bias.shape}, expected ({c},).")
-    labels = _alias(given, "label")
-    if labels is None:
-        raise DataError(f"{path} has no array 'label'.", did_you_mean("label", given))
-    arrays: dict[str, Any] = {"labels": labels, "modalities": np.array(modalities), "bias": bias}
-    for name, key in (("id", "ids"), ("split", "split"), ("group", "group")):
-        value = _alias(given, name)
-        if value is not None:
-            arrays[key] = value
-    if "classes" in layer or "classes" in given:
-        arrays["classes"] = layer.get("classes", given.get("classes"))
+    classes_key = key_of(layer, "classes")
+    classes = class_names(layer[classes_key], classes_key) if classes_key else given.named_classes
+    if classes is not None and len(classes) != c:
+        raise DataError(f"{path}: there are {len(classes)} names of classes, but the head decides between {c}.")
+    try:
+        labels = labels_of(given.labels, classes, c, given.labels_key)
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", error.hint) from None
+    arrays: dict[str, Any] = {"labels": labels.index, "modalities": np.array(modalities), "bias": bias}
+    arrays |= {"classes": np.array(labels.classes), **given.columns()}
     fused = 0.0
     for m in modalities:
-        here = np.asarray(given.get(f"present_{m}", np.ones(len(given[m]), dtype=bool)), dtype=bool)
-        z = np.where(here[:, None], given[m].astype(np.float64), 0.0)
+        here = given.present.get(m, ~np.isnan(features[m]).all(axis=1))
+        z = np.where(here[:, None], features[m], 0.0)
         part = (z @ weight[m].T + bias / len(modalities)) * here[:, None]
         arrays |= {f"features_{m}": z, f"weight_{m}": weight[m], f"logits_{m}": part, f"contribution_{m}": part}
         if not here.all():
             arrays[f"present_{m}"] = here
         fused = fused + part
-    return _checked(path, {**arrays, "fused": fused}, fusion="concat")
+    used = [k for k in ("weight", "bias", *(f"weight_{m}" for m in modalities)) if head is None]
+    notes = [*given.remarks(used), *labels.notes]
+    return _checked(path, {**arrays, "fused": fused}, notes, fusion="concat")
 
 
-def _checked(path: Path, arrays: Mapping[str, Any], **meta: str) -> Predictions:
+def _flat(path: Path, m: str, z: Array) -> Array:
+    if z.ndim != 2:
+        raise DataError(f"{path}: '{m}' has shape {z.shape}; features (N, D) are needed.")
+    return numbers(z, m)
+
+
+def _checked(path: Path, arrays: Mapping[str, Any], notes: list[str], **meta: Any) -> Predictions:
     try:
-        predictions = Predictions.from_arrays(arrays)
+        found = Predictions.from_arrays(
+            arrays, {"producer": "mmbal import", "dataset": path.stem, **meta}, examine=True
+        )
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
-    predictions.meta.update(producer="mmbal import", dataset=path.stem, **meta)
-    return predictions
+    return replace(found, warnings=(*notes, *found.warnings))
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = [line for line in csv.reader(stream, strict=True) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a readable CSV file ({error}).") from None
-    if not lines:
-        raise DataError(f"{path} is empty.")
-    header = [name.strip() for name in lines[0]]
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise DataError(f"{path} has two columns '{twice[0]}'.")
-    for number, row in enumerate(lines[1:], start=2):
-        if len(row) != len(header):
-            raise DataError(f"{path}, row {number}: {len(row)} cells, but the header has {len(header)}.")
-    return header, lines[1:]
-
-
-def _blocks(path: Path, header: list[str]) -> tuple[dict[str, list[int]], list[str]]:
+def _blocks(table: Table, known: set[str]) -> tuple[dict[str, list[int]], list[str]]:
     """Modality (or ``fused``) -> positions of its columns in the order of the classes, and the classes."""
+    path = table.path
     named: dict[str, dict[str, int]] = {}
-    for position, name in enumerate(header):
-        modality, colon, label = name.partition(":")
-        if colon and modality and label:
-            named.setdefault(modality, {})[label] = position
-        elif name not in ROW_COLUMNS:
+    for position, name in enumerate(table.header):
+        modality, colon, label = (part.strip() for part in name.partition(":"))
+        if name in known:
+            continue
+        if not (colon and modality and label):
             raise DataError(
-                f"{path} has a column '{name}', which is neither {', '.join(ROW_COLUMNS)} nor <modality>:<class>.",
+                f"{path} has a column '{name}', which is neither id, label, split, group nor <modality>:<class>.",
                 "Name score columns like 'audio:happy'.",
             )
+        if modality.lower() in FUSED:
+            modality = "fused"
+        named.setdefault(modality, {})[label] = position
     if not set(named) - {"fused"}:
         raise DataError(f"{path} has no column <modality>:<class>.", "Name score columns like 'audio:happy'.")
     classes = list(next(iter(named.values())))
@@ -164,48 +186,25 @@ def _blocks(path: Path, header: list[str]) -> tuple[dict[str, list[int]], list[s
     return {modality: [columns[c] for c in classes] for modality, columns in named.items()}, classes
 
 
-def _column(rows: list[list[str]], position: int) -> Array:
-    return np.array([row[position].strip() for row in rows])
-
-
-def _numbers(path: Path, header: list[str], rows: list[list[str]], columns: list[int]) -> tuple[Array, Array]:
+def _numbers(table: Table, columns: list[int]) -> tuple[Array, Array]:
     """The scores ``(N, C)`` of one modality and which rows have it."""
-    table = np.zeros((len(rows), len(columns)))
-    present = np.ones(len(rows), dtype=bool)
-    for i, row in enumerate(rows):
-        cells = [row[position].strip() for position in columns]
-        if not any(cells):
+    values = np.zeros((len(table.rows), len(columns)))
+    present = np.ones(len(table.rows), dtype=bool)
+    for i, row in enumerate(table.rows):
+        cells = [row[position] for position in columns]
+        if all(cell.lower() in EMPTY for cell in cells):
             present[i] = False
             continue
         for j, cell in enumerate(cells):
             try:
-                table[i, j] = float(cell)
+                values[i, j] = number(cell)
+                what = f"the score is {'NaN' if np.isnan(values[i, j]) else 'infinite'}"
             except ValueError:
+                values[i, j] = np.nan
                 what = f"'{cell}' is not a number" if cell else "the cell is empty, but others of the modality are not"
-                raise DataError(f"{path}, row {i + 2}, column '{header[columns[j]]}': {what}.") from None
-    return table, present
-
-
-def _sums_to_one(table: Array) -> bool:
-    return bool((table >= 0).all() and (np.abs(table.sum(axis=1) - 1) < SUM_TOLERANCE).all())
-
-
-def _alias(given: Mapping[str, Array], name: str) -> Array | None:
-    return next((given[key] for key in ALIASES.get(name, (name,)) if key in given), None)
-
-
-def _feature_modalities(path: Path, given: Mapping[str, Array]) -> list[str]:
-    if "modalities" not in given:
-        raise DataError(f"{path} has no array 'modalities', the names of the feature arrays.")
-    names = [str(m) for m in np.atleast_1d(given["modalities"])]
-    for m in names:
-        if m not in given:
-            raise DataError(f"{path}: 'modalities' names '{m}', but there is no array '{m}'.", did_you_mean(m, given))
-        if given[m].ndim != 2 or given[m].dtype.kind not in "fiu":
-            raise DataError(f"{path}: '{m}' has shape {given[m].shape}, expected numbers (N, D).")
-        if len(given[m]) != len(given[names[0]]):
-            raise DataError(f"{path}: '{m}' has {len(given[m])} rows, '{names[0]}' has {len(given[names[0]])}.")
-    return names
+            if np.isnan(values[i, j]) or np.isposinf(values[i, j]):
+                raise DataError(f"{table.path}, row {table.lines[i]}, column '{table.header[columns[j]]}': {what}.")
+    return values, present
 
 
 def _head_weights(path: Path, layer: Mapping[str, Array], features: Mapping[str, Array]) -> dict[str, Array]:

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 DRAWS = 200  # random choices of groups, of which the one that keeps the classes' shares best is taken
 
-ALIASES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
+SPELLINGS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "development", "eval", "evaluation"),
+    "calibration": ("calibration", "calib", "cal"),
+    "test": ("test", "testing"),
 }
+NAMES = {spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings}
+EVALUATION = ("eval", "evaluation")
+
+# The splits of a store: held-out rows for calibration are its validation split.
+ALIASES = {spelling: "val" if name == "calibration" else name for spelling, name in NAMES.items()}
+
+
+def split_name(text: str) -> str:
+    """``train``, ``val``, ``calibration`` or ``test`` for its usual spellings in any case; other names as they are."""
+    return NAMES.get(text.strip().lower(), text.strip())
+
+
+def split_names(column: Iterable[object]) -> np.ndarray:
+    """The column of splits ``(N,)`` with each name as :func:`split_name` gives it.
+
+    ``eval`` stands for the test split where the column has another name for the validation split and none for the test
+    split, as the data sets of speech challenges have it (train, dev, eval).
+    """
+    given = [str(value).strip() for value in column]
+    table = {text: split_name(text) for text in dict.fromkeys(given)}
+    evaluation = [text for text in table if text.lower() in EVALUATION]
+    others = [name for text, name in table.items() if text not in evaluation]
+    if "val" in others and "test" not in others:
+        table |= dict.fromkeys(evaluation, "test")
+    return np.array([table[text] for text in given], dtype=str)
 
 
 def carve(labels: np.ndarray, group: np.ndarray | None, fraction: float, seed: int = 0) -> np.ndarray:

@@ -42,3 +42,25 @@ def test_errors_have_their_codes(tmp_path):
     store = run(tmp_path / "model.pth")
     assert store.exit_code == 2
     assert "--data STORE" in store.stderr
+
+
+def test_what_the_numbers_were_taken_for_is_said(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(30) % 2
+    z = rng.normal(size=(30, 2)) + 2 * np.eye(2)[y]
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    lines = ["label,a:x,a:y,b:x,b:y"]
+    lines += [
+        f"{'xy'[k]},{100 * q[0]:.2f},{100 * q[1]:.2f},{r[0]:.4f},{r[1]:.4f}" for k, q, r in zip(y, p, z, strict=True)
+    ]
+    (tmp_path / "s.csv").write_text("\n".join(lines), encoding="utf-8")
+    result = run(tmp_path / "s.csv")
+    assert result.exit_code == 0, result.output
+    assert "The numbers were taken for a mix: probabilities in percent of a, logits of b." in result.stdout
+    assert "Warning: the scores are a mix" in result.stderr
+    document = json.loads(run(tmp_path / "s.csv", "--force", "--json").stdout)
+    assert document["scores"] == {"a": "percent", "b": "logits"}
+    assert len(document["warnings"]) == 1
+    again = run(document["predictions"])
+    assert again.exit_code == 2
+    assert "is a file of predictions already" in again.stderr

@@ -66,7 +66,7 @@ def test_a_gate_that_holds_exits_3_with_the_figure_and_its_interval(files):
     [
         (["--fail-if", "indx > 0.1"], 2, "no figure 'indx'"),
         (["--fail-if", "index is high"], 2, "FIGURE OPERATOR NUMBER"),
-        (["--split", "dev"], 2, "no split 'dev'"),
+        (["--split", "later"], 2, "no split 'later'"),
         (["--rule", "pol"], 2, "no rule 'pol'"),
         (["--human"], 4, "clip names"),
         (["--reference", "nowhere.npz"], 2, "nowhere.npz"),

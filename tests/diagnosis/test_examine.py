@@ -7,9 +7,9 @@ import pytest
 
 from mmbal.diagnosis import Diagnosis, diagnose
 from mmbal.diagnosis.comparison import compare_diagnoses
-from mmbal.diagnosis.probes import load_features
 from mmbal.errors import DataError, UsageError
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.heads import load_features
 from mmbal.predictions.synthetic import GaussianWorld
 
 STRENGTH = [[1.8, 1.4, 1.0, 1.6], [0.8, 1.2, 1.5, 0.6]]
@@ -214,8 +214,8 @@ def test_six_modalities(noisy):
 
 
 def test_an_unknown_split_is_named():
-    with pytest.raises(UsageError, match="no split 'dev'"):
-        diagnose(WORLD.sample(50, seed=1), split="dev")
+    with pytest.raises(UsageError, match="no split 'later'"):
+        diagnose(WORLD.sample(50, seed=1), split="later")
 
 
 def test_comparison_is_paired_by_ids_in_any_order():

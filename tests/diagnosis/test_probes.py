@@ -6,9 +6,11 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from mmbal.diagnosis.coalitions import correct, decision_of
-from mmbal.diagnosis.probes import Probe, is_feature_file, load_features, predictions_from_features
+from mmbal.diagnosis.probes import Probe
 from mmbal.errors import DataError
 from mmbal.maths.heads import ridge, standardise
+from mmbal.predictions.features import is_feature_file
+from mmbal.predictions.heads import load_features, predictions_from_features
 from mmbal.predictions.synthetic import GaussianWorld
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from mmbal.diagnosis import diagnose, predictions_from_features
-from mmbal.diagnosis.probes import is_feature_file, load_features
 from mmbal.embedded import path
 from mmbal.files import read_npz
 from mmbal.maths.bootstrap import Bootstrap, Estimate
+from mmbal.predictions.features import is_feature_file
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.heads import load_features
 from mmbal.predictions.humans import human_votes
 from mmbal.predictions.synthetic import GaussianWorld
 

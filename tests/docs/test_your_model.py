@@ -117,7 +117,7 @@ def test_every_block_of_the_page_runs_in_its_order(tmp_path, monkeypatch):
                 result = CliRunner().invoke(app, arguments)
                 assert result.exit_code == 0, f"{line}\n{result.output}"
                 ran += 1
-    assert ran == 9
+    assert ran == 10
     for name in ("mine.npz", "mine.html", "scores.npz", "features.predictions.npz", "runs/theirs/checkpoint.pt"):
         assert (tmp_path / name).is_file(), name
 

@@ -144,3 +144,26 @@ def test_a_pickled_model_is_refused(tmp_path):
         import_checkpoint(tmp_path / "object.pth")
     with pytest.raises(UsageError):
         import_checkpoint(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    ("before", "middle"),
+    [("module.module.", ""), ("", "module."), ("_orig_mod.module.", ""), ("model.", ""), ("net.module.", "_orig_mod.")],
+)
+def test_what_wrappers_add_to_the_names_is_left_out(tmp_path, before, middle):
+    head = layer(1024, CLASSES)
+    nets = {"audio_net": backbone(1), "visual_net": backbone(3)}
+    state = {f"{before}{name}.{middle}{k}": v for name, net in nets.items() for k, v in net.state_dict().items()}
+    state |= {f"{before}fusion_module.{middle}fc_out.{k}": v for k, v in head.state_dict().items()}
+    torch.save(state, tmp_path / "best.pth")
+    got = import_checkpoint(tmp_path / "best.pth", SPECS)
+    assert got.encoders == {"audio": "audio_net.", "video": "visual_net."}
+    assert torch.equal(torch.cat([got.model.fusion.weights[m] for m in SPECS], dim=1), head.weight)
+    assert got.unused == []
+
+
+def test_names_that_become_the_same_are_refused(tmp_path):
+    state = {f"{prefix}audio_net.{k}": v for prefix in ("", "module.") for k, v in backbone(1).state_dict().items()}
+    torch.save(state, tmp_path / "best.pth")
+    with pytest.raises(ConfigError, match="two keys have the same name"):
+        import_checkpoint(tmp_path / "best.pth", SPECS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmbal.errors import DataError, UsageError
-from mmbal.predictions.format import Predictions, concatenate, subsets_of
+from mmbal.predictions.format import Predictions, subsets_of
 
 
 def arrays(**changes: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_what_is_saved_comes_back(tmp_path: Path):
     assert found.present_mask().tolist() == [[True, True], [True, True], [True, False], [True, True]]
     assert list(found.subsets) == [("audio",)]
     assert found.select("calibration").ids.tolist() == ["p", "q"]
-    both = concatenate([found.select("val"), found.select("test")])
+    both = Predictions.concatenate([found.select("val"), found.select("test")])
     assert np.array_equal(both.fused, found.fused)
 
 

@@ -88,6 +88,12 @@ class Temperature(Rule):
         return (self.tensor("beta", inputs)[:, None] * unimodal(inputs, present)).sum(dim=1)
 
     def explain(self) -> str:
-        each = (f"{m} {temperature(b)}" for m, b in zip(self.modalities, self.parameters["beta"], strict=True))
-        then = "; then the sum" if len(self.modalities) > 1 else ""
-        return f"Temperatures: {', '.join(each)} (above 1: it was over-confident){then}."
+        given = dict(zip(self.modalities, self.parameters["beta"].tolist(), strict=True))
+        each = ", ".join(f"{m} {temperature(b)}" for m, b in given.items())
+        then = "; then the sum" if len(given) > 1 else ""
+        text = f"Temperatures: {each} (above 1: it was over-confident){then}."
+        for m in (m for m, b in given.items() if b == 0):
+            text += (
+                f" {m} counts for nothing: on these samples its log-probabilities are no better than chance, or worse."
+            )
+        return text

@@ -1,0 +1,170 @@
+"""What looks wrong in predictions whose arrays all fit: labels of another order, modalities that say nothing, ids twice.
+
+Each is a test of the numbers with a wide margin, so that a model which is only bad raises no doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mmbal.predictions.format import Predictions
+
+Array = np.ndarray
+
+FEWEST = 20  # samples below which no accuracy is judged
+DEVIATIONS = 5.0  # standard errors that a suspicion needs
+TIMES = 3.0  # how many times more often another order of the labels must be right
+MOST_CLASSES = 2000  # of which a table of all pairs is made
+TIES = 0.05  # share of samples
+
+
+def doubt(predictions: Predictions) -> str:
+    """Why the labels can't belong to the decisions as they stand; '' where nothing says so.
+
+    Three faults are told: labels shifted by one class, labels shifted by one row, and columns in another order than the
+    classes. The model must be right no more often than by chance as it is, and ``TIMES`` as often otherwise.
+    """
+    decided, labels = _decided(predictions), predictions.labels
+    n, c = len(labels), len(predictions.classes)
+    if n < FEWEST or c < 3:
+        return ""
+    right = decided == labels
+    as_is = float(right.mean())
+    if as_is > 1 / c + 2 * np.sqrt((1 - 1 / c) / c / n):
+        return ""
+    for step, valid in ((-1, labels.min() >= 1), (1, labels.max() <= c - 2)):
+        moved = labels + step
+        if valid and _far_better(decided == moved, right, moved):
+            return (
+                f"The labels look shifted by one class: the model is right in {_share(as_is)} as they are, in "
+                f"{_share(float((decided == moved).mean()))} with labels {'-' if step < 0 else '+'} 1."
+            )
+    for step in (-1, 1):
+        moved = np.roll(labels, step)
+        if _far_better(decided == moved, right, moved):
+            return (
+                f"The labels look shifted by one row: the model is right in {_share(as_is)} as they are, in "
+                f"{_share(float((decided == moved).mean()))} with each row's label taken from the "
+                f"{'next' if step < 0 else 'previous'} one."
+            )
+    if c <= MOST_CLASSES:
+        half = np.arange(n) % 2 == 0
+        order = _best_order(decided[half], labels[half], c)
+        renamed = order[decided]
+        if _far_better(renamed[~half] == labels[~half], right[~half], labels[~half]):
+            return (
+                f"The columns look to be in another order than the classes: the model is right in {_share(as_is)} as they "
+                f"are, in {_share(float((renamed == labels).mean()))} with the columns in the order that fits best."
+            )
+    return ""
+
+
+def remarks(predictions: Predictions) -> list[str]:
+    """What looks wrong, or is worth knowing before a figure is believed; one sentence without a full stop each."""
+    return [*_about_rows(predictions), *_about_modalities(predictions)]
+
+
+def _about_rows(p: Predictions) -> Iterator[str]:
+    names, counts = np.unique(p.labels, return_counts=True)
+    if len(p) and len(names) == 1 and len(p.classes) > 1:
+        yield f"every sample is of class '{p.classes[names[0]]}': there is nothing to tell apart"
+    seen: dict[str, str] = {}
+    for split in p.splits():
+        ids, counts = np.unique(p.ids[p.split == split], return_counts=True)
+        if (counts > 1).any():
+            twice = ids[counts > 1]
+            ids_occur = "id occurs" if len(twice) == 1 else "ids occur"
+            yield f"{len(twice)} {ids_occur} more than once in the split '{split}' (first: '{twice[0]}')"
+        shared = [name for name in ids.tolist() if name in seen]
+        if shared:
+            samples = "sample" if len(shared) == 1 else "samples"
+            yield f"the split '{split}' shares {len(shared)} {samples} with '{seen[shared[0]]}' (first: '{shared[0]}')"
+        seen |= dict.fromkeys(ids.tolist(), split)
+
+
+def _about_modalities(p: Predictions) -> Iterator[str]:
+    mask = p.present_mask()
+    for k, m in enumerate(p.modalities):
+        here = np.flatnonzero(mask[:, k])
+        logits, labels = p.logits[m][here], p.labels[here]
+        if not len(here):
+            yield f"every sample lacks the modality '{m}'"
+            continue
+        if len(here) > 1 and np.ptp(logits, axis=0).max() == 0:
+            yield f"'{m}' has the same scores for every sample, so it tells nothing"
+            continue
+        zero = (logits == 0).all(axis=1)
+        if zero.any():
+            yield (
+                f"'{m}' has scores of zero throughout in {int(zero.sum())} of {len(here)} samples; if it is missing there, "
+                f"say so in 'present_{m}'"
+            )
+        high = logits.max(axis=1, keepdims=True)
+        tied = ((logits == high).sum(axis=1) > 1) & ~zero
+        if tied.mean() > TIES:
+            yield f"'{m}' has two or more classes with the same highest score in {_share(float(tied.mean()))} of its samples"
+        against = against_truth(logits, labels)
+        if against:
+            yield f"'{m}' {against}"
+        for other in p.modalities[:k]:
+            if p.logits[other].shape == p.logits[m].shape and np.array_equal(p.logits[other], p.logits[m]):
+                yield f"'{other}' and '{m}' have the same scores: is one a copy of the other?"
+    whole = p.subsets.get(p.modalities)
+    if whole is not None and p.fused is not None and np.abs(whole - p.fused).max() > 1e-2 * max(1, np.abs(whole).max()):
+        yield f"'subset_{'+'.join(p.modalities)}' is not 'fused', although it has all modalities"
+
+
+def against_truth(logits: Array, labels: Array) -> str:
+    """Words for scores ``(n, C)`` that are lower for the true class than for the others, beyond chance; else ''.
+
+    Rows and columns are centred first, so that a model which prefers some classes is not taken for one.
+    """
+    if len(labels) < FEWEST or len(np.unique(labels)) < 2:
+        return ""
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    centred = centred - centred.mean(axis=0)
+    true = centred[np.arange(len(labels)), labels]
+    error = true.std() / np.sqrt(len(true))
+    if error == 0 or true.mean() > -DEVIATIONS * error:
+        return ""
+    accuracy = float((logits.argmax(axis=1) == labels).mean())
+    return (
+        f"is worse than chance: its scores are lower for the true class than for others (right in {_share(accuracy)}); are "
+        "its columns in another order, or its sign turned?"
+    )
+
+
+def _decided(p: Predictions) -> Array:
+    if p.fused is not None:
+        return p.fused.argmax(axis=1)
+    mask = p.present_mask()
+    return np.sum([p.logits[m] * mask[:, [k]] for k, m in enumerate(p.modalities)], axis=0).argmax(axis=1)
+
+
+def _far_better(right: Array, before: Array, labels: Array) -> bool:
+    """Whether ``right`` is true far more often than ``before``, and than always the most frequent label would be."""
+    gain = right.astype(float) - before
+    error = max(float(gain.std()), 1 / np.sqrt(len(gain))) / np.sqrt(len(gain))
+    most = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    return bool(
+        gain.mean() > DEVIATIONS * error
+        and right.mean() > TIMES * before.mean()
+        and right.mean() > most + DEVIATIONS * np.sqrt(most * (1 - most) / len(labels))
+    )
+
+
+def _best_order(decided: Array, labels: Array, c: int) -> Array:
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((c, c))
+    np.add.at(table, (decided, labels), 1)
+    order: Array = linear_sum_assignment(-table)[1]
+    return order
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -1,0 +1,404 @@
+"""Reads the arrays of a predictions file: which there are, whether they fit each other, and what their numbers are."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mmbal.errors import DataError, did_you_mean
+from mmbal.predictions.columns import ALIASES, Array, class_names, key_of, labels_of, mask, numbers, plain, rows, texts
+from mmbal.predictions.scores import PROBABILITY_FLOOR, as_logits, bounded, form_of
+from mmbal.predictions.splits import EVALUATION, split_names
+
+ROWS = ("labels", "ids", "split", "group")
+OF_MODALITY = ("logits", "probabilities", "contribution", "features", "weight", "present")
+OF_MODEL = ("classes", "modalities", "fused", "bias", "meta")
+FUSED = ("fused", "fusion")  # names that no modality has
+SUM_GAP = 1e-2  # by which contributions may miss ``fused``, relative to its largest entry
+
+
+class Reader:
+    """Reads a mapping of arrays once: every key is known, every array fits the others, and what was done is noted."""
+
+    def __init__(self, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> None:
+        self.given = {str(key): plain(value, str(key)) for key, value in arrays.items() if key != "meta"}
+        self.meta = {**(_meta(arrays["meta"]) if "meta" in arrays else {}), **(meta or {})}
+        self.notes: list[str] = []
+        self.column = {what: key for what in ALIASES if (key := key_of(self.given, what))}
+        if "labels" not in self.column:
+            near = next(iter(difflib.get_close_matches("labels", self.given, n=1)), None)
+            needed = "Needed are labels (N,) and logits_<modality> (N, C)."
+            raise DataError("There is no array 'labels'.", f"Is '{near}' it? Name it labels." if near else needed)
+        self.modalities = self._modalities()
+        self._refuse_unknown()
+        self.width: int | str = "C"  # of the scores, for messages
+        self.n = self._count()
+        self.present = {
+            m: mask(self.given[key], self.n, key) for m in self.modalities if (key := f"present_{m}") in self.given
+        }
+        self._take_missing()
+
+    def fields(self) -> dict[str, Any]:
+        """All of it, checked: the fields of Predictions."""
+        given, subset_keys = self.given, self._subset_keys()
+        votes = {m: self._alone(m) for m in self.modalities if self._key_alone(m)}
+        if not votes:
+            votes = {m: self._scores(subset_keys[(m,)], None, m) for m in self.modalities[:1]}
+        c = next(iter(votes.values())).shape[1]
+        for m, value in votes.items():
+            self._fits(value, self._key_alone(m) or f"subset_{m}", c)
+        found = labels_of(given[self.column["labels"]], self._classes(c), c, self.column["labels"])
+        self.notes += found.notes
+        parts = {m: self._scores(f"contribution_{m}", c, m) for m in self.modalities if f"contribution_{m}" in given}
+        fused = self._scores("fused", c) if "fused" in given else None
+        fused = self._sum_checked(parts, fused)
+        subsets = {names: self._scores(key, c) for names, key in subset_keys.items()}
+        nothing = subsets.get((), np.zeros((self.n, c)))
+        stand_ins = [m for m in self.modalities if not self._key_alone(m)]
+        votes |= {m: subsets[(m,)] - nothing for m in stand_ins}
+        if stand_ins:
+            less = " less 'subset_'" if () in subsets else ""
+            self.notes.append(
+                f"there is no decision of {_and(stand_ins)} alone: the fused logits with this modality alone ('subset_"
+                f"{stand_ins[0]}'{less}) stand for it"
+            )
+        return {
+            "labels": found.index,
+            "classes": found.classes,
+            "modalities": self.modalities,
+            "logits": {m: votes[m] for m in self.modalities},
+            "ids": texts(self._rows("ids")) if "ids" in self.column else np.arange(self.n).astype(str),
+            "split": self._split(),
+            "group": self._group(),
+            "fused": fused,
+            "contribution": parts,
+            "subsets": subsets,
+            "features": {m: self._matrix(f"features_{m}", None, m) for m in self._having("features")},
+            "weight": self._weights(c),
+            "bias": self._finite(rows(numbers(given["bias"], "bias"), c, "bias"), "bias") if "bias" in given else None,
+            "present": self.present,
+            "meta": self.meta,
+            "warnings": tuple(self.notes),
+        }
+
+    def _modalities(self) -> tuple[str, ...]:
+        alone = [k.split("_", 1)[1] for k in self.given if k.startswith(("logits_", "probabilities_"))]
+        for name in alone:
+            if name.lower() in FUSED:
+                key = next(k for k in self.given if k.split("_", 1)[-1] == name)
+                raise DataError(f"'{key}' is no array of a modality.", "The model's own decision is called 'fused'.")
+        members = [m for k in self.given if k.startswith("subset_") for m in k.removeprefix("subset_").split("+") if m]
+        found = list(dict.fromkeys(alone or members))
+        if "modalities" in self.given:
+            names = texts(np.atleast_1d(self.given["modalities"])).tolist()
+            lacking = [m for m in names if m not in {*alone, *(m for m in members if f"subset_{m}" in self.given)}]
+            if lacking:
+                raise DataError(
+                    f"'modalities' names '{lacking[0]}', but there is no array 'logits_{lacking[0]}'.",
+                    did_you_mean(lacking[0], found),
+                )
+            found = names
+        if not found:
+            near = next((k for k in self.given if k.lower().startswith(("logit", "prob", "score"))), None)
+            raise DataError(
+                "There is no array 'logits_<modality>' or 'probabilities_<modality>'.",
+                f"Is '{near}' one? Name it logits_<modality>." if near else "docs/your-model.md shows how to get them.",
+            )
+        for name in found:
+            if "+" in name or not name or found.count(name) > 1:
+                why = (
+                    "holds '+', which parts the modalities of subset_<a>+<b>"
+                    if "+" in name
+                    else "is empty or comes twice"
+                )
+                raise DataError(f"The name of the modality '{name}' {why}.", "Give it another name.")
+        return tuple(found)
+
+    def _refuse_unknown(self) -> None:
+        prefixed = [f"{prefix}_{m}" for prefix in OF_MODALITY for m in self.modalities]
+        known = {*self.column.values(), *OF_MODEL, *prefixed}
+        for key in self.given:
+            if key in known or key.startswith("subset_"):
+                continue
+            same = next((what for what, keys in ALIASES.items() if key in keys), None)
+            if same:
+                raise DataError(f"'{key}' and '{self.column[same]}' both hold the {same}.", "Leave one of them out.")
+            other = next((p for p in OF_MODALITY if key.startswith(f"{p}_")), None)
+            if other in ("logits", "probabilities"):
+                raise DataError(
+                    f"'{key}' is of a modality that 'modalities' does not name.", "Name it, or leave it out."
+                )
+            if other:
+                m = key.removeprefix(f"{other}_")
+                raise DataError(
+                    f"'{key}' is of the modality '{m}', which has no array 'logits_{m}'.",
+                    did_you_mean(m, self.modalities),
+                )
+            raise DataError(f"'{key}' is no array that mmbal knows.", _nearest(key, known | set(ROWS)))
+
+    def _count(self) -> int:
+        """The number of samples: that of the labels, unless the scores agree on another."""
+        value, key = self.given[self.column["labels"]], self.column["labels"]
+        n = value.size if value.ndim == 2 and 1 in value.shape else len(value) if value.ndim else 0
+        if not n:
+            raise DataError(f"'{key}' has shape {value.shape}: there are no samples.")
+        scores = [k for k in self.given if k.split("_", 1)[0] in ("logits", "probabilities", "subset") or k == "fused"]
+        shapes = {self.given[k].shape for k in scores}
+        for k in scores:
+            shape = self.given[k].shape
+            if len(shape) == 2 and shape[0] != n and shape[1] == n:
+                raise DataError(
+                    f"'{k}' has shape {shape}: it looks transposed, expected ({n}, {shape[0]}).", f"Give {k}.T."
+                )
+        counts = {shape[0] for shape in shapes if shape}
+        if len(scores) > 1 and len(counts) == 1 and counts != {n} and len(shapes) == 1:
+            raise DataError(f"'{key}' has shape {value.shape}, but '{scores[0]}' has {counts.pop()} rows.")
+        self.width = next((shape[1] for k in scores if len(shape := self.given[k].shape) == 2 and shape[0] == n), "C")
+        return n
+
+    def _take_missing(self) -> None:
+        """Take rows of NaN for a missing modality, where no ``present_<m>`` says which samples lack it."""
+        lacks = {}
+        for m in self.modalities:
+            if m in self.present:
+                continue
+            arrays = [self.given[k] for p in ("logits", "probabilities", "features") if (k := f"{p}_{m}") in self.given]
+            empty = np.zeros(self.n, dtype=bool)
+            for value in arrays:
+                if value.dtype.kind == "f" and value.ndim == 2 and len(value) == self.n:
+                    empty |= np.isnan(value).all(axis=1)
+            if empty.any() and not empty.all():
+                lacks[m] = empty
+        if lacks and not np.all([lacks.get(m, np.zeros(self.n, dtype=bool)) for m in self.modalities], axis=0).any():
+            for m, empty in lacks.items():
+                self.present[m] = ~empty
+                self.notes.append(
+                    f"'{m}' is NaN throughout in {int(empty.sum())} of {self.n} samples: it was taken to be missing there"
+                )
+
+    def _classes(self, c: int) -> tuple[str, ...] | None:
+        if "classes" not in self.column:
+            return None
+        key = self.column["classes"]
+        names = class_names(self.given[key], key)
+        if len(names) != c:
+            raise DataError(f"'{key}' has {len(names)} names, but the scores have {c} columns.")
+        return names
+
+    def _key_alone(self, m: str) -> str | None:
+        return next((key for p in ("logits", "probabilities") if (key := f"{p}_{m}") in self.given), None)
+
+    def _alone(self, m: str) -> Array:
+        """Logits of one modality's own decision; rows without it are 0."""
+        key = self._key_alone(m)
+        assert key is not None
+        if key.startswith("logits_"):
+            return self._scores(key, None, m)
+        table = self._table(key, m)
+        here = self.present.get(m, np.ones(self.n, dtype=bool))
+        told = form_of(table[here])
+        if told.form == "logits":
+            if (table[here] < 0).any():
+                raise DataError(f"'{key}' holds negative values, so they are no probabilities.")
+            if table[here].max(initial=0) > 1:
+                raise DataError(f"'{key}' holds {table[here].max():g}, so they are no probabilities.")
+        elif told.form != "probabilities":
+            self.notes.append(f"'{key}' was taken for {told.words}")
+        if told.odd:
+            self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
+        form = "probabilities" if told.form == "logits" else told.form
+        return np.where(here[:, None], as_logits(table, form, key), 0.0)
+
+    def _scores(self, key: str, c: int | None, m: str | None = None) -> Array:
+        """An array of logits ``(N, C)``. Probabilities under this name are told of, and taken for what they are."""
+        table = self._table(key, m)
+        here = self.present[m] if m in self.present else np.ones(self.n, dtype=bool)
+        table, floored = bounded(table)
+        if floored:
+            self.notes.append(
+                f"'{key}' holds the logarithm of 0 in {floored} rows: it was taken for that of {PROBABILITY_FLOOR:g}"
+            )
+        table = self._finite(table, key, here)
+        if c is not None:
+            self._fits(table, key, c)
+        if key.startswith("contribution_"):
+            return table
+        if self.given[key].dtype.kind in "iu" and not np.isin(table[here], (0, 1)).all():
+            self.notes.append(f"'{key}' holds whole numbers ({self.given[key].dtype}): are they logits?")
+        if key.startswith("subset_") or "scores" in self.meta:  # an import has told the form of the scores before
+            return table
+        told = form_of(table[here])
+        if told.odd:
+            self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
+        if told.form == "logits":
+            return table
+        if np.isin(table[here], (0, 1)).all():
+            self.notes.append(f"'{key}' holds 0 and 1 only: decisions without confidences")
+            return table
+        if told.form == "one-vs-rest":
+            self.notes.append(
+                f"'{key}' lies between 0 and 1, as sigmoids do; it was taken for logits. Give probabilities as "
+                f"probabilities_<modality>"
+            )
+            return table
+        if key == "fused" and any(f"contribution_{m}" in self.given for m in self.modalities):
+            return table
+        self.notes.append(f"'{key}' holds {told.words}, not logits: their logarithms were taken")
+        return np.where(here[:, None], as_logits(table, told.form, key), table)
+
+    def _table(self, key: str, m: str | None = None) -> Array:
+        """Numbers ``(N, C)``; one column of a decision between two classes becomes two."""
+        value = self.given[key]
+        if value.shape[:1] != (self.n,) or value.ndim > 2:
+            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {self.width}).")
+        table = numbers(value, key)
+        if table.ndim == 2 and table.shape[1] > 1:
+            return table
+        labels = self.given[self.column["labels"]]
+        if len(np.unique(labels)) > 2:
+            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {self.width}): one column a class.")
+        column = table.reshape(self.n)
+        if key.startswith("probabilities_"):
+            self.notes.append(f"'{key}' has one score a sample: it was taken for the probability of the second class")
+            return np.stack([1 - column, column], axis=1)
+        self.notes.append(f"'{key}' has one score a sample: it was taken for the logit of the second class")
+        return np.stack([np.zeros(self.n), column], axis=1)
+
+    def _fits(self, value: Array, key: str, c: int) -> None:
+        if value.shape != (self.n, c):
+            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {c}).")
+
+    def _matrix(self, key: str, columns: int | None, m: str) -> Array:
+        value = self.given[key]
+        if value.ndim != 2 or value.shape[0] != self.n:
+            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {columns if columns else 'D'}).")
+        return self._finite(numbers(value, key), key, self.present.get(m))
+
+    def _finite(self, value: Array, key: str, here: Array | None = None) -> Array:
+        if here is not None and not here.all():  # where the modality is missing anything may stand
+            value = value.copy()
+            value[~here] = np.nan_to_num(value[~here], nan=0.0, posinf=0.0, neginf=0.0)
+        bad = ~np.isfinite(value)
+        if bad.any():
+            row = int(np.argwhere(bad)[0][0])
+            kind = "NaN" if np.isnan(value[bad]).any() else "infinity"
+            half = self.given[key].dtype == np.float16 and kind == "infinity"
+            raise DataError(
+                f"'{key}' holds {kind} in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} rows (first: row {row}).",
+                "Half precision overflows at 65504: save it as float32."
+                if half
+                else "Mark missing modalities with present_<modality>; give the logarithm of a small number, not of zero.",
+            )
+        return value
+
+    def _having(self, prefix: str) -> list[str]:
+        return [m for m in self.modalities if f"{prefix}_{m}" in self.given]
+
+    def _weights(self, c: int) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for m in self._having("weight"):
+            key = f"weight_{m}"
+            value = self._finite(numbers(self.given[key], key), key)
+            width = self.given[f"features_{m}"].shape[-1] if f"features_{m}" in self.given else None
+            if value.ndim != 2 or len(value) != c or (width is not None and value.shape[1] != width):
+                raise DataError(f"'{key}' has shape {value.shape}, expected ({c}, {width or 'D'}).")
+            found[m] = value
+        return found
+
+    def _sum_checked(self, parts: Mapping[str, Array], fused: Array | None) -> Array | None:
+        """``fused`` as it is; raises DataError where all modalities have a contribution and these have another sum."""
+        lacking = [m for m in self.modalities if m not in parts]
+        if parts and lacking:
+            self.notes.append(
+                f"there is no 'contribution_{lacking[0]}', so the contributions of the others are not used"
+            )
+        if parts and not lacking and fused is not None:
+            gap = np.abs(sum(parts.values()) - fused).max() / max(1.0, np.abs(fused).max())
+            if gap > SUM_GAP:
+                names = _and([f"contribution_{m}" for m in parts])
+                raise DataError(
+                    f"The contributions do not sum to 'fused' (relative gap {gap:.2g} in {names}).",
+                    "A contribution is a modality's additive part of the fused logits; leave the keys out otherwise.",
+                )
+        return fused
+
+    def _subset_keys(self) -> dict[tuple[str, ...], str]:
+        keys: dict[tuple[str, ...], str] = {}
+        for key in self.given:
+            if key.startswith("subset_"):
+                members = [name for name in key.removeprefix("subset_").split("+") if name]
+                unknown = [name for name in members if name not in self.modalities]
+                if unknown:
+                    raise DataError(
+                        f"'{key}' names a modality that has no logits: '{unknown[0]}'.",
+                        did_you_mean(unknown[0], self.modalities),
+                    )
+                names = tuple(m for m in self.modalities if m in members)
+                if names in keys:
+                    raise DataError(
+                        f"'{key}' and '{keys[names]}' are of the same modalities.", "Leave one of them out."
+                    )
+                keys[names] = key
+        for m in self.modalities:
+            if not self._key_alone(m) and (m,) not in keys:
+                raise DataError(f"There is no array 'logits_{m}' and no 'subset_{m}'.", "One of them is needed.")
+        return keys
+
+    def _rows(self, what: str) -> Array:
+        key = self.column[what]
+        return rows(self.given[key], self.n, key)
+
+    def _split(self) -> Array:
+        if "split" not in self.column:
+            return np.full(self.n, "test")
+        given = texts(self._rows("split"))
+        if (given == "").all():
+            return np.full(self.n, "test")
+        if (given == "").any():
+            row = int(np.flatnonzero(given == "")[0])
+            raise DataError(f"'{self.column['split']}' is empty in {int((given == '').sum())} rows (first: row {row}).")
+        found = split_names(given)
+        for text in dict.fromkeys(given[np.isin(np.char.lower(given), EVALUATION)].tolist()):
+            name = found[given == text][0]
+            self.notes.append(f"the split '{text}' was taken for '{name}', as it usually is in such files")
+        return found
+
+    def _group(self) -> Array | None:
+        if "group" not in self.column:
+            return None
+        found = texts(self._rows("group"))
+        unknown = found == ""
+        if unknown.any():
+            self.notes.append(
+                f"'{self.column['group']}' is empty in {int(unknown.sum())} rows: each was taken for a group of its own"
+            )
+            own = np.array([f"row {row}" for row in np.flatnonzero(unknown)])
+            found = found.astype(np.result_type(found, own))
+            found[unknown] = own
+        return found
+
+
+def _meta(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    try:
+        meta = json.loads(str(value))
+    except json.JSONDecodeError:
+        raise DataError("'meta' is not JSON text.") from None
+    if not isinstance(meta, dict):
+        raise DataError("'meta' is not a JSON object.")
+    return meta
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """The known names nearest to an unknown one, whatever their case."""
+    lower = {name.lower(): name for name in known}
+    return f"Did you mean {lower[key.lower()]}?" if key.lower() in lower else did_you_mean(key, lower.values())
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

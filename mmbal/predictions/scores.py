@@ -1,0 +1,104 @@
+"""What the numbers of a modality are: logits, probabilities, percent, or one-vs-rest probabilities; and logits of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mmbal.errors import DataError
+
+Array = np.ndarray
+Form = Literal["logits", "probabilities", "percent", "one-vs-rest"]
+
+PROBABILITY_FLOOR = 1e-12  # log of a probability of zero is not a number a rule can weigh
+SUM_TOLERANCE = 1e-2  # probabilities with many decimals sum to one up to this, also in half precision
+MOST_TOLERANCE = 0.5  # however coarsely they are rounded
+SHARE = 0.9  # of the rows that must sum to one; the others are told of
+MIXED = 0.8  # share of other rows up to which those that sum to one are told of
+FEWEST_ROWS = 10  # fewer numbers between 0 and 1 may be anything
+FEWEST_DECIMALS: dict[Form, int] = {"probabilities": 2, "percent": 0, "one-vs-rest": 2}
+WORDS: dict[str, str] = {
+    "percent": "probabilities in percent",
+    "one-vs-rest": "one-vs-rest probabilities (sigmoids: between 0 and 1, and the rows do not sum to 1)",
+}
+DECIMALS = 4  # numbers with more are not rounded
+
+
+@dataclass(frozen=True)
+class Told:
+    """The form that a table of scores ``(n, C)`` has, the decimals that it is rounded to, and the rows that do not fit it.
+
+    Those are rows with another sum, or of logits the rows that look like probabilities.
+    """
+
+    form: Form
+    decimals: int | None = None
+    odd: tuple[int, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The form in words, as in "taken for ..."."""
+        return WORDS.get(self.form, self.form)
+
+    def odd_rows(self, key: str, first: int) -> str:
+        """Words for the rows that do not fit; ``first`` is how the caller counts the first of them."""
+        n = f"{len(self.odd)} row{'s' if len(self.odd) > 1 else ''} of '{key}'"
+        if self.form == "logits":
+            return f"{n} sum to 1 or to 100 (first: row {first}), but not all in one way: all were taken for logits"
+        return f"the sum of {n} is not that of the others (first: row {first})"
+
+    @property
+    def coarse(self) -> bool:
+        """Whether probabilities are rounded so far that much of the confidence is lost."""
+        return self.form in FEWEST_DECIMALS and self.decimals is not None and self.decimals < FEWEST_DECIMALS[self.form]
+
+
+def form_of(table: Array) -> Told:
+    """Tell the form of scores ``(n, C)`` from their range and the sums of their rows."""
+    if not table.size or table.shape[1] < 2 or not np.isfinite(table).all() or table.min() < 0:
+        return Told("logits")
+    decimals = next((d for d in range(DECIMALS + 1) if np.abs(np.round(table, d) - table).max() < 1e-9), None)
+    slack = 0.0 if decimals is None else table.shape[1] / 2 * 10.0**-decimals
+    sums, partly = table.sum(axis=1), np.zeros(len(table), dtype=bool)
+    for form, whole in (("probabilities", 1.0), ("percent", 100.0)):
+        tolerance = min(max(slack, SUM_TOLERANCE * whole), MOST_TOLERANCE * (1.0 if whole == 1.0 else 10.0))
+        odd = np.abs(sums - whole) > tolerance
+        if table.max() <= whole + tolerance and odd.mean() <= 1 - SHARE:
+            return Told(form, decimals, tuple(np.flatnonzero(odd).tolist()))  # type: ignore[arg-type]
+        partly |= ~odd
+    if len(table) >= FEWEST_ROWS and table.max() <= 1 and not np.isin(table, (0, 1)).all():
+        return Told("one-vs-rest", decimals)
+    some = len(table) >= FEWEST_ROWS and partly.mean() >= 1 - MIXED
+    return Told("logits", decimals, tuple(np.flatnonzero(partly).tolist()) if some else ())
+
+
+def as_logits(table: Array, form: Form, key: str = "") -> Array:
+    """Logits ``(n, C)`` of scores of this form; raises DataError for numbers that can't be of it."""
+    if form == "logits":
+        return table
+    if (table < 0).any():
+        raise DataError(f"'{key}' holds negative values, so they are no probabilities.")
+    p = table / 100 if form == "percent" else table
+    if form == "one-vs-rest":
+        return np.log(np.maximum(p, PROBABILITY_FLOOR)) - np.log(np.maximum(1 - p, PROBABILITY_FLOOR))
+    return np.log(np.maximum(p, PROBABILITY_FLOOR))
+
+
+def bounded(logits: Array) -> tuple[Array, int]:
+    """Logits whose -infinity, the logarithm of 0, is that of ``PROBABILITY_FLOOR``; and in how many rows that was so.
+
+    Rows without any finite logit stay as they are.
+    """
+    zero = np.isneginf(logits)
+    broken = np.isnan(logits) | np.isposinf(logits)
+    some = zero.any(axis=1) & ~zero.all(axis=1) & ~broken.any(axis=1)
+    if not some.any():
+        return logits, 0
+    rows = logits[some]
+    high = rows.max(axis=1, keepdims=True)
+    total = high + np.log(np.exp(rows - high).sum(axis=1, keepdims=True))
+    found = logits.copy()
+    found[some] = np.where(np.isneginf(rows), total + np.log(PROBABILITY_FLOOR), rows)
+    return found, int(some.sum())

@@ -1,0 +1,99 @@
+"""`mmbal doctor FILE`: what a file seems to hold, and what looks wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mmbal.cli.app import app
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(60) % 3
+SCORES = RNG.normal(size=(60, 3)) + 3 * np.eye(3)[LABELS]
+
+
+def look(*arguments):
+    result = CliRunner().invoke(app, ["doctor", *map(str, arguments), "--json"])
+    return result, json.loads(result.stdout)["files"] if result.stdout else []
+
+
+def test_a_predictions_file_array_by_array(tmp_path):
+    p = np.exp(SCORES) / np.exp(SCORES).sum(axis=1, keepdims=True)
+    np.savez(
+        tmp_path / "p.npz", labels=LABELS, logits_audio=SCORES, logits_video=p, split=np.array(["val", "test"] * 30)
+    )
+    result, (found,) = look(tmp_path / "p.npz")
+    assert result.exit_code == 0
+    assert found["kind"] == "a predictions file"
+    seems = {part["name"]: part["seems"] for part in found["parts"]}
+    assert seems["labels"] == "class of each sample: whole numbers from 0 to 2, 3 values"
+    assert seems["logits_audio"].startswith("decision of audio alone: logits, ")
+    assert seems["logits_video"].startswith("decision of video alone: probabilities, ")
+    assert seems["split"] == "split of each sample: test, val"
+    assert {part["name"]: part["shape"] for part in found["parts"]}["logits_audio"] == "60 x 3"
+    assert found["remarks"] == ["'logits_video' holds probabilities, not logits: their logarithms were taken"]
+
+
+def test_what_is_refused_is_described_all_the_same(tmp_path):
+    bits = (SCORES.astype("f4").view("u4") >> 16).astype("u2")
+    np.savez(tmp_path / "p.npz", labels=LABELS, logits_audio=bits)
+    result, (found,) = look(tmp_path / "p.npz")
+    assert result.exit_code == 4
+    assert "bit patterns of bfloat16" in {part["name"]: part["seems"] for part in found["parts"]}["logits_audio"]
+    assert "'logits_audio' holds uint16" in found["problem"]
+    assert "'logits_audio' holds uint16" in result.stderr
+
+
+def test_labels_that_look_shifted(tmp_path):
+    six = RNG.integers(0, 5, 100)
+    np.savez(tmp_path / "p.npz", labels=six + 1, logits_m=RNG.normal(size=(100, 6)) + 4 * np.eye(6)[six])
+    result, (found,) = look(tmp_path / "p.npz")
+    assert result.exit_code == 0
+    assert "shifted by one class" in found["remarks"][0]
+
+
+def test_a_feature_file_and_a_table(tmp_path):
+    features = np.where(np.arange(60)[:, None] == 7, 0, SCORES)
+    np.savez(tmp_path / "f.npz", y=LABELS, audio=features, more=np.ones(60))
+    (tmp_path / "s.csv").write_text(
+        "id;label;m:x;m:y\n" + "".join(f"{k};{'xy'[k % 2]};{k % 2};{k}%\n" for k in range(20))
+    )
+    (tmp_path / "m.csv").write_text("path,label\na.mp4,x\nb.mp4,y\n")
+    result, found = look(tmp_path / "f.npz", tmp_path / "s.csv", tmp_path / "m.csv")
+    assert result.exit_code == 0
+    assert [one["kind"] for one in found] == ["a feature file", "a table of scores, 20 rows", "a manifest, 2 rows"]
+    assert "'audio' is zero throughout in 1 of 60 rows (7)" in found[0]["remarks"][0]
+    assert "'more' (60,) was not used" in found[0]["remarks"]
+    seems = {part["name"]: part["seems"] for part in found[1]["parts"]}
+    assert seems == {
+        "id": "ids: 0 to 19",
+        "label": "labels: 2 values: x, y",
+        "m:x": "score of class 'x' by m: 0 to 1",
+        "m:y": "score of class 'y' by m: 0 to 19, with percent signs",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "words"),
+    [
+        ("d.pkl", b"\x80\x04\x95", 4, "is a pickle"),
+        ("d.json", b'{"verdict": [], "settings": {}}', 4, "is a diagnosis"),
+        ("t.csv", b"a,b\n1,2\n", 4, "no column <modality>:<class>"),
+    ],
+)
+def test_other_files_are_named(tmp_path, name, content, code, words):
+    (tmp_path / name).write_bytes(content)
+    result, _ = look(tmp_path / name)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert look(tmp_path / "none.npz")[0].exit_code == 2
+
+
+def test_the_terminal_shows_it_in_words(tmp_path):
+    np.savez(tmp_path / "p.npz", labels=LABELS, logits_audio=SCORES)
+    result = CliRunner().invoke(app, ["doctor", str(tmp_path / "p.npz")], env={"COLUMNS": "150"})
+    assert "decision of audio alone: logits" in result.stdout
+    assert "Nothing looks wrong." in result.stdout

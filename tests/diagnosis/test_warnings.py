@@ -1,0 +1,58 @@
+"""What was told while a file was read reaches the JSON document and the terminal, of every command that reads one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mmbal.cli.app import app
+from mmbal.diagnosis import diagnose
+from mmbal.predictions.format import Predictions
+
+LABELS = np.arange(90) % 3
+SCORES = np.random.default_rng(0).normal(size=(90, 3)) + 2 * np.eye(3)[LABELS]
+WORDS = "'logits_audio' holds probabilities, not logits"
+
+
+@pytest.fixture
+def file(tmp_path):
+    p = np.exp(SCORES) / np.exp(SCORES).sum(axis=1, keepdims=True)
+    split = np.where(np.arange(90) // 3 % 2, "validation", "test")
+    np.savez(tmp_path / "p.npz", labels=LABELS, logits_audio=p, logits_video=SCORES[::-1, ::-1] - SCORES, split=split)
+    return tmp_path / "p.npz"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["diagnose", "--rule", "sum", "--bootstrap", "100"], ["calibrate", "--rule", "sum", "--folds", "2", "--force"],
+     ["report", "--bootstrap", "100"]],
+)  # fmt: skip
+def test_warnings_are_printed_on_stderr_and_kept_in_the_document(file, command):
+    result = CliRunner().invoke(app, [command[0], str(file), *command[1:]])
+    assert result.exit_code == 0, result.output
+    assert "Warning: " in result.stderr
+    assert WORDS in result.stderr
+    if command[0] != "report":
+        document = json.loads(CliRunner().invoke(app, [command[0], str(file), *command[1:], "--json"]).stdout)
+        assert WORDS in document.get("data", document)["warnings"][0]
+
+
+def test_the_rule_is_never_fitted_on_the_rows_that_are_diagnosed(file):
+    whole = Predictions.load(file)
+    for name in ("dev", "validation", "cal", "val"):
+        found = diagnose(whole, split=name, rule="sum", bootstrap=100)
+        assert found.data.samples == 45
+        assert found.settings.fitted_on == "cross-fitted in the split"
+    assert diagnose(whole, rule="sum", bootstrap=100).settings.fitted_on == "calibration split"
+
+
+@pytest.mark.parametrize("command", ["diagnose", "calibrate", "report"])
+def test_a_file_of_another_kind_is_one_sentence(tmp_path, command):
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04\x95\x00")
+    result = CliRunner().invoke(app, [command, str(tmp_path / "x.pkl")])
+    assert result.exit_code == 4
+    assert "is a pickle, not an .npz archive" in result.stderr
+    assert "Internal" not in result.stderr
