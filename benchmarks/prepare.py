@@ -72,7 +72,7 @@ def by_ffmpeg(clips: list[Path], out: Path, ffmpeg: str) -> None:
 def by_pyav(clips: list[Path], out: Path) -> None:
     import wave as wavefile
 
-    from mmbal.data.media import read_audio
+    from mmbal.data.sound import read_audio
 
     for clip in clips:
         import av
@@ -242,7 +242,7 @@ def encode_again(clip: Path, out: Path, codecs: tuple[str, str], pixels: tuple[i
     """The clip's pictures and sound, over again until it is ``seconds`` long."""
     import av
 
-    from mmbal.data.media import read_audio
+    from mmbal.data.sound import read_audio
 
     sound, _ = read_audio(clip)
     with av.open(str(clip)) as source:
@@ -266,7 +266,7 @@ def encode_again(clip: Path, out: Path, codecs: tuple[str, str], pixels: tuple[i
 
 def sets(folder: Path, n: int) -> None:
     from mmbal.data.options import Options
-    from mmbal.data.recipes import Source
+    from mmbal.data.recipe import Source
     from mmbal.registry import datasets
 
     clips = find_clips(folder, n)

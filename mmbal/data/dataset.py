@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data.build import Arrays
+from mmbal.data.arrays import Arrays
 from mmbal.data.findings import Finding, Progress
 from mmbal.data.manifest import Manifest
 from mmbal.data.options import Options

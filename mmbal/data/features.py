@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mmbal.data.build import Arrays
+from mmbal.data.arrays import Arrays
 from mmbal.data.findings import Finding
 from mmbal.data.manifest import told_apart
 from mmbal.data.options import Options

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.data.manifest import Row
-from mmbal.data.recipes import Recipe
+from mmbal.data.recipe import Recipe
 from mmbal.errors import MmbalError
 
 ROW_LIMIT = 300.0  # seconds after which a decoder counts as hanging

@@ -7,7 +7,7 @@ import io
 from collections import defaultdict
 from pathlib import Path
 
-from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, walk
 from mmbal.data.splits import ALIASES
 from mmbal.errors import DataError, UsageError
 from mmbal.files import write_text
@@ -16,7 +16,7 @@ COLUMN = (
     dict.fromkeys(VIDEO_SUFFIXES, "path")
     | dict.fromkeys(AUDIO_SUFFIXES, "audio")
     | dict.fromkeys(PICTURE_SUFFIXES, "image")
-    | {".txt": "text"}
+    | {".gif": "video", ".txt": "text"}
 )
 ORDER = ("path", "video", "audio", "image", "text")
 
@@ -33,12 +33,11 @@ def write_manifest(folder: Path, out: Path | None = None, *, force: bool = False
     if path.exists() and not force:
         raise UsageError(f"{path} exists already.", "Give --force to replace it.")
     samples: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
-    for file in sorted(folder.rglob("*")):
+    for file in walk(folder):
         column = COLUMN.get(file.suffix.lower())
-        relative = file.relative_to(folder)
-        if column is None or any(part.startswith(".") for part in relative.parts):
+        if column is None or not file.is_file():
             continue
-        *folders, name = relative.parts
+        *folders, name = file.relative_to(folder).parts
         split = ALIASES.get(folders[0].lower(), "") if folders else ""
         classes = folders[1:] if split else folders
         if classes:

@@ -15,7 +15,7 @@ from mmbal.data.layout import by_stem, find_file, media_files, read_list
 from mmbal.data.manifest import Manifest, Row
 from mmbal.data.media import VIDEO_SUFFIXES
 from mmbal.data.options import Options
-from mmbal.data.recipes import Recipe, Source
+from mmbal.data.recipe import Recipe, Source
 from mmbal.errors import DataError, UsageError
 from mmbal.registry import datasets
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mmbal.data import embedded
-from mmbal.data.build import Arrays
+from mmbal.data.arrays import Arrays
 from mmbal.data.dataset import Dataset
 from mmbal.data.options import Options
 from mmbal.errors import UsageError

@@ -21,9 +21,9 @@ from mmbal.data.download import Item, download
 from mmbal.data.findings import Finding, Progress
 from mmbal.data.layout import by_stem, find_file, find_folders, media_files, pointers, read_list
 from mmbal.data.manifest import Manifest, Row
-from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from mmbal.data.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_beside
 from mmbal.data.options import Options
-from mmbal.data.recipes import Source
+from mmbal.data.recipe import Source
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, sha256
 from mmbal.registry import datasets
@@ -149,7 +149,7 @@ def _pictures(root: Path, fps: float | None) -> tuple[Path, dict[str, Path]]:
             "Leave --fps out, or give --root with videos.",
         )
     folder = rates[max(rates) if fps is None else int(fps)]
-    return folder, {clip.name: clip for clip in sorted(folder.iterdir()) if clip.is_dir()}
+    return folder, {clip.name: clip for clip in sorted(folder.iterdir()) if clip.is_dir() and not is_beside(clip.name)}
 
 
 def _lists(root: Path, asked: str | None) -> tuple[str, list[tuple[str, str, str]], tuple[str, ...], str]:

@@ -15,7 +15,7 @@ from mmbal.data.dataset import Dataset, require_root
 from mmbal.data.layout import media_files
 from mmbal.data.manifest import Manifest, Row
 from mmbal.data.options import Options
-from mmbal.data.recipes import Source
+from mmbal.data.recipe import Source
 from mmbal.errors import UsageError
 from mmbal.registry import datasets
 
