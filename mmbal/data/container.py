@@ -25,6 +25,9 @@ av.logging.set_level(av.logging.PANIC)  # what the decoder has to say becomes a 
 DROPPABLE = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vp8")
 # Streams without a container: FFmpeg guesses their length from the size of the file.
 BARE = ("aac", "ac3", "amr", "dts", "eac3", "loas", "mp3", "h264", "hevc", "m4v", "mpegvideo")
+# Containers that recorders write as they go, so that the length in the header can be of the first moments.
+LIVE = ("matroska,webm", "flv", "asf")
+DOUBTED = 60.0  # seconds up to which their header is checked
 SEEK_BACK = (0.0, 1.0, 4.0)  # streams without an index are entered late: the jump is then tried from further back
 SEEK_GAP = 1.0  # seconds ahead beyond which jumping to a key frame is cheaper than decoding on
 TOLERANCE = 0.25  # seconds by which a stream may end early before it counts as truncated
@@ -34,6 +37,12 @@ NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 ASIDE = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.dub
 
 Media = Literal["audio", "video"]
+
+
+def step_of(stream: Any) -> float:
+    """Seconds a frame of a video stream lasts on average."""
+    rate = getattr(stream, "average_rate", None)
+    return 1 / float(rate) if rate else 0.04
 
 
 class Clip:
@@ -125,10 +134,13 @@ class Clip:
         except (StopIteration, av.FFmpegError):
             return False
         index = packet.stream.index
-        stamp = packet.dts if packet.pts is None else packet.pts
+        stamp, lasts = packet.dts if packet.pts is None else packet.pts, packet.duration or 0
         if stamp is not None:
-            end = float((stamp + (packet.duration or 0)) * packet.time_base) - self.origin
+            end = float((stamp + lasts) * packet.time_base) - self.origin
             self._ends[index] = max(end, self._ends.get(index, end))
+        elif packet.size:  # some programs stamp the first packet of many
+            step = float(lasts * packet.time_base) if lasts else step_of(packet.stream)
+            self._ends[index] = self._ends.get(index, 0.0) + step
         if index in self._waiting:
             if self._kept + packet.size > KEPT_BYTES and index != wanted:
                 self._drop(index)
@@ -188,8 +200,7 @@ class Track:
     @property
     def step(self) -> float:
         """Seconds a frame lasts (video)."""
-        rate = self.stream.average_rate
-        return 1 / float(rate) if rate else 0.04
+        return step_of(self.stream)
 
     @property
     def own_end(self) -> float | None:
@@ -215,9 +226,25 @@ class Track:
         """Seconds from the clip's first moment to this track's end, as the track or else the file claims."""
         return self.own_end or self.clip.length
 
-    def measure(self) -> float | None:
-        """Seconds to the end of the last packet; the whole file is read for that, but nothing is decoded."""
-        return self.clip.ends(self.stream.index)
+    def length(self) -> float | None:
+        """Seconds from the clip's first moment to this track's end, checked by its packets where headers can be wrong.
+
+        Nothing is decoded for that. The header counts where it differs by less than ``TOLERANCE``, and where the file
+        ends before it should. None where there is neither a header nor a packet.
+        """
+        claimed, whole = self.end, self.clip.length
+        if claimed is not None:
+            differs = self.own_end is not None and whole is not None and self.own_end < whole - TOLERANCE
+            if not differs and (claimed > DOUBTED or self.clip.container.format.name not in LIVE):
+                return claimed
+        found = self.clip.ends(self.stream.index)
+        if found is None:
+            return claimed
+        if self.tagged_end is not None and self._outlasted(self.tagged_end):
+            found = max(found, self.tagged_end)  # a last picture that is shown for long
+        if claimed is None or found > claimed + TOLERANCE or (found < claimed - TOLERANCE and self._outlasted(claimed)):
+            return found
+        return claimed
 
     def ends_early(self, what: str, last: float, due: float, end: float | None) -> list[tuple[str, str]]:
         """A remark where the track ends at ``last``: before the file claims, of what is due until ``due``, or before the
@@ -317,7 +344,7 @@ def duration(path: Path) -> float:
         for kind in ("video", "audio"):
             if clip.taken[kind] is not None:
                 track = clip.track(kind)
-                length = track.end or track.measure()
+                length = track.length()
                 if length is not None:
                     return length
     raise Unusable("no duration", "the container does not say how long it lasts")

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from mmbal.data.container import SEEK_GAP, TOLERANCE, Clip, Track, opened
+from mmbal.data.container import SEEK_GAP, Clip, Track, opened
 from mmbal.data.media import Decoded, Matrix, Unusable, reason_of, spread, upright
 from mmbal.data.pictures import read_pictures
 
@@ -45,39 +45,22 @@ def read_frames(
     begin = start or 0.0
     with opened(place) as clip:
         track = clip.track("video")
-        length = track.end or track.measure()
+        length = track.length() if end is None else track.end
         finish = length if end is None else min(end, length or end)
         if finish is None:
             raise Unusable("corrupt", "no frame can be decoded")
         if finish <= begin:
             raise Unusable("too short", f"lasts {finish:.2f} s, the time range begins at {begin:.2f} s")
-        reader, pictures, times = _shown(track, begin, finish, n, size, fps)
+        reader = _Reader(track)
+        times = due_times(begin, finish, n, fps)
+        scaler = VideoReformatter()  # one for all frames: setting it up costs more than using it
+        pictures = [_picture(scaler, reader.at(time), size) for time in times]
         remarks = track.ends_early("video", reader.clock, times[-1], end) if reader.ended else []
-        own = track.tagged_end
-        if (
-            reader.ended
-            and reader.clock < times[-1] - TOLERANCE
-            and "truncated" not in dict(remarks)
-            and own is not None
-            and begin < own < times[-1]
-        ):
-            finish = own  # the file lasts as long as its sound; the pictures end before
-            reader, pictures, times = _shown(track, begin, finish, n, size, fps)
     if reader.slanted:
         remarks.append(
             ("rotated", f"the display matrix turns by {reader.slanted:.0f} degrees; quarter turns are applied")
         )
     return Decoded(np.stack(pictures), finish - begin, remarks, distinct=len(reader.taken), notes=track.choice)
-
-
-def _shown(
-    track: Track, begin: float, finish: float, n: int, size: int, fps: float | None
-) -> tuple[_Reader, list[np.ndarray], list[float]]:
-    """What reads the frames, the pictures at the due times, and those times."""
-    reader = _Reader(track)
-    times = due_times(begin, finish, n, fps)
-    scaler = VideoReformatter()  # one for all frames: setting it up costs more than using it
-    return reader, [_picture(scaler, reader.at(time), size) for time in times], times
 
 
 class _Reader:

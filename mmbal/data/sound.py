@@ -56,8 +56,8 @@ def read_audio(
             if length is not None and begin >= length:
                 raise Unusable("too short", f"lasts {length:.2f} s, the time range begins at {begin:.2f} s")
             raise Unusable("corrupt", "no sound can be decoded")
-        if length is None and last >= stop:
-            length = track.measure()
+        if last >= stop:  # more is there than is kept
+            length = track.length() if end is None else max(length or end, last)
         remarks = track.ends_early("sound", last, stop, None if end is None else stop) + remarks[:1]
         notes = track.choice
     if any(len(piece) != len(pieces[0]) for piece in pieces):
@@ -70,7 +70,7 @@ def read_audio(
         first = begin
     if stop < math.inf:
         wave = wave[: round((stop - max(begin, first)) * rate)]
-    whole = min(length, math.inf if end is None else end) - begin if length is not None and last >= stop else None
+    whole = min(length, math.inf if end is None else end) - begin if last >= stop and length is not None else None
     return Decoded(wave, whole or len(wave) / rate, remarks, notes=notes), rate
 
 

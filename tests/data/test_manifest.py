@@ -2,6 +2,7 @@ import pytest
 
 from mmbal.data.manifest import read_manifest
 from mmbal.data.options import Options
+from mmbal.data.probing import recipes_for
 from mmbal.data.scan import write_manifest
 from mmbal.errors import DataError, UsageError
 
@@ -22,7 +23,8 @@ def test_the_columns_say_the_modalities(tmp_path):
     manifest = read(tmp_path, "video\tlabel\taudio\timage\ttext\nv\tx\ta.wav\ti.png\tsome words\n", "m.tsv")
     assert list(manifest.rows[0].sources) == ["video", "audio", "image", "text"]
     assert manifest.rows[0].sources["text"].text == "some words"
-    assert {m: type(r).__name__ for m, r in manifest.recipes.items()} == {
+    recipes = recipes_for(manifest.rows, Options(duration=1.0))
+    assert {m: type(r).__name__ for m, r in recipes.items()} == {
         "video": "FramesRecipe",
         "audio": "AudioRecipe",
         "image": "ImageRecipe",
@@ -77,12 +79,12 @@ def test_a_bad_row_is_a_finding_with_its_line(tmp_path, row, why):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no rows"),
+        ("", "is empty"),
         ("path,label\n", "no rows"),
         ("path,class\na,b\n", "no column 'label'"),
         ("label,notes\nx,y\n", "no column with media"),
-        ("path,label,label\na,b,c\n", "names a column twice"),
-        (b"\xff\xfe\x00p", "not UTF-8"),
+        ("path,label,label\na,b,c\n", "two columns 'label'"),
+        (b"\xff\xfe\x00pa", "not a readable text file"),
         (b"path,label\na\x00b,c\n", "NUL"),
     ],
 )
@@ -138,7 +140,7 @@ def test_columns_that_are_not_used_are_named(tmp_path):
 def test_chosen_modalities_and_another_label(tmp_path):
     text = "path,text,label,mood\na.mp4,hello,x,good\n"
     manifest = read(tmp_path, text, modality=("audio", "text"), label="mood")
-    assert set(manifest.recipes) == {"audio", "text"}
+    assert set(recipes_for(manifest.rows, Options(modality=("audio", "text")))) == {"audio", "text"}
     assert manifest.rows[0].label == "good"
     with pytest.raises(UsageError, match="no modality 'smell'") as caught:
         read(tmp_path, text, modality=("smell",))

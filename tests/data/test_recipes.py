@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from mmbal.data.media import Unusable
+from mmbal.data.recipe import Source
 from mmbal.data.recipes import (
     AudioRecipe,
     FeatureRecipe,
     FlowRecipe,
     FramesRecipe,
     ImageRecipe,
-    Source,
     TextRecipe,
     recipe_from,
 )
