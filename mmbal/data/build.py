@@ -30,7 +30,7 @@ from mmbal.data.rows import drop, without_empty
 from mmbal.data.splits import complete, split_hash
 from mmbal.data.store import FORMAT, ModalitySpec, Store, seal
 from mmbal.errors import DataError, UsageError
-from mmbal.files import locked, read_json
+from mmbal.files import locked, read_json, refuse_existing
 
 STORED_FINDINGS = 1000
 ENCODING = 2  # raised where the same file gives other arrays than before
@@ -93,12 +93,10 @@ def _check_replaceable(out: Path) -> None:
 
 def _existing(out: Path, fingerprint: str) -> Built:
     """The store at ``out``; raises UsageError where it was made from something else."""
-    if read_json(out / "meta.json").get("fingerprint") == fingerprint:
-        store = Store.open(out)
-        return Built(store, [Finding(**f) for f in store.meta["findings"]], existed=True)
-    raise UsageError(
-        f"{out} exists already and was made from something else.", "Choose another --out, or give --force."
-    )
+    if read_json(out / "meta.json").get("fingerprint") != fingerprint:
+        refuse_existing(out, False, "and was made from something else")
+    store = Store.open(out)
+    return Built(store, [Finding(**f) for f in store.meta["findings"]], existed=True)
 
 
 def _build(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mmbal.data.container import Clips
 from mmbal.data.media import Decoded, Unusable
 from mmbal.data.recipe import Recipe, Source
-from mmbal.data.sound import read_audio
 from mmbal.data.store import Kind
+
+if TYPE_CHECKING:
+    from mmbal.data.container import Clips
 
 SILENCE = 1e-3  # peak below -60 dB of full scale
 CLIPPED = 0.01  # share of samples at full scale
@@ -27,16 +28,14 @@ class AudioRecipe(Recipe):
     """
 
     type: Literal["audio"] = "audio"
-    features: Literal["spectrogram", "logmel", "fbank"] = "logmel"
+    features: Literal["spectrogram", "logmel", "fbank"] = Field("logmel", description="picture made of the sound")
     sample_rate: int = Field(16000, ge=1000, le=192000, description="Hz after resampling")
-    duration: float = Field(3.0, gt=0, le=600, description="seconds kept from the clip's start")
+    duration: float = Field(3.0, gt=0, le=600, description="seconds of sound kept")
     fill: Literal["zeros", "repeat"] = Field("zeros", description="what a shorter clip is filled up with")
-    n_fft: int = Field(512, ge=32, description="samples a window")
-    hop: int = Field(160, ge=1, description="samples between windows")
+    n_fft: int = Field(512, ge=32, description="samples of a window")
+    hop: int = Field(160, ge=1, description="samples from one window to the next")
     mels: int = Field(64, ge=8, description="mel bands (logmel, fbank)")
-    steps: int | None = Field(
-        None, ge=1, description="time steps, where not given by the duration (fbank: cut or padded)"
-    )
+    steps: int | None = Field(None, ge=1, description="time steps that an fbank picture is cut or padded to")
 
     @property
     def kind(self) -> Kind:
@@ -66,6 +65,8 @@ class AudioRecipe(Recipe):
         return "float16"
 
     def encode(self, source: Source, clips: Clips | None = None) -> Decoded:
+        from mmbal.data.sound import read_audio
+
         decoded, rate = read_audio(source.place(clips), source.start, source.end, self.duration)
         wave = decoded.array
         remarks = decoded.remarks

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mmbal.data.container import Clips
 from mmbal.data.media import Decoded, Unusable, check_file
 from mmbal.data.recipe import Recipe, Source
 from mmbal.data.store import Kind
+
+if TYPE_CHECKING:
+    from mmbal.data.container import Clips
 
 
 class FeatureRecipe(Recipe):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from mmbal.data.container import Clips
-from mmbal.data.frames import read_frames
 from mmbal.data.media import Decoded
-from mmbal.data.pictures import read_picture, read_pictures
 from mmbal.data.recipe import Recipe, Source
 from mmbal.data.store import Kind
+
+if TYPE_CHECKING:
+    from mmbal.data.container import Clips
 
 BLACK = 6.0  # mean of the brightest picture, of 255
 
@@ -21,9 +21,18 @@ BLACK = 6.0  # mean of the brightest picture, of 255
 class PictureRecipe(Recipe):
     """Base of what is made of pictures: bytes of a square, cropped and mirrored at random in training."""
 
-    size: int = Field(224, ge=8, le=1024, description="pixels, height and width")
-    crop: tuple[float, float] | None = Field((0.5, 1.0), description="area of random crops in training; null: none")
-    flip: bool = Field(True, description="mirror at random in training")
+    size: int = Field(224, ge=8, le=1024, description="pixels of a picture's side")
+    crop: tuple[float, float] | None = Field(
+        (0.5, 1.0), description="shares of the picture's area that random crops in training have"
+    )
+    flip: bool = Field(True, description="mirror pictures at random in training")
+
+    @field_validator("crop")
+    @classmethod
+    def _shares(cls, crop: tuple[float, float] | None) -> tuple[float, float] | None:
+        if crop is not None and not 0 < crop[0] <= crop[1] <= 1:
+            raise ValueError("two shares above 0 and up to 1 are needed, the smaller first")
+        return crop
 
     @property
     def dtype(self) -> str:
@@ -39,8 +48,8 @@ class FramesRecipe(PictureRecipe):
 
     type: Literal["frames"] = "frames"
     frames: int = Field(3, ge=1, le=256, description="frames that an encoder sees")
-    keep: int = Field(3, ge=1, le=1024, description="frames stored; training draws among them where they are more")
-    fps: float | None = Field(None, gt=0, description="frames a second; evenly over the clip where not given")
+    keep: int = Field(3, ge=1, le=1024, description="frames stored, among which training draws where they are more")
+    fps: float | None = Field(None, gt=0, description="frames a second")
 
     @property
     def kind(self) -> Kind:
@@ -55,6 +64,8 @@ class FramesRecipe(PictureRecipe):
         return (self.keep, 3, self.size, self.size)
 
     def encode(self, source: Source, clips: Clips | None = None) -> Decoded:
+        from mmbal.data.frames import read_frames
+
         decoded = read_frames(
             source.place(clips), self.keep, self.size, start=source.start, end=source.end, fps=self.fps
         )
@@ -83,6 +94,8 @@ class FlowRecipe(FramesRecipe):
         return (self.keep, 2, self.size, self.size)
 
     def encode(self, source: Source, clips: Clips | None = None) -> Decoded:
+        from mmbal.data.pictures import read_pictures
+
         folder = Path(source.path)
         patterns = (
             [(folder, "*"), (Path(source.key), "*")] if source.key else [(folder, "flow_x*"), (folder, "flow_y*")]
@@ -105,6 +118,8 @@ class ImageRecipe(PictureRecipe):
         return (3, self.size, self.size)
 
     def encode(self, source: Source, clips: Clips | None = None) -> Decoded:
+        from mmbal.data.pictures import read_picture
+
         decoded = read_picture(Path(source.path), self.size)
         if decoded.array.mean() < BLACK:
             decoded.remarks.append(("black", "the picture is black"))

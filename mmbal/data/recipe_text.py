@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import zlib
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mmbal.data.container import Clips
 from mmbal.data.media import Decoded, Unusable, check_file
 from mmbal.data.recipe import Recipe, Source
 from mmbal.data.store import Kind, ModalitySpec
+
+if TYPE_CHECKING:
+    from mmbal.data.container import Clips
 
 
 class TextRecipe(Recipe):
@@ -21,10 +23,10 @@ class TextRecipe(Recipe):
 
     type: Literal["text"] = "text"
     tokens: Literal["bytes", "words", "ids"] = Field(
-        "words", description="ids: the text is already numbers, in [1, vocabulary)"
+        "words", description="how a text becomes numbers; ids: it is numbers already, from 1 to vocabulary - 1"
     )
-    length: int = Field(64, ge=1, le=8192, description="tokens kept")
-    vocabulary: int = Field(8192, ge=2, description="number of different ids, 0 among them")
+    length: int = Field(64, ge=1, le=8192, description="tokens of a text that are kept")
+    vocabulary: int = Field(8192, ge=2, description="number of different tokens, 0 among them")
 
     @property
     def kind(self) -> Kind:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmbal.data.media import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, walk
 from mmbal.data.splits import ALIASES
 from mmbal.errors import DataError, UsageError
-from mmbal.files import write_text
+from mmbal.files import refuse_existing, write_text
 
 COLUMN = (
     dict.fromkeys(VIDEO_SUFFIXES, "path")
@@ -30,8 +30,7 @@ def write_manifest(folder: Path, out: Path | None = None, *, force: bool = False
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
     path = out or folder / "manifest.csv"
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists already.", "Give --force to replace it.")
+    refuse_existing(path, force)
     samples: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for file in walk(folder):
         column = COLUMN.get(file.suffix.lower())

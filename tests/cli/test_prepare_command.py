@@ -58,7 +58,7 @@ def test_from_a_folder_to_a_store(pets):
     assert "16 samples" in said.stdout
     result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--length", 8, "--out", "s", "--workers", 1)
     assert result.exit_code == 0, result.output
-    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 files or rows lost"):
+    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 file or row lost"):
         assert text in result.stdout
     checked = mmbal("prepare", "--check", "s")
     assert checked.exit_code == 0
@@ -89,13 +89,14 @@ def test_strict_is_exit_code_4_after_the_store_is_there(pets):
 
 def test_what_is_wrong_is_said_in_a_sentence(pets):
     (pets / "t.csv").write_text("text,label\nhello,x\n")
-    assert "What shall be prepared?" in refused(2, "prepare")
+    assert "No SOURCE given." in refused(2, "prepare")
     assert "avmnist" in refused(2, "prepare", "avmnst")
     assert "mmbal prepare init" in refused(2, "prepare", pets)
     assert "no file" in refused(2, "prepare", "nowhere.csv")
     assert "Where is CREMA-D?" in refused(2, "prepare", "cremad")
     assert "not a store" in refused(2, "prepare", "--check", pets)
-    assert "Which folder?" in refused(2, "prepare", "init")
+    assert "not a store" in refused(2, "prepare", "check", pets)
+    assert "No DIR given." in refused(2, "prepare", "init")
     assert "No hashes" in refused(2, "prepare", "avmnist", "--verify")
     assert "--download fetches from" in refused(2, "prepare", "avmnist", "--base-url", "http://localhost/")
     assert "Bytes have no vocabulary" in refused(2, "prepare", pets / "t.csv", "--tokens", "bytes", "--vocabulary", 9)
