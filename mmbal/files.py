@@ -38,7 +38,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
 
     whole = path.resolve()
     file = whole.with_name(f".{whole.name}.lock")
-    lock: FileLock | None = FileLock(file, timeout=-1 if wait else 0)
+    lock, held = FileLock(file, timeout=-1 if wait else 0), True
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -47,11 +47,11 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
             f"Another mmbal process is writing {path}.", "Wait until it has ended, or choose another folder."
         ) from None
     except (OSError, NotImplementedError):
-        lock = None
+        held = False
     try:
         yield
     finally:
-        if lock is not None:
+        if held:
             # While it is held, since a lock is never given on a file that is gone. Windows removes the file by itself.
             with suppress(OSError):
                 file.unlink(missing_ok=True)

@@ -86,7 +86,8 @@ def _plain(hint: Any) -> Any:
 
 def _parameter(key: str, hint: Any, field: FieldInfo) -> inspect.Parameter:
     """A field as a parameter that Typer makes an option of; its value is None where the user gives none."""
-    kind, extra = _plain(hint), field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    kind = _plain(hint)
+    extra: dict[str, Any] = dict(field.json_schema_extra) if isinstance(field.json_schema_extra, dict) else {}
     choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
     flag = "--" + key.replace("_", "-")
     switch = kind is bool and field.default is False and hint is bool

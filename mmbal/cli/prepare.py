@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,7 +188,7 @@ def list_sets(as_json: Json = False) -> None:
     console.table(["name", *columns], rows, numeric=("classes",))
 
 
-COMMANDS = {"source": prepare, "init": init, "check": check, "list": list_sets}
+COMMANDS: dict[str, Callable[..., Any]] = {"source": prepare, "init": init, "check": check, "list": list_sets}
 
 
 class _Bars:

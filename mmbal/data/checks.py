@@ -195,7 +195,7 @@ def leaks(
     for m, values in digest.items():
         there = np.flatnonzero(values != "")
         _, first, inverse = np.unique(values[there], return_index=True, return_inverse=True)
-        for row, original in zip(there, there[first[inverse]], strict=True):
+        for row, original in zip(there.tolist(), there[first[inverse]].tolist(), strict=True):
             if row == original or (rows and rows[row].sources == rows[original].sources):
                 continue
             across = split[row] != split[original]

@@ -26,10 +26,12 @@ DROPPABLE = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vp8")
 # Streams without a container: FFmpeg guesses their length from the size of the file.
 BARE = ("aac", "ac3", "amr", "dts", "eac3", "loas", "mp3", "h264", "hevc", "m4v", "mpegvideo")
 # Containers that recorders write as they go, so that the length in the header can be of the first moments.
-LIVE = ("matroska,webm", "flv", "asf")
+MATROSKA = "matroska,webm"
+LIVE = (MATROSKA, "flv", "asf")
 DOUBTED = 60.0  # seconds up to which their header is checked
 SEEK_BACK = (0.0, 1.0, 4.0)  # streams without an index are entered late: the jump is then tried from further back
 SEEK_GAP = 1.0  # seconds ahead beyond which jumping to a key frame is cheaper than decoding on
+SAME = 0.002  # seconds by which two lengths may differ that are one, in two units
 TOLERANCE = 0.25  # seconds by which a stream may end early before it counts as truncated
 KEPT_BYTES = 32 << 20  # of packets that are kept for the other kind of track
 # Tracks that a player does not take by itself.
@@ -113,7 +115,9 @@ class Clip:
         """Seconds that the file claims to last; None where it does not say."""
         if self.container.format.name in BARE or not self.container.duration:
             return None
-        return float(self.container.duration) / av.time_base
+        whole = float(self.container.duration) / av.time_base
+        # Matroska counts from 0, not from the first packet.
+        return whole - max(0.0, self.origin) if self.container.format.name == MATROSKA else whole
 
     def packet(self, index: int) -> Any | None:
         """The next packet of a stream; None at the end. Packets of the other track are kept for it."""
@@ -192,7 +196,10 @@ class Track:
         if len(streams) < 2:
             return []
         default = [s for s in streams if s.disposition & Disposition.default]
+        aside = [s for s in streams if s.disposition & ASIDE]
         why = "the default one" if default == [taken] else "the one with most data"
+        if len(aside) == len(streams) - 1 and taken not in aside:
+            why = "the one that is no commentary"
         language = f", language {taken.language}" if taken.language not in (None, "und") else ""
         number = streams.index(taken) + 1
         return [("streams", f"{len(streams)} {self.kind} streams: number {number} is taken, {why}{language}")]
@@ -205,11 +212,14 @@ class Track:
     @property
     def own_end(self) -> float | None:
         """Seconds from the clip's first moment to this track's end, as its own header claims; None where it does not."""
-        stream = self.stream
-        if not stream.duration or self.clip.container.format.name in BARE:
+        stream, container = self.stream, self.clip.container
+        if not stream.duration or container.format.name in BARE:
             return None
+        lasts = float(stream.duration * stream.time_base)
+        if container.duration and abs(lasts - container.duration / av.time_base) < SAME:
+            return None  # FFmpeg gives tracks that claim none the length of the file
         start = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base) - self.clip.origin
-        return start + float(stream.duration * stream.time_base)
+        return start + lasts
 
     @property
     def tagged_end(self) -> float | None:

@@ -154,10 +154,8 @@ def walk(root: Path) -> Iterator[Path]:
             continue
         seen.add((here.st_dev, here.st_ino))
         # Folders themselves come before links to them, so that a file is found under its own path.
-        folders[:] = sorted(
-            (name for name in folders if not is_beside(name)),
-            key=lambda name, folder=folder: (os.path.islink(os.path.join(folder, name)), name),
-        )
+        kept = [(os.path.islink(os.path.join(folder, name)), name) for name in folders if not is_beside(name)]
+        folders[:] = [name for _, name in sorted(kept)]
         found += [Path(folder, name) for name in (*folders, *files) if not is_beside(name)]
     yield from sorted(found)
 

@@ -43,19 +43,18 @@ FEW_KINDS = 4  # kinds of names in a folder, up to which the largest kind of num
 def read_picture(path: Path, size: int) -> Decoded:
     """A picture as ``(3, size, size)`` uint8, turned as its EXIF says, transparency on white. Raises Unusable."""
     check_file(path)
+    made = Decoded(np.empty(0))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 picture.draft("RGB", (2 * size, 2 * size))
-                remarks = []
                 if picture.format in MOVING and getattr(picture, "is_animated", False):
-                    remarks.append(("animated", "several pictures in one file; the first is taken"))
+                    made.remarks.append(("animated", "several pictures in one file; the first is taken"))
                 picture.load()  # some formats have their EXIF behind the pixels
                 turn = SHOWN.get(picture.getexif().get(ORIENTATION, 1))
-                colours, remark = _colours(picture)
-                pixels = np.asarray(colours.resize((size, size), Image.Resampling.BILINEAR))
+                pixels = np.asarray(_colours(picture, made).resize((size, size), Image.Resampling.BILINEAR))
     except Unusable:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -64,57 +63,49 @@ def read_picture(path: Path, size: int) -> Decoded:
         raise Unusable("corrupt", "not a picture of a known format") from None
     except Exception as error:  # Pillow's decoders raise kinds of their own and of Python's on damaged files
         raise Unusable("corrupt", reason_of(error)) from None
-    shown = np.moveaxis(pixels, -1, 0)
-    return Decoded(upright(shown, turn) if turn else shown, remarks=remarks + remark)
+    made.array = np.moveaxis(pixels, -1, 0)
+    if turn:
+        made.array = upright(made.array, turn)
+    return made
 
 
-def _colours(picture: Image.Image) -> tuple[Image.Image, list[tuple[str, str]]]:
-    """A picture of any mode in 8-bit RGB, and remarks on what had to be chosen for that."""
+def _colours(picture: Image.Image, made: Decoded) -> Image.Image:
+    """A picture of any mode in 8-bit RGB; ``made`` is told what had to be chosen for that."""
+    profile = picture.info.get("icc_profile")
     if picture.mode in DEEP:
-        return _shallow(picture)
-    if picture.mode in ("CMYK", "LAB"):
-        profile = picture.info.get("icc_profile")
-        if picture.mode == "LAB":
-            source = ImageCms.createProfile("LAB")
-        elif profile:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        else:
-            return picture.convert("RGB"), []
+        return _shallow(picture, made)
+    if picture.mode == "LAB" or (picture.mode == "CMYK" and profile):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile) if profile else ImageCms.createProfile("LAB"))
         shown = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         assert shown is not None
-        return shown, []
+        return shown
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(ground, layer).convert("RGB"), []
-    return picture.convert("RGB"), []
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return picture.convert("RGB")
 
 
-def _shallow(picture: Image.Image) -> tuple[Image.Image, list[tuple[str, str]]]:
-    """A picture of one channel with more than 8 bits, its whole range mapped to black ... white."""
-    values = np.asarray(picture).astype(np.float64)
+def _shallow(picture: Image.Image, made: Decoded) -> Image.Image:
+    """A picture of one channel of more than 8 bits: its range goes from black to white.
+
+    The range is that of 16 bits, or the one that the numbers suggest (0 to 1, 0 to 255, their own), which is told.
+    """
+    values = np.asarray(picture).astype(np.float32)
+    low, top = 0.0, FULL
     if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
         finite = values[np.isfinite(values)]
         if not len(finite):
             raise Unusable("corrupt", "no pixel is a number")
-        low, high = float(finite.min()), float(finite.max())
-        full = next((top for top in (1.0, 255.0, FULL) if low >= 0 and high <= top), None)
-        low, top = (low, high) if full is None else (0.0, full)
-        remarks = [
-            (
-                "range",
-                f"pixels are {'real' if picture.mode == 'F' else 'whole'} numbers: {low:g} is shown black, {top:g} white",
-            )
-        ]
+        least, most = float(finite.min()), float(finite.max())
+        full = next((top for top in (1.0, 255.0, FULL) if least >= 0 and most <= top), None)
+        low, top = (least, most) if full is None else (0.0, full)
+        told = ("range", f"pixels are numbers from {least:g} to {most:g}: {low:g} is shown black, {top:g} white")
+        (made.remarks if full is None else made.notes).append(told)
         values = np.nan_to_num(values, nan=low, posinf=top, neginf=low)
-    else:
-        low, top = 0.0, FULL
-        brightest = float(values.max()) / FULL
-        remarks = []
-        if 0 < brightest < DIM:
-            remarks.append(("dim", f"16 bits, but the brightest pixel is {values.max():.0f} of 65535"))
+    elif 0 < values.max() < DIM * FULL:
+        made.remarks.append(("dim", f"16 bits, but the brightest pixel is {values.max():.0f} of 65535"))
     scaled = np.clip((values - low) / ((top - low) or 1.0), 0, 1) * 255
-    return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB"), remarks
+    return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB")
 
 
 def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tuple[str, str]]]:
@@ -125,7 +116,7 @@ def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tu
     """
     found = sorted(
         (f for f in folder.glob(pattern) if f.suffix.lower() in PICTURE_SUFFIXES and not is_beside(f.name)),
-        key=lambda file: natural(file.name),
+        key=lambda file: (natural(file.stem), file.name),
     )
     remarks = []
     named: dict[str, Path] = {}
@@ -158,7 +149,8 @@ def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:
     if not files:
         raise Unusable("empty", "a folder without pictures")
     taken = spread(files, n)
-    pictures = []
+    pictures: list[np.ndarray] = []
+    notes: list[tuple[str, str]] = []
     for file in dict.fromkeys(taken):
         try:
             decoded = read_picture(file, size)
@@ -167,6 +159,7 @@ def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:
             continue
         pictures += [decoded.array] * taken.count(file)
         remarks += [(kind, f"{file.name}: {reason}") for kind, reason in decoded.remarks]
+        notes += [note for note in decoded.notes if note not in notes]
     if not pictures:
         raise Unusable("corrupt", f"no picture of the folder can be read ({remarks[-1][1]})")
-    return Decoded(np.stack(spread(pictures, n)), None, remarks, distinct=len(set(taken)))
+    return Decoded(np.stack(spread(pictures, n)), None, remarks, distinct=len(set(taken)), notes=notes)

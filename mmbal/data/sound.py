@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmbal.data.container import Clip, opened
+from mmbal.data.container import TOLERANCE, Clip, opened
 from mmbal.data.media import Decoded, Unusable
 
 IN_STEP = 0.02  # seconds by which sound may begin late without being moved
@@ -58,7 +59,9 @@ def read_audio(
             raise Unusable("corrupt", "no sound can be decoded")
         if last >= stop:  # more is there than is kept
             length = track.length() if end is None else max(length or end, last)
-        remarks = track.ends_early("sound", last, stop, None if end is None else stop) + remarks[:1]
+        if not (early := track.ends_early("sound", last, stop, None if end is None else stop)):
+            early = _false_size(clip)
+        remarks = early + remarks[:1]
         notes = track.choice
     if any(len(piece) != len(pieces[0]) for piece in pieces):
         pieces = [piece.mean(axis=0, keepdims=True, dtype=piece.dtype) for piece in pieces]  # channels change midway
@@ -72,6 +75,33 @@ def read_audio(
         wave = wave[: round((stop - max(begin, first)) * rate)]
     whole = min(length, math.inf if end is None else end) - begin if last >= stop and length is not None else None
     return Decoded(wave, whole or len(wave) / rate, remarks, notes=notes), rate
+
+
+def _false_size(clip: Clip) -> list[tuple[str, str]]:
+    """A remark where a WAV file holds less sound than its header says, or more. FFmpeg takes the less of both."""
+    coder = clip.taken["audio"].codec_context
+    if clip.container.format.name != "wav" or not coder.bit_rate:
+        return []
+    per_second = coder.bit_rate / 8
+    with clip.path.open("rb") as stream:
+        place = 12
+        while True:
+            stream.seek(place)
+            name, size = stream.read(4), int.from_bytes(stream.read(4), "little")
+            if name == b"data" or len(name) < 4:
+                break
+            place += 8 + size + size % 2
+        stream.seek(place + 8 + size)
+        behind = stream.read(4)
+        there = clip.path.stat().st_size - place - 8
+    if name != b"data" or size in (0, 2**32 - 1):  # as programs write it that can't go back to the header
+        return []
+    told = f"the file claims {size / per_second:.2f} s"
+    if there < size - TOLERANCE * per_second:
+        return [("truncated", f"sound ends at {there / per_second:.2f} s, {told}")]
+    if there > size + per_second and not re.fullmatch(rb"[ -~]{4}", behind):  # no other chunk
+        return [("length", f"there is room for {there / per_second:.2f} s of sound, but {told}")]
+    return []
 
 
 def _silence(like: np.ndarray, n: int) -> np.ndarray:
