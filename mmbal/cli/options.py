@@ -60,7 +60,7 @@ def from_model(
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def run(*args: Any, **kwargs: Any) -> Any:
-            given = {key: _value(key, hints[key], kwargs.pop(key)) for key in fields}
+            given = {key: _value(key, hints[key], field, kwargs.pop(key)) for key, field in fields.items()}
             return command(*args, **kwargs, **{into: {k: v for k, v in given.items() if v is not None}})
 
         own = typing.get_type_hints(command, include_extras=True)
@@ -86,8 +86,7 @@ def _plain(hint: Any) -> Any:
 
 def _parameter(key: str, hint: Any, field: FieldInfo) -> inspect.Parameter:
     """A field as a parameter that Typer makes an option of; its value is None where the user gives none."""
-    kind = _plain(hint)
-    extra: dict[str, Any] = dict(field.json_schema_extra) if isinstance(field.json_schema_extra, dict) else {}
+    kind, extra = _plain(hint), _extra(field)
     choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
     flag = "--" + key.replace("_", "-")
     switch = kind is bool and field.default is False and hint is bool
@@ -97,7 +96,9 @@ def _parameter(key: str, hint: Any, field: FieldInfo) -> inspect.Parameter:
         *([flag] if kind is not bool or switch else [f"{flag}/--no-{flag[2:]}"]),
         help=" ".join(filter(None, [_sentence(field.description or key), _bounds(field), told])),
         rich_help_panel=extra.get("group"),
-        metavar=extra.get("metavar") or ("|".join(map(str, choices)) or None),
+        metavar=_metavar(field)
+        if typing.get_origin(kind) is dict or extra.get("metavar")
+        else "|".join(choices) or None,
         show_default=False,
         autocompletion=_completed(choices) if choices else None,
     )
@@ -123,22 +124,31 @@ def _typer_type(kind: Any) -> Any:
     return list[str] | None if origin is dict else kind | None
 
 
-def _value(key: str, hint: Any, given: Any) -> Any:
+def _value(key: str, hint: Any, field: FieldInfo, given: Any) -> Any:
     """What the user gave, as the model takes it; None where nothing was given."""
     origin = typing.get_origin(_plain(hint))
-    if given is None or given == [] or (given is False and hint is bool):
+    if given is None or given == [] or (given is False and field.default is False):
         return None
     if origin is dict:
         pairs = [text.partition("=") for text in given]
         for text, (_, equals, _) in zip(given, pairs, strict=True):
             if not equals:
-                raise UsageError(f"--{key} {text} is not of the form MODALITY={key.upper()}.")
+                raise UsageError(f"--{key} {text} is not of the form {_metavar(field)}.")
         return {name: value for name, _, value in pairs}
     return tuple(given) if origin is tuple else given
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return dict(field.json_schema_extra) if isinstance(field.json_schema_extra, dict) else {}
+
+
+def _metavar(field: FieldInfo) -> str:
+    """What stands for the value in help."""
+    return _extra(field).get("metavar") or "NAME=VALUE"
 
 
 def _shown(value: Any) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmbal.cli.app import app
+from mmbal.data.options import Options
 from mmbal.data.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,66 @@ def test_from_a_folder_to_a_store(pets):
     checked = mmbal("prepare", "--check", "s")
     assert checked.exit_code == 0
     assert "as they were written" in checked.stdout
+
+
+def test_the_sub_commands_and_the_spellings_of_before(pets):
+    mmbal("prepare", "init", pets)
+    document = json.loads(mmbal("prepare", "source", pets / "manifest.csv", "--size", 16, "--json").stdout)
+    store = document["store"]
+    assert mmbal("prepare", "check", store).stdout == mmbal("prepare", "--check", store).stdout
+    assert mmbal("prepare", "list").stdout == mmbal("prepare", "--list").stdout
+    assert "exists already" in refused(2, "prepare", "init", pets)
+    assert mmbal("prepare", "init", pets, "--force").exit_code == 0
+    # A file may be called as a sub-command is.
+    Path("list").write_text("image,label\n")
+    assert "of no kind that can be prepared" in refused(2, "prepare", "./list")
+    assert "of no kind that can be prepared" in refused(2, "prepare", "source", "list")
+
+
+def test_help_shows_every_option_with_its_choices_bounds_and_default(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = " ".join(mmbal("prepare", "--help").stdout.split())
+    assert "Usage: mmbal prepare [OPTIONS] [SOURCE]" in shown or "prepare [OPTIONS] [SOURCE]" in shown
+    for key in Options.model_fields:
+        assert f"--{key.replace('_', '-')}" in shown
+    assert "--fill zeros|repeat What a shorter clip is filled up with. Default: zeros." in shown
+    assert "--val <float> Share of train that becomes val where there is none. [≥ 0, < 1] Default: 0.2." in shown
+    assert "--flip --no-flip" in shown
+    for command in ("init", "check", "list"):
+        assert f"mmbal prepare {command}" in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mmbal prepare cr", ["cremad"]),
+        ("mmbal prepare in", ["init"]),
+        ("mmbal prepare avmnist --audio-features ", ["spectrogram", "logmel", "fbank"]),
+        ("mmbal prepare --crop", ["--crop"]),
+        ("mmbal prepare check --js", ["--json"]),
+    ],
+)
+def test_a_shell_completes_names_options_and_choices(typed, offered):
+    words = typed.split(" ")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "_MMBAL_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    code = "from mmbal.cli.app import app; app(prog_name='mmbal')"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert [line for line in done.stdout.split() if line] == offered
+
+
+def test_options_that_were_not_on_the_command_line_reach_the_store(pets):
+    (pets / "m.csv").write_text(
+        "image,label\n" + "".join(f"{c}/{k}.png,{c}\n" for k, c in enumerate(["cat", "dog"] * 3))
+    )
+    mmbal("prepare", pets / "m.csv", "--size", 16, "--crop", 0.25, 0.5, "--no-flip", "--out", "s")
+    assert Store.open("s").modalities["image"].preprocessing["augment"] == {"crop": [0.25, 0.5]}
+    assert "the smaller first" in refused(5, "prepare", pets / "m.csv", "--crop", 0.5, 0.25, "--out", "t")
 
 
 def test_json_is_one_document_alone(pets):
