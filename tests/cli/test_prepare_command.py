@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 from mmbal.cli.app import app
 from mmbal.data.options import Options
 from mmbal.data.store import Store
+from mmbal.files import locked
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()
@@ -124,6 +125,31 @@ def test_options_that_were_not_on_the_command_line_reach_the_store(pets):
     mmbal("prepare", pets / "m.csv", "--size", 16, "--crop", 0.25, 0.5, "--no-flip", "--out", "s")
     assert Store.open("s").modalities["image"].preprocessing["augment"] == {"crop": [0.25, 0.5]}
     assert "the smaller first" in refused(5, "prepare", pets / "m.csv", "--crop", 0.5, 0.25, "--out", "t")
+
+
+def test_names_are_printed_as_they_are(pets):
+    """Rich would take them for styles, or end in an error."""
+    names = ["[bold]x", "[/x]", "<b>", "a|b"]
+    rows = [f'cat/{2 * k}.png,"{names[k % 4]}",{("train", "test")[k // 4]}' for k in range(8)]
+    (pets / "m.csv").write_text("\n".join(["image,label,split", *rows, '"gone [/b].png","[/x]",train']))
+    said = mmbal("prepare", pets / "m.csv", "--size", 16, "--out", "s", "--workers", 1)
+    assert said.exit_code == 0, said.output
+    for name in (*names, "gone [/b].png"):
+        assert name in said.stdout
+
+
+def test_what_another_process_writes_is_not_written(pets):
+    """A view, and an import, as everything else that writes."""
+    mmbal("prepare", "avmnist", "--out", "s")
+    with locked(Path("view")):
+        assert "Another mmbal process" in refused(2, "prepare", "s", "--balance-discrepancy", "--out", "view")
+    assert not Path("view").exists()
+    Path("scores.csv").write_text("label,split,a:x,a:y\n" + "x,val,0.9,0.1\ny,test,0.2,0.8\n" * 4)
+    with locked(Path("scores.predictions.npz")):
+        assert "Another mmbal process" in refused(2, "import", "scores.csv")
+    assert mmbal("import", "scores.csv").exit_code == 0
+    assert "exists already" in refused(2, "import", "scores.csv")
+    assert not list(Path.cwd().glob(".*.lock"))
 
 
 def test_json_is_one_document_alone(pets):

@@ -1,4 +1,4 @@
-"""Media as people have them: turned, late, cut, with covers, of every depth; what is right follows from how they are made."""
+"""Media as people have them: turned, late, cut, with covers, of every depth. Each test makes what it reads."""
 
 from __future__ import annotations
 
