@@ -127,12 +127,13 @@ def test_options_that_were_not_on_the_command_line_reach_the_store(pets):
     assert "the smaller first" in refused(5, "prepare", pets / "m.csv", "--crop", 0.5, 0.25, "--out", "t")
 
 
-def test_names_are_printed_as_they_are(pets):
+def test_names_are_printed_as_they_are(pets, monkeypatch):
     """Rich would take them for styles, or end in an error."""
     names = ["[bold]x", "[/x]", "<b>", "a|b"]
     rows = [f'cat/{2 * k}.png,"{names[k % 4]}",{("train", "test")[k // 4]}' for k in range(8)]
     (pets / "m.csv").write_text("\n".join(["image,label,split", *rows, '"gone [/b].png","[/x]",train']))
-    said = mmbal("prepare", pets / "m.csv", "--size", 16, "--out", "s", "--workers", 1)
+    monkeypatch.chdir(pets)
+    said = mmbal("prepare", "m.csv", "--size", 16, "--out", "s", "--workers", 1)
     assert said.exit_code == 0, said.output
     for name in (*names, "gone [/b].png"):
         assert name in said.stdout
