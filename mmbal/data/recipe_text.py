@@ -101,7 +101,8 @@ def words(text: str) -> list[str]:
     text = unicodedata.normalize("NFC", text.lower())
     if text.isascii():
         return re.findall(r"\w+|[^\w\s]", text)
-    found, open_word = [], False
+    found: list[str] = []
+    open_word = False
     for sign in text:
         inner = sign == "_" or unicodedata.category(sign)[0] in "LMN"
         apart = UNSPACED.match(sign) is not None
