@@ -49,6 +49,7 @@ def import_model(
     Examples: [bold]mmbal import scores.csv[/bold]; [bold]mmbal import best_model.pth --data stores/cremad[/bold].
     The formats, and how to collect predictions in Python: docs/your-model.md.
     """
+    from mmbal.files import locked, refuse_existing
     from mmbal.predictions.readers import predictions_from_csv, predictions_from_features
 
     if source.suffix in CHECKPOINTS:
@@ -63,9 +64,9 @@ def import_model(
             f"{source} has no known ending.", f"Known: .csv, .npz (features), {', '.join(CHECKPOINTS)} (checkpoints)."
         )
     out = out or source.with_name(f"{source.stem}.predictions.npz")
-    if out.exists() and not force:
-        raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
-    found.save(out)
+    with locked(out):
+        refuse_existing(out, force)
+        found.save(out)
     _show(found, out, as_json)
 
 

@@ -10,7 +10,7 @@ from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import CHECKPOINT, pack
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.evaluate import summarise
-from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_folder
+from mmbal.engine.tracking import CONFIG, ENVIRONMENT, SUMMARY, environment, new_run
 from mmbal.engine.train import Result, Session
 from mmbal.errors import ConfigError
 from mmbal.files import write_json, write_tensors
@@ -57,20 +57,20 @@ def import_run(
     )
     session = Session(config)
     session.model.load_state_dict(imported.model.state_dict())
-    folder = new_folder(None if out is None else Path(out), f"{store.name}-{path.stem}", force)
-    content = pack(session.model, session.method, session.config, session.store, epoch=0)
-    write_tensors(folder / CHECKPOINT, content)
-    write_yaml(folder / CONFIG, session.config)
-    write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
-    figures: dict[str, dict[str, float]] = {}
-    for split in ("val", "test"):
-        if split in store.splits():
-            found = session.predictions(split)
-            meta = {**found.meta, "method": "imported", "checkpoint": path.name}
-            del meta["seed"]  # that of its training is not known
-            found = replace(found, meta=meta)
-            found.save(folder / "predictions" / f"{split}.npz")
-            figures[split] = summarise(found)
-    summary = {"kind": KIND, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
-    write_json(folder / SUMMARY, summary)
+    with new_run(None if out is None else Path(out), f"{store.name}-{path.stem}", force) as folder:
+        content = pack(session.model, session.method, session.config, session.store, epoch=0)
+        write_tensors(folder / CHECKPOINT, content)
+        write_yaml(folder / CONFIG, session.config)
+        write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
+        figures: dict[str, dict[str, float]] = {}
+        for split in ("val", "test"):
+            if split in store.splits():
+                found = session.predictions(split)
+                meta = {**found.meta, "method": "imported", "checkpoint": path.name}
+                del meta["seed"]  # that of its training is not known
+                found = replace(found, meta=meta)
+                found.save(folder / "predictions" / f"{split}.npz")
+                figures[split] = summarise(found)
+        summary = {"kind": KIND, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
+        write_json(folder / SUMMARY, summary)
     return ImportedRun(folder, summary, imported)

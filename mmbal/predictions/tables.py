@@ -1,0 +1,138 @@
+"""Tables of text as people save them: any of the usual encodings and separators, with or without an index column.
+
+One reader for every CSV that mmbal takes. It gives cells as text with the line that each row stands in; what the columns
+mean is the caller's business.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmbal.errors import DataError, UsageError
+
+SEPARATORS = (",", ";", "\t", "|")
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+INDEX = re.compile(r"|Unnamed: \d+")  # what pandas writes above the index, and calls it where it reads it again
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header and rows of stripped cells; ``lines`` are the line numbers of the rows, the header's being 1."""
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+    separator: str = ","
+    notes: list[str] = field(default_factory=list)
+
+    def column(self, name: str) -> list[str]:
+        """The cells of one column."""
+        position = self.header.index(name)
+        return [row[position] for row in self.rows]
+
+
+def read_text(path: Path, notes: list[str] | None = None) -> str:
+    """The text of a file in UTF-8 or UTF-16 (with or without its mark), else in Windows-1252, which is noted.
+
+    Raises UsageError (no file) or DataError (not text).
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    data = path.read_bytes()
+    encoding = _encoding(data[:4096])
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise DataError(f"{path} is not a readable text file ({error}).", "Save it as UTF-8.") from None
+        text = data.decode("cp1252", errors="replace")
+        if notes is not None:
+            notes.append(f"{path.name} is not UTF-8; it was read as Windows-1252 (Western European)")
+    if "\0" in text:
+        raise DataError(f"{path} is not a text file: it holds NUL bytes.")
+    return text
+
+
+def _encoding(head: bytes) -> str:
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
+        if head.startswith(mark):
+            return encoding
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) > len(head) / 8:  # every other byte of plain text in UTF-16 is zero
+        return "utf-16-be" if even > odd else "utf-16-le"
+    return "utf-8"
+
+
+def separator_of(text: str, path: Path | None = None) -> str:
+    """The separator of the cells: the one that the header line has most of, outside quotes; tab for a .tsv."""
+    if path is not None and path.suffix.lower() == ".tsv":
+        return "\t"
+    first = re.sub(r'"[^"]*"', "", next((line for line in text.splitlines() if line.strip()), ""))
+    return max(SEPARATORS, key=first.count)  # a comma where there is none
+
+
+def read_table(path: Path, *, ragged: bool = False) -> Table:
+    """Read a table with a header line; an index column without a name and empty columns at the end are left out.
+
+    ``ragged`` lets rows have more or fewer cells than the header. Raises UsageError (no file), DataError (not a table; a
+    column that comes twice; a row of another length, with its line).
+    """
+    notes: list[str] = []
+    text = read_text(path, notes)
+    told = re.match(r"\s*sep=(.)\r?\n", text)  # a line for Excel
+    separator = told[1] if told else separator_of(text, path)
+    skipped = text[: told.end()].count("\n") if told else 0
+    reader = csv.reader(io.StringIO(text[told.end() :] if told else text, newline=""), delimiter=separator, strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append([cell.strip() for cell in cells])
+                lines.append(reader.line_num + skipped)
+    except csv.Error as error:
+        raise DataError(f"{path} is not a readable table (line {reader.line_num + skipped}: {error}).") from None
+    if not rows:
+        raise DataError(f"{path} is empty.")
+    header, rows, lines = rows[0], rows[1:], lines[1:]
+    kept = _named(path, header, rows, notes)
+    names = [header[k] for k in kept]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} has two columns '{twice[0]}'.")
+    if not ragged:
+        for line, row in zip(lines, rows, strict=True):
+            if len(row) != len(header) and (len(row) < len(header) or any(row[len(header) :])):
+                raise DataError(f"{path}, row {line}: {len(row)} cells, but the header has {len(header)}.")
+    if kept != list(range(len(header))):
+        rows = [[row[k] for k in kept if k < len(row)] + row[len(header) :] for row in rows]
+    return Table(path, names, rows, lines, separator, notes)
+
+
+def _named(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], notes: list[str]) -> list[int]:
+    """Positions of the columns to keep: those with a name. Raises DataError for cells in another column without one."""
+    kept = []
+    for k, name in enumerate(header):
+        if not INDEX.fullmatch(name):
+            kept.append(k)
+        elif k == 0:
+            notes.append(f"the first column of {path.name} has no name: it was taken for an index and left out")
+        elif name == "" and any(k < len(row) and row[k] for row in rows):
+            raise DataError(
+                f"{path}: column {k + 1} has cells, but no name.", "Name it in the first line, or remove it."
+            )
+    return kept
+
+
+def number(cell: str) -> float:
+    """A cell as a number: ``0.5``, ``0,5``, ``50 %`` (which stays 50). Raises ValueError."""
+    text = cell.removesuffix("%").strip()
+    if "_" in text:  # Python takes 1_000 for a number; no table means that
+        raise ValueError(cell)
+    return float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
