@@ -72,7 +72,7 @@ def by_ffmpeg(clips: list[Path], out: Path, ffmpeg: str) -> None:
 def by_pyav(clips: list[Path], out: Path) -> None:
     import wave as wavefile
 
-    from mmbal.data.media.decode import read_audio
+    from mmbal.data.media.sound import read_audio
 
     for clip in clips:
         import av
@@ -242,7 +242,7 @@ def encode_again(clip: Path, out: Path, codecs: tuple[str, str], pixels: tuple[i
     """The clip's pictures and sound, over again until it is ``seconds`` long."""
     import av
 
-    from mmbal.data.media.decode import read_audio
+    from mmbal.data.media.sound import read_audio
 
     sound, _ = read_audio(clip)
     with av.open(str(clip)) as source:
@@ -265,7 +265,7 @@ def encode_again(clip: Path, out: Path, codecs: tuple[str, str], pixels: tuple[i
 
 
 def sets(folder: Path, n: int) -> None:
-    from mmbal.data.media.recipes import Source
+    from mmbal.data.media.recipe import Source
     from mmbal.data.preparation.options import Options
     from mmbal.registry import datasets
 

@@ -7,10 +7,10 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -33,44 +33,41 @@ def atomic(path: Path) -> Iterator[Path]:
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes from ``path`` (there or not) while the block runs; the lock dies with this process.
 
-    Raises UsageError where another process has it, unless told to ``wait``. Nothing is kept from anybody on Windows, and
-    where the folder around ``path`` can't be written or its file system has no locks.
+    Raises UsageError where another process has it, unless told to ``wait``. Has no effect where the folder around ``path``
+    can't be written or its file system has no locks.
     """
+    from filelock import FileLock, Timeout
+
     whole = path.resolve()
     file = whole.with_name(f".{whole.name}.lock")
+    lock, held = FileLock(file, timeout=-1 if wait else 0), True
     try:
-        stream = None if os.name == "nt" else _lock(file, wait)
-    except BlockingIOError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
         raise UsageError(
             f"Another mmbal process is writing {path}.", "Wait until it has ended, or choose another folder."
         ) from None
-    except OSError:
-        stream = None
+    except (OSError, NotImplementedError):
+        held = False
     try:
         yield
     finally:
-        if stream is not None:
-            file.unlink(missing_ok=True)
-            stream.close()
+        if held:
+            # While it is held, since a lock is never given on a file that is gone. Windows removes the file by itself.
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+            lock.release()
 
 
-def _lock(file: Path, wait: bool) -> BinaryIO:
-    import fcntl
+def refuse_existing(path: Path | None, force: bool | None = None, because: str = "") -> None:
+    """Raise UsageError where ``path`` is there and is not to be replaced; ``because`` ends the sentence.
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        stream = file.open("ab")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its holder removes it at the end: a lock on a file that is gone, or another by now, would exclude nobody.
-            if os.path.samestat(os.fstat(stream.fileno()), file.stat()):
-                return stream
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            stream.close()
-            raise
-        stream.close()
+    ``force`` is what the user said of it, None where a command has no --force. No path (None) refuses nothing.
+    """
+    if path is not None and path.exists() and not force:
+        way = "remove it" if force is None else "give --force to replace it"
+        raise UsageError(f"{path} exists already{because and ' '}{because}.", f"Choose another --out, or {way}.")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mmbal.errors import ConfigError, UsageError
-from mmbal.files import atomic, locked, read_tensors, write_json, write_tensors
+from mmbal.files import atomic, locked, read_tensors, refuse_existing, write_json, write_tensors
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
@@ -132,3 +132,16 @@ def test_where_nothing_can_be_locked_the_work_is_done_all_the_same(tmp_path: Pat
     (tmp_path / "file").write_text("no folder")
     with locked(tmp_path / "file" / "own"):
         pass
+
+
+def test_what_exists_is_refused_in_one_wording(tmp_path: Path):
+    there, free = tmp_path / "a", tmp_path / "b"
+    there.write_text("x")
+    for path, force in ((free, False), (there, True), (None, False)):
+        refuse_existing(path, force)
+    with pytest.raises(UsageError, match=r"a exists already\.$") as caught:
+        refuse_existing(there, False)
+    assert caught.value.hint == "Choose another --out, or give --force to replace it."
+    with pytest.raises(UsageError, match=r"a exists already and was made from something else\.$") as caught:
+        refuse_existing(there, None, "and was made from something else")
+    assert caught.value.hint == "Choose another --out, or remove it."

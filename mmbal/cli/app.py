@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mmbal.cli import console
 from mmbal.cli.calibrate import calibrate
@@ -16,8 +17,9 @@ from mmbal.cli.doctor import doctor
 from mmbal.cli.importer import import_model
 from mmbal.cli.methods import list_members, show_member
 from mmbal.cli.missing import missing
+from mmbal.cli.options import WithDefault
 from mmbal.cli.predict import predict
-from mmbal.cli.prepare import prepare
+from mmbal.cli.prepare import COMMANDS as PREPARE
 from mmbal.cli.pretrain import pretrain
 from mmbal.cli.quickstart import quickstart
 from mmbal.cli.report import report
@@ -28,8 +30,17 @@ from mmbal.version import __version__
 
 DEBUG = "MMBAL_DEBUG"
 
+
+class InOrder(TyperGroup):
+    """The commands with `prepare` first: it is a group, and groups come last where nobody says otherwise."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: name != "prepare")
+
+
 app = typer.Typer(
     name="mmbal",
+    cls=InOrder,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -86,9 +97,13 @@ def options(
 
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "The way of the data": (prepare, pretrain, train, calibrate, diagnose, report),
+    "The way of the data": (pretrain, train, calibrate, diagnose, report),
     "More": (quickstart, predict, sweep, missing, doctor),
 }
+prepare = typer.Typer(cls=WithDefault, help="Media, features or a known data set into a store.")
+for name, subcommand in PREPARE.items():
+    prepare.command(name)(guarded(subcommand))
+app.add_typer(prepare, name="prepare", rich_help_panel="The way of the data")
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command))

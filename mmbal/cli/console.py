@@ -35,8 +35,9 @@ STAND_INS = {
 PIPED_WIDTH = 120  # a pipe has no width of its own; columns must not be cut there
 NO_BREAK = "\u00a0"
 
-out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# What is printed is as it is: a class called "[bold]" is a name, not a style.
+out = Console(markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, soft_wrap=False)
+err = Console(markup=False, stderr=True, highlight=False, soft_wrap=True)
 
 
 class Advance(Protocol):

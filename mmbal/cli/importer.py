@@ -51,7 +51,7 @@ def import_model(
     Examples: [bold]mmbal import scores.csv[/bold]; [bold]mmbal import best_model.pth --data stores/cremad[/bold].
     The formats, and how to collect predictions in Python: docs/your-model.md.
     """
-    from mmbal.files import npz_keys
+    from mmbal.files import locked, npz_keys, refuse_existing
     from mmbal.predictions.features import is_feature_file
     from mmbal.predictions.readers import predictions_from_csv, predictions_from_head
 
@@ -73,9 +73,9 @@ def import_model(
     doubt = found.doubt()
     console.warn([*([doubt] if doubt else []), *found.warnings])
     out = out or source.with_name(f"{source.stem}.predictions.npz")
-    if out.exists() and not force:
-        raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
-    found.save(out)
+    with locked(out):
+        refuse_existing(out, force)
+        found.save(out)
     _show(found, out, as_json)
 
 

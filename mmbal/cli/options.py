@@ -1,11 +1,19 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and options made of the fields of a pydantic model."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.core import TyperGroup
 
 from mmbal.cli import console
 from mmbal.errors import UsageError
@@ -30,6 +38,149 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:0 or mps
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any key of the config: --set optimiser.lr=0.1.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A config.yaml, as in a run's folder.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<data>-<method>-<fusion>-s<seed>.")]
+
+
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def from_model(
+    model: type[BaseModel], *keys: str, into: str = "options"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of a command: its parameter ``into`` becomes options made of a model's fields.
+
+    Each field (of ``keys``, or all) gives ``--its-name`` with its type, and a help text of its description, choices, bounds
+    and default. The command gets ``into`` as a dict of what the user gave, ready for the model, which checks the values. A
+    boolean that is false by default becomes a switch; a tuple and a dict become options that can be repeated, a dict's as
+    NAME=VALUE. The field's ``json_schema_extra`` may hold ``group`` (the panel in help), ``metavar`` and ``default`` (what
+    help says of it).
+    """
+    fields = {key: model.model_fields[key] for key in keys or model.model_fields}
+    hints = typing.get_type_hints(model)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            given = {key: _value(key, hints[key], field, kwargs.pop(key)) for key, field in fields.items()}
+            return command(*args, **kwargs, **{into: {k: v for k, v in given.items() if v is not None}})
+
+        own = typing.get_type_hints(command, include_extras=True)
+        parameters = []
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.name == into:
+                parameters += [_parameter(key, hints[key], field) for key, field in fields.items()]
+            else:
+                parameters.append(parameter.replace(annotation=own[parameter.name], kind=parameter.KEYWORD_ONLY))
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+        return run
+
+    return decorate
+
+
+def _plain(hint: Any) -> Any:
+    """The type of an option's value, whether it may be left open or not."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return hint
+
+
+def _parameter(key: str, hint: Any, field: FieldInfo) -> inspect.Parameter:
+    """A field as a parameter that Typer makes an option of; its value is None where the user gives none."""
+    kind, extra = _plain(hint), _extra(field)
+    choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    flag = "--" + key.replace("_", "-")
+    switch = kind is bool and field.default is False and hint is bool
+    default = extra.get("default", field.default)
+    told = "" if default in (None, "", (), {}) or switch else f"Default: {_shown(default)}."
+    option = typer.Option(
+        *([flag] if kind is not bool or switch else [f"{flag}/--no-{flag[2:]}"]),
+        help=" ".join(filter(None, [_sentence(field.description or key), _bounds(field), told])),
+        rich_help_panel=extra.get("group"),
+        metavar=_metavar(field)
+        if typing.get_origin(kind) is dict or extra.get("metavar")
+        else "|".join(choices) or None,
+        show_default=False,
+        autocompletion=_completed(choices) if choices else None,
+    )
+    return inspect.Parameter(
+        key,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if switch else None,
+        annotation=Annotated[_typer_type(kind), option],
+    )
+
+
+def _typer_type(kind: Any) -> Any:
+    """What Typer calls the type of a field: choices are texts, which the model checks."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is bool:
+        return bool | None
+    if origin is Literal:
+        return str | None
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return kind | None
+    if origin in (tuple, list):
+        return list[inner[0]] | None  # type: ignore[valid-type]
+    return list[str] | None if origin is dict else kind | None
+
+
+def _value(key: str, hint: Any, field: FieldInfo, given: Any) -> Any:
+    """What the user gave, as the model takes it; None where nothing was given."""
+    origin = typing.get_origin(_plain(hint))
+    if given is None or given == [] or (given is False and field.default is False):
+        return None
+    if origin is dict:
+        pairs = [text.partition("=") for text in given]
+        for text, (_, equals, _) in zip(given, pairs, strict=True):
+            if not equals:
+                raise UsageError(f"--{key} {text} is not of the form {_metavar(field)}.")
+        return {name: value for name, _, value in pairs}
+    return tuple(given) if origin is tuple else given
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return dict(field.json_schema_extra) if isinstance(field.json_schema_extra, dict) else {}
+
+
+def _metavar(field: FieldInfo) -> str:
+    """What stands for the value in help."""
+    return _extra(field).get("metavar") or "NAME=VALUE"
+
+
+def _shown(value: Any) -> str:
+    """A default as a user would type it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _bounds(field: FieldInfo) -> str:
+    bounds = [f"{sign} {getattr(b, name)}" for b in field.metadata for name, sign in BOUNDS.items() if hasattr(b, name)]
+    return f"[{', '.join(bounds)}]" if bounds else ""
+
+
+def _completed(choices: tuple[Any, ...]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [str(choice) for choice in choices if str(choice).startswith(incomplete)]
+
+    return complete
+
+
+class WithDefault(TyperGroup):
+    """A group of commands that takes what is none of their names for arguments of its first command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return ("" if name == next(iter(self.commands)) else name), command, rest  # help shows the name as it is typed
 
 
 def choose_store(data: Path | None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Force, Json
+from mmbal.cli.options import Force, Json, from_model
+from mmbal.data.preparation.findings import count
+from mmbal.data.preparation.options import SPLITS, Options
 from mmbal.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -23,87 +26,41 @@ DOING = {"rows": "Preparing", "files": "Comparing", "bytes": "Downloading"}
 SHOWN_CLASSES = 40
 SHOWN_FINDINGS = 40
 
-SOUND, PICTURE, TEXT, SPLIT, SAFETY = "Sound", "Pictures", "Text and arrays", "Splits", "Checks"
+CHECKS = "Checks"
 
 
+def complete_source(incomplete: str) -> list[str]:
+    """What a shell may complete a source to: known data sets and the other sub-commands."""
+    from mmbal.registry import datasets
+
+    return [name for name in (*datasets.names(), *COMMANDS) if name.startswith(incomplete) and name != "source"]
+
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="A store.", show_default=False)]
+
+
+@from_model(Options)
 def prepare(
     source: Annotated[
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="A known data set (mmbal prepare --list), MANIFEST.csv|.tsv|.jsonl, FEATURES.npz|.mat, "
-            "`init DIR` to write a manifest of a folder, or a store with --balance-discrepancy.",
+            help="A known data set (mmbal prepare list), MANIFEST.csv|.tsv|.jsonl, FEATURES.npz|.mat, or a store with "
+            "--balance-discrepancy.",
+            autocompletion=complete_source,
         ),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="With init: a folder of class folders.")
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Where a known data set lies.")] = None,
     out: Annotated[Path | None, typer.Option(help="The store to write. Default: stores/NAME.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one a core.")] = None,
-    audio_features: Annotated[
-        str | None, typer.Option(help="spectrogram, logmel or fbank.", rich_help_panel=SOUND)
-    ] = None,
-    sample_rate: Annotated[int | None, typer.Option(help="Hz.", rich_help_panel=SOUND)] = None,
-    duration: Annotated[
-        float | None,
-        typer.Option(help="Seconds kept. Default: the longest range or clip, at most 10.", rich_help_panel=SOUND),
-    ] = None,
-    n_fft: Annotated[int | None, typer.Option("--n-fft", help="Samples a window.", rich_help_panel=SOUND)] = None,
-    hop: Annotated[int | None, typer.Option(help="Samples between windows.", rich_help_panel=SOUND)] = None,
-    mels: Annotated[int | None, typer.Option(help="Mel bands.", rich_help_panel=SOUND)] = None,
-    fill: Annotated[
-        str | None, typer.Option(help="zeros or repeat: what fills up a short sound.", rich_help_panel=SOUND)
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames a second. Default: evenly over the clip.", rich_help_panel=PICTURE)
-    ] = None,
-    frames: Annotated[
-        int | None, typer.Option(help="Frames that an encoder sees (3).", rich_help_panel=PICTURE)
-    ] = None,
-    keep: Annotated[
-        int | None, typer.Option(help="Frames stored; training draws among them.", rich_help_panel=PICTURE)
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Pixels of the side (224; 64 is fast on a CPU).", rich_help_panel=PICTURE)
-    ] = None,
-    flip: Annotated[
-        bool | None, typer.Option(help="Mirror pictures at random in training.", rich_help_panel=PICTURE)
-    ] = None,
-    tokens: Annotated[str | None, typer.Option(help="words (hashed), bytes or ids.", rich_help_panel=TEXT)] = None,
-    length: Annotated[int | None, typer.Option(help="Tokens kept of a text.", rich_help_panel=TEXT)] = None,
-    vocabulary: Annotated[int | None, typer.Option(help="Different tokens.", rich_help_panel=TEXT)] = None,
-    label: Annotated[str | None, typer.Option(help="Column or array of the class.", rich_help_panel=TEXT)] = None,
-    modality: Annotated[
-        list[str] | None, typer.Option(help="NAME or NAME=ARRAY, repeatable. Default: all.", rich_help_panel=TEXT)
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="MODALITY=features|sequence|spectrogram|image|frames|text for arrays, repeatable.",
-            rich_help_panel=TEXT,
-        ),
-    ] = None,
-    complete: Annotated[
-        bool, typer.Option("--complete", help="Leave out samples that lack a modality.", rich_help_panel=SPLIT)
-    ] = False,
-    split: Annotated[str | None, typer.Option(help="Which list of a known data set.", rich_help_panel=SPLIT)] = None,
-    subset: Annotated[str | None, typer.Option(help="Which part of a known data set.", rich_help_panel=SPLIT)] = None,
-    val: Annotated[
-        float | None, typer.Option(help="Share of train that becomes val where there is none.", rich_help_panel=SPLIT)
-    ] = None,
-    test: Annotated[
-        float | None, typer.Option(help="Share that becomes test where there is none.", rich_help_panel=SPLIT)
-    ] = None,
-    resplit: Annotated[bool, typer.Option("--resplit", help="Ignore the splits given.", rich_help_panel=SPLIT)] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of carved splits.", rich_help_panel=SPLIT)] = 0,
+    options: dict[str, Any] = {},  # noqa: B006, never changed
     balance_discrepancy: Annotated[
         bool,
         typer.Option(
             "--balance-discrepancy",
             help="SOURCE is a store: write a view of it whose train samples are drawn so that each modality is preferred "
             "as often, and by as much (2302.10912).",
-            rich_help_panel=SPLIT,
+            rich_help_panel=SPLITS,
         ),
     ] = False,
     confidences: Annotated[
@@ -112,76 +69,55 @@ def prepare(
             metavar="PREDICTIONS",
             help="With --balance-discrepancy: unimodal decisions on the train split by models that did not train on it. "
             "Default: cross-fitted linear heads.",
-            rich_help_panel=SPLIT,
+            rich_help_panel=SPLITS,
         ),
     ] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option(metavar="STORE", help="Read a store again and prove its hashes.", rich_help_panel=SAFETY),
-    ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 4 where anything was found.", rich_help_panel=SAFETY)
+        bool, typer.Option("--strict", help="Exit 4 where anything was found.", rich_help_panel=CHECKS)
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare the files with published hashes.", rich_help_panel=SAFETY)
+        bool, typer.Option("--verify", help="Compare the files with published hashes.", rich_help_panel=CHECKS)
     ] = False,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch a known data set's files to --root first.", rich_help_panel=SAFETY)
+        bool, typer.Option("--download", help="Fetch a known data set's files to --root first.", rich_help_panel=CHECKS)
     ] = False,
     base_url: Annotated[
-        str | None, typer.Option(help="Fetch from here instead of the files' home.", rich_help_panel=SAFETY)
+        str | None, typer.Option(help="Fetch from here instead of the files' home.", rich_help_panel=CHECKS)
     ] = None,
-    listing: Annotated[bool, typer.Option("--list", help="List the known data sets.")] = False,
+    check_store: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="STORE", help="The same as `mmbal prepare check STORE`.", hidden=True),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="The same as `mmbal prepare list`.", hidden=True)] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Decode media, or take features, once: into a store that all other commands read.
 
-    Interrupted, the same command goes on where it was. One bad file never stops the others: it becomes a finding.
+    Given again, an interrupted command goes on where it stopped.
+    A bad file never stops the others. It becomes a finding.
+
+    [bold]mmbal prepare list[/bold] lists the known data sets.
+    [bold]mmbal prepare init DIR[/bold] writes a manifest of a folder of class folders.
+    [bold]mmbal prepare check STORE[/bold] proves that a store is unchanged.
     """
     if listing:
-        _list(as_json)
+        list_sets(as_json)
         return
-    if check is not None:
-        _check(check, as_json)
-        return
-    if source == "init":
-        _init(folder, out, force, as_json)
+    if check_store is not None:
+        check(check_store, as_json)
         return
     if source is None:
-        raise UsageError("What shall be prepared?", "mmbal prepare NAME|MANIFEST.csv|FEATURES.npz, or --list.")
+        raise UsageError(
+            "No SOURCE given.",
+            "Give a known data set, a manifest or a feature file: mmbal prepare cremad|clips.csv|features.npz. "
+            "The known data sets: mmbal prepare list.",
+        )
     if balance_discrepancy:
-        _balance(Path(source), out, confidences, seed, as_json)
+        _balance(Path(source), out, confidences, options.get("seed", 0), as_json)
         return
     from mmbal.data.prepare import prepare as run
 
-    options: dict[str, Any] = {
-        "audio_features": audio_features,
-        "sample_rate": sample_rate,
-        "duration": duration,
-        "n_fft": n_fft,
-        "hop": hop,
-        "mels": mels,
-        "fill": fill,
-        "fps": fps,
-        "frames": frames,
-        "keep": keep,
-        "size": size,
-        "flip": flip,
-        "tokens": tokens,
-        "length": length,
-        "vocabulary": vocabulary,
-        "label": label,
-        "modality": tuple(modality) if modality else None,
-        "kind": dict(_pair(text) for text in kind or []) or None,
-        "complete": complete or None,
-        "split": split,
-        "subset": subset,
-        "val": val,
-        "test": test,
-        "resplit": resplit or None,
-        "seed": seed or None,
-    }
     with ExitStack() as stack:
         result = run(
             source,
@@ -202,6 +138,61 @@ def prepare(
     result.check(strict)
 
 
+def init(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="A folder of class folders: DIR/CLASS/FILE or DIR/train/CLASS/FILE."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The manifest to write. Default: DIR/manifest.csv.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write a manifest of a folder of class folders, to look at and then prepare."""
+    from mmbal.data.preparation.scan import write_manifest
+
+    if folder is None:
+        raise UsageError("No DIR given.", "Give a folder with a folder for each class: mmbal prepare init DIR.")
+    path, rows = write_manifest(folder, out, force=force)
+    if as_json:
+        console.print_json({"manifest": str(path), "rows": rows})
+    else:
+        console.say(f"{count(rows, 'sample', 'samples')} in {path}. Look at it, then: mmbal prepare {path}")
+
+
+def check(store: Store, as_json: Json = False) -> None:
+    """Read a store again and prove that it is as it was written, by its hashes."""
+    from mmbal.data.store.store import Store as Opened
+
+    opened = Opened.open(store)
+    problems = opened.verify()
+    files = len(opened.meta["files"])
+    if as_json:
+        console.print_json({"store": str(store), "hash": opened.hash, "files": files, "problems": problems})
+    elif not problems:
+        console.say(f"{store}: all {files} files are as they were written (hash {opened.hash[:12]}).")
+    if problems:
+        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise DataError(f"{store}: {problems[0]}{more}", "Prepare it again with --force.")
+
+
+def list_sets(as_json: Json = False) -> None:
+    """List the data sets that mmbal knows."""
+    from mmbal.registry import datasets
+
+    if as_json:
+        console.print_json({entry.name: asdict(entry.about) for entry in datasets})
+        return
+    columns = ("title", "modalities", "classes", "licence")
+    rows = [
+        [e.name, *(", ".join(v) if isinstance(v := getattr(e.about, c), tuple) else v for c in columns)]
+        for e in datasets
+    ]
+    console.table(["name", *columns], rows, numeric=("classes",))
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"source": prepare, "init": init, "check": check, "list": list_sets}
+
+
 class _Bars:
     """A progress bar as soon as it is known how much there is to do, with the rate; a new one for each new task."""
 
@@ -219,13 +210,6 @@ class _Bars:
         rate = self._done / max(time.perf_counter() - self._began, 1e-3)
         text = f"{rate / 1e6:.1f} MB/s" if of == "bytes" else f"{rate:.0f}/s"
         self._advance(steps, text if console.err.is_terminal else "")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--kind {text} is not of the form MODALITY=KIND.")
-    return name, value
 
 
 def _show(result: Preparation) -> None:
@@ -259,7 +243,7 @@ def _show(result: Preparation) -> None:
     if result.existed:
         console.note(f"{store.path} was prepared from the same source before; nothing was done.")
     elif result.resumed:
-        console.note(f"{result.resumed} samples were encoded by an interrupted run.")
+        console.note(f"An interrupted run had encoded {count(result.resumed, 'sample', 'samples')}.")
     console.say(f"{result.verdict} Store: {store.path} ({result.seconds:.1f} s, hash {store.hash[:12]})")
 
 
@@ -276,7 +260,7 @@ def _show_findings(findings: list[Finding]) -> None:
     console.table(
         ["level", "kind", "modality", "where", "why"],
         [[f.level, f.kind, f.modality or None, f.where, f.reason] for f in serious[:SHOWN_FINDINGS]],
-        title=f"{len(serious)} finding{'s' * (len(serious) > 1)}",
+        title=count(len(serious), "finding", "findings"),
         numeric=(),
     )
     if len(serious) > SHOWN_FINDINGS:
@@ -284,45 +268,17 @@ def _show_findings(findings: list[Finding]) -> None:
         console.note(f"{len(serious) - SHOWN_FINDINGS} more, in all: {kinds} (--json lists each).")
 
 
-def _list(as_json: bool) -> None:
-    from mmbal.registry import datasets
-
-    if as_json:
-        console.print_json({entry.name: asdict(entry.about) for entry in datasets})
-        return
-    columns = ("title", "modalities", "classes", "licence")
-    rows = [
-        [e.name, *(", ".join(v) if isinstance(v := getattr(e.about, c), tuple) else v for c in columns)]
-        for e in datasets
-    ]
-    console.table(["name", *columns], rows, numeric=("classes",))
-
-
-def _check(path: Path, as_json: bool) -> None:
-    from mmbal.data.store.store import Store
-
-    store = Store.open(path)
-    problems = store.verify()
-    if as_json:
-        console.print_json(
-            {"store": str(path), "hash": store.hash, "files": len(store.meta["files"]), "problems": problems}
-        )
-    elif not problems:
-        console.say(f"{path}: all {len(store.meta['files'])} files are as they were written (hash {store.hash[:12]}).")
-    if problems:
-        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise DataError(f"{path}: {problems[0]}{more}", "Prepare it again with --force.")
-
-
 def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int, as_json: bool) -> None:
     from mmbal.data.store.balanced import balance_discrepancy
     from mmbal.data.store.store import Store, remember
+    from mmbal.files import locked
     from mmbal.predictions.format import Predictions
 
     store = Store.open(source)
     given = None if confidences is None else Predictions.load(confidences)
     target = out or store.path.with_name(f"{store.path.name}-balanced")
-    view = balance_discrepancy(store, target, predictions=given, seed=seed)
+    with locked(target):
+        view = balance_discrepancy(store, target, predictions=given, seed=seed)
     remember(view.path)
     told = view.meta["discrepancy"]
     if as_json:
@@ -341,15 +297,3 @@ def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int
         caption=f"Confidences: {told['confidences']}. A sample is drawn at most {told['repeats']} times.",
     )
     console.say(f"Store: {view.path}, a view of {store.path} (hash {view.hash[:12]})")
-
-
-def _init(folder: Path | None, out: Path | None, force: bool, as_json: bool) -> None:
-    from mmbal.data.preparation.scan import write_manifest
-
-    if folder is None:
-        raise UsageError("Which folder?", "mmbal prepare init DIR, with a folder per class inside.")
-    path, rows = write_manifest(folder, out, force=force)
-    if as_json:
-        console.print_json({"manifest": str(path), "rows": rows})
-    else:
-        console.say(f"{rows} samples in {path}. Look at it, then: mmbal prepare {path}")

@@ -11,12 +11,14 @@ from typing import Any
 
 from mmbal.config import validate
 from mmbal.data.datasets.base import Dataset
-from mmbal.data.preparation.build import Arrays, Built, build, identity
+from mmbal.data.preparation.arrays import Arrays
+from mmbal.data.preparation.build import Built, build, identity, planned
 from mmbal.data.preparation.checks import verdict
 from mmbal.data.preparation.features import read_features
-from mmbal.data.preparation.findings import Finding, Progress
+from mmbal.data.preparation.findings import Finding, Progress, count
 from mmbal.data.preparation.manifest import Manifest, read_manifest
 from mmbal.data.preparation.options import Options
+from mmbal.data.preparation.probing import recipes_for
 from mmbal.data.preparation.workers import cores
 from mmbal.data.store.store import Store, remember
 from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
@@ -51,7 +53,7 @@ class Preparation:
         if serious:
             first = serious[0]
             raise DataError(
-                f"{len(serious)} finding{'s' * (len(serious) > 1)}, the first: {first.where}: {first.kind}, {first.reason}.",
+                f"{count(len(serious), 'finding', 'findings')}, the first: {first.where}: {first.kind}, {first.reason}.",
                 f"The store is written all the same: {self.store.path}",
             )
 
@@ -175,7 +177,9 @@ def read_source(
     asked = {"root": root, "verify": verify, "download": download, "base-url": base_url}
     _refuse(path, {**asked, **given}, *asked, *OF_NAMED, *(("kind",) if suffix in MANIFESTS else ()))
     if suffix in MANIFESTS:
-        return read_manifest(path, options), options
+        manifest = read_manifest(path, options)
+        manifest.recipes = recipes_for(manifest.rows, options)
+        return manifest, options
     if suffix in FEATURES:
         return read_features(path, options), options
     raise UsageError(f"{path} is of no kind that can be prepared.", f"Known: {', '.join((*MANIFESTS, *FEATURES))}.")
@@ -202,5 +206,6 @@ def embedded_store() -> Path:
     """The shipped digits as a store in the user's cache, prepared on first use without network."""
     cache = os.environ.get("MMBAL_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     samples, options = read_source("avmnist", None, {})
-    out = Path(cache) / "mmbal" / f"avmnist-{identity(samples, options)[:12]}"
-    return build(samples, out, options, workers=0, force=False, wait=True).store.path
+    plan = planned(samples)
+    out = Path(cache) / "mmbal" / f"avmnist-{identity(plan, options)[:12]}"
+    return build(samples, out, options, workers=0, force=False, wait=True, plan=plan).store.path

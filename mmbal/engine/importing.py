@@ -9,7 +9,7 @@ from mmbal.config import write_yaml
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import pack
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.tracking import environment, new_folder
+from mmbal.engine.tracking import environment, new_run
 from mmbal.engine.train import Result, Session
 from mmbal.errors import ConfigError
 from mmbal.files import write_json, write_tensors
@@ -58,16 +58,16 @@ def import_run(
     )
     session = Session(config)
     session.model.load_state_dict(imported.model.state_dict())
-    folder = new_folder(None if out is None else Path(out), f"{store.name}-{path.stem}", force)
-    content = pack(session.model, session.method, session.config, session.store, epoch=0)
-    write_tensors(folder / CHECKPOINT, content)
-    write_yaml(folder / CONFIG, session.config)
-    write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
-    session.folder = folder
-    decided, _ = session.decide()
-    figures = session.write({split: _of_unknown_training(found, path.name) for split, found in decided.items()})
-    summary = {"kind": KIND, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
-    write_json(folder / SUMMARY, summary)
+    with new_run(None if out is None else Path(out), f"{store.name}-{path.stem}", force) as folder:
+        content = pack(session.model, session.method, session.config, session.store, epoch=0)
+        write_tensors(folder / CHECKPOINT, content)
+        write_yaml(folder / CONFIG, session.config)
+        write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
+        session.folder = folder
+        decided, _ = session.decide()
+        figures = session.write({split: _of_unknown_training(found, path.name) for split, found in decided.items()})
+        summary = {"kind": KIND, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
+        write_json(folder / SUMMARY, summary)
     return ImportedRun(folder, summary, imported)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from mmbal.data.media.clip import collate, encode_clip
+from mmbal.data.media.decode import walk
 from mmbal.data.preparation.scan import COLUMN
 from mmbal.data.store.loader import Batch
 from mmbal.data.store.store import ModalitySpec
@@ -23,6 +24,7 @@ from mmbal.errors import DataError, UsageError
 ORDER = (
     "audio",
     "path",
+    "video",
     "image",
     "text",
 )  # which of a sample's files is asked first: a sound, before a clip with sound
@@ -84,7 +86,7 @@ def find_samples(paths: Sequence[str | Path]) -> list[Sample]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in COLUMN and file.is_file())
+            found += [file for file in walk(path) if file.suffix.lower() in COLUMN and file.is_file()]
         elif path.exists():
             found.append(path)
         else:

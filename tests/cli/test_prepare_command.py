@@ -19,7 +19,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmbal.cli.app import app
+from mmbal.data.preparation.options import Options
 from mmbal.data.store.store import Store
+from mmbal.files import locked
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()
@@ -58,11 +60,97 @@ def test_from_a_folder_to_a_store(pets):
     assert "16 samples" in said.stdout
     result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--length", 8, "--out", "s", "--workers", 1)
     assert result.exit_code == 0, result.output
-    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 files or rows lost"):
+    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 file or row lost"):
         assert text in result.stdout
     checked = mmbal("prepare", "--check", "s")
     assert checked.exit_code == 0
     assert "as they were written" in checked.stdout
+
+
+def test_the_sub_commands_and_the_spellings_of_before(pets):
+    mmbal("prepare", "init", pets)
+    document = json.loads(mmbal("prepare", "source", pets / "manifest.csv", "--size", 16, "--json").stdout)
+    store = document["store"]
+    assert mmbal("prepare", "check", store).stdout == mmbal("prepare", "--check", store).stdout
+    assert mmbal("prepare", "list").stdout == mmbal("prepare", "--list").stdout
+    assert "exists already" in refused(2, "prepare", "init", pets)
+    assert mmbal("prepare", "init", pets, "--force").exit_code == 0
+    # A file may be called as a sub-command is.
+    Path("list").write_text("image,label\n")
+    assert "of no kind that can be prepared" in refused(2, "prepare", "./list")
+    assert "of no kind that can be prepared" in refused(2, "prepare", "source", "list")
+
+
+def test_help_shows_every_option_with_its_choices_bounds_and_default(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = " ".join(mmbal("prepare", "--help").stdout.split())
+    assert "Usage: mmbal prepare [OPTIONS] [SOURCE]" in shown or "prepare [OPTIONS] [SOURCE]" in shown
+    for key in Options.model_fields:
+        assert f"--{key.replace('_', '-')}" in shown
+    assert "--fill zeros|repeat What a shorter clip is filled up with. Default: zeros." in shown
+    assert "--val <float> Share of train that becomes val where there is none. [≥ 0, < 1] Default: 0.2." in shown
+    assert "--flip --no-flip" in shown
+    for command in ("init", "check", "list"):
+        assert f"mmbal prepare {command}" in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mmbal prepare cr", ["cremad"]),
+        ("mmbal prepare in", ["init"]),
+        ("mmbal prepare avmnist --audio-features ", ["spectrogram", "logmel", "fbank"]),
+        ("mmbal prepare --crop", ["--crop"]),
+        ("mmbal prepare check --js", ["--json"]),
+    ],
+)
+def test_a_shell_completes_names_options_and_choices(typed, offered):
+    words = typed.split(" ")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "_MMBAL_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    code = "from mmbal.cli.app import app; app(prog_name='mmbal')"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert [line for line in done.stdout.split() if line] == offered
+
+
+def test_options_that_were_not_on_the_command_line_reach_the_store(pets):
+    (pets / "m.csv").write_text(
+        "image,label\n" + "".join(f"{c}/{k}.png,{c}\n" for k, c in enumerate(["cat", "dog"] * 3))
+    )
+    mmbal("prepare", pets / "m.csv", "--size", 16, "--crop", 0.25, 0.5, "--no-flip", "--out", "s")
+    assert Store.open("s").modalities["image"].preprocessing["augment"] == {"crop": [0.25, 0.5]}
+    assert "the smaller first" in refused(5, "prepare", pets / "m.csv", "--crop", 0.5, 0.25, "--out", "t")
+
+
+def test_names_are_printed_as_they_are(pets, monkeypatch):
+    """Rich would take them for styles, or end in an error."""
+    names = ["[bold]x", "[/x]", "<b>", "a|b"]
+    rows = [f'cat/{2 * k}.png,"{names[k % 4]}",{("train", "test")[k // 4]}' for k in range(8)]
+    (pets / "m.csv").write_text("\n".join(["image,label,split", *rows, '"gone [/b].png","[/x]",train']))
+    monkeypatch.chdir(pets)
+    said = mmbal("prepare", "m.csv", "--size", 16, "--out", "s", "--workers", 1)
+    assert said.exit_code == 0, said.output
+    for name in (*names, "gone [/b].png"):
+        assert name in said.stdout
+
+
+def test_what_another_process_writes_is_not_written(pets):
+    """A view, and an import, as everything else that writes."""
+    mmbal("prepare", "avmnist", "--out", "s")
+    with locked(Path("view")):
+        assert "Another mmbal process" in refused(2, "prepare", "s", "--balance-discrepancy", "--out", "view")
+    assert not Path("view").exists()
+    Path("scores.csv").write_text("label,split,a:x,a:y\n" + "x,val,0.9,0.1\ny,test,0.2,0.8\n" * 4)
+    with locked(Path("scores.predictions.npz")):
+        assert "Another mmbal process" in refused(2, "import", "scores.csv")
+    assert mmbal("import", "scores.csv").exit_code == 0
+    assert "exists already" in refused(2, "import", "scores.csv")
+    assert not list(Path.cwd().glob(".*.lock"))
 
 
 def test_json_is_one_document_alone(pets):
@@ -89,13 +177,14 @@ def test_strict_is_exit_code_4_after_the_store_is_there(pets):
 
 def test_what_is_wrong_is_said_in_a_sentence(pets):
     (pets / "t.csv").write_text("text,label\nhello,x\n")
-    assert "What shall be prepared?" in refused(2, "prepare")
+    assert "No SOURCE given." in refused(2, "prepare")
     assert "avmnist" in refused(2, "prepare", "avmnst")
     assert "mmbal prepare init" in refused(2, "prepare", pets)
     assert "no file" in refused(2, "prepare", "nowhere.csv")
     assert "Where is CREMA-D?" in refused(2, "prepare", "cremad")
     assert "not a store" in refused(2, "prepare", "--check", pets)
-    assert "Which folder?" in refused(2, "prepare", "init")
+    assert "not a store" in refused(2, "prepare", "check", pets)
+    assert "No DIR given." in refused(2, "prepare", "init")
     assert "No hashes" in refused(2, "prepare", "avmnist", "--verify")
     assert "--download fetches from" in refused(2, "prepare", "avmnist", "--base-url", "http://localhost/")
     assert "Bytes have no vocabulary" in refused(2, "prepare", pets / "t.csv", "--tokens", "bytes", "--vocabulary", 9)

@@ -12,6 +12,7 @@ import pytest
 from mmbal.config import validate
 from mmbal.data.preparation.manifest import read_manifest
 from mmbal.data.preparation.options import Options
+from mmbal.data.preparation.probing import recipes_for
 from mmbal.data.preparation.workers import cores, encode_rows, granted
 from mmbal.data.prepare import embedded_store, prepare
 from mmbal.data.store.moments import chunks, moments
@@ -286,9 +287,8 @@ def test_a_crash_of_the_decoder_costs_one_row(manifest, monkeypatch, tmp_path):
     (site / "sitecustomize.py").write_text(
         "import os, sys\n"
         "if 'mmbal.data.preparation.worker' in ' '.join(sys.orig_argv):\n"
-        "    import mmbal.data.media.recipes as recipes\n"
-        "    read = recipes.read_frames\n"
-        "    recipes.read_frames = lambda path, *a, **k: os._exit(77) if path.stem == 'c2' else read(path, *a, **k)\n"
+        "    import mmbal.data.media.container as container\n"
+        "    container.check_file = lambda path: os._exit(77) if path.stem == 'c2' else None\n"
     )
     monkeypatch.syspath_prepend(str(site))
     result = prepare(path, val=0, **{**FAST, "workers": 2})
@@ -300,7 +300,7 @@ def test_a_crash_of_the_decoder_costs_one_row(manifest, monkeypatch, tmp_path):
 
 def test_a_decoder_that_hangs_is_told_from_one_that_dies(manifest, monkeypatch, tmp_path):
     asked = read_manifest(manifest(n=2), validate(Options, {"size": 16}, "options"))
-    recipes = {"video": asked.recipes["video"]}
+    recipes = {"video": recipes_for(asked.rows, Options(size=16))["video"]}
     shape = (2, *recipes["video"].stored_shape)
     np.lib.format.open_memmap(tmp_path / "video.npy", "w+", np.dtype(recipes["video"].dtype), shape)
     site = tmp_path / "site"
@@ -308,8 +308,8 @@ def test_a_decoder_that_hangs_is_told_from_one_that_dies(manifest, monkeypatch, 
     (site / "sitecustomize.py").write_text(
         "import os, sys, time\n"
         "if 'mmbal.data.preparation.worker' in ' '.join(sys.orig_argv):\n"
-        "    import mmbal.data.media.recipes as recipes\n"
-        "    recipes.read_frames = lambda path, *a, **k: time.sleep(600) if path.stem == 'c0' else os.kill(os.getpid(), 9)\n"
+        "    import mmbal.data.media.container as container\n"
+        "    container.check_file = lambda path: time.sleep(600) if path.stem == 'c0' else os.kill(os.getpid(), 9)\n"
     )
     monkeypatch.syspath_prepend(str(site))
 

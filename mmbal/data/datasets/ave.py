@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from mmbal.data.datasets.base import Dataset, require_root
 from mmbal.data.datasets.layout import by_stem, find_file, media_files, read_list
 from mmbal.data.media.decode import VIDEO_SUFFIXES
-from mmbal.data.media.recipes import Recipe, Source
+from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.manifest import Manifest, Row
 from mmbal.data.preparation.options import Options
 from mmbal.errors import DataError, UsageError

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmbal import embedded
 from mmbal.data.datasets.base import Dataset
-from mmbal.data.preparation.build import Arrays
+from mmbal.data.preparation.arrays import Arrays
 from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError
 from mmbal.files import read_npz, sha256

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmbal.data.preparation.build import Arrays
+from mmbal.data.preparation.arrays import Arrays
 from mmbal.data.preparation.findings import Finding, Progress
 from mmbal.data.preparation.manifest import Manifest
 from mmbal.data.preparation.options import Options

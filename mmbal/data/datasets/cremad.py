@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 from mmbal import embedded
 from mmbal.data.datasets.base import Dataset, require_root
 from mmbal.data.datasets.layout import by_stem, find_file, find_folders, media_files, pointers, read_list
-from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from mmbal.data.media.recipes import Source
+from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_beside
+from mmbal.data.media.recipe import Source
 from mmbal.data.preparation.download import Item, download
 from mmbal.data.preparation.findings import Finding, Progress
 from mmbal.data.preparation.manifest import Manifest, Row
@@ -149,7 +149,7 @@ def _pictures(root: Path, fps: float | None) -> tuple[Path, dict[str, Path]]:
             "Leave --fps out, or give --root with videos.",
         )
     folder = rates[max(rates) if fps is None else int(fps)]
-    return folder, {clip.name: clip for clip in sorted(folder.iterdir()) if clip.is_dir()}
+    return folder, {clip.name: clip for clip in sorted(folder.iterdir()) if clip.is_dir() and not is_beside(clip.name)}
 
 
 def _lists(root: Path, asked: str | None) -> tuple[str, list[tuple[str, str, str]], tuple[str, ...], str]:

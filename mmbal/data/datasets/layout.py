@@ -4,12 +4,37 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, Unusable, check_file
+from mmbal.data.media.container import duration
+from mmbal.data.media.decode import (
+    AUDIO_SUFFIXES,
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Unusable,
+    check_file,
+    is_beside,
+    walk,
+)
+from mmbal.data.media.recipe import Source
 from mmbal.errors import DataError
+from mmbal.predictions.tables import read_text
 
+YOUTUBE_SECONDS = 10  # length of the clips that these sets cut from YouTube's videos
+YOUTUBE_ID = 11  # letters of a video's id
+YOUTUBE_DEFAULTS: dict[str, Any] = {  # of preparation: sound and frames as this field makes them of such clips
+    "audio_features": "fbank",
+    "sample_rate": 16000,
+    "duration": float(YOUTUBE_SECONDS),
+    "mels": 128,
+    "steps": 1024,
+    "fps": 1.0,
+    "keep": 10,
+    "crop": (0.08, 1.0),
+}
 DEPTH = 3  # levels below --root that are looked at
 SAMPLED = 16  # files looked at to tell pointers from media
 
@@ -24,7 +49,7 @@ def folders(root: Path, depth: int = DEPTH) -> Iterator[Path]:
             for folder in level
             if not re.fullmatch(r"Image-\d+-FPS.*", folder.name)
             for child in sorted(folder.iterdir())
-            if child.is_dir() and not child.name.startswith(".")
+            if child.is_dir() and not is_beside(child.name)
         ]
 
 
@@ -40,25 +65,25 @@ def find_file(root: Path, *names: str) -> Path | None:
 
 def media_files(root: Path, suffixes: Sequence[str] = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES)) -> Iterator[Path]:
     """All media below ``root``, in order."""
-    yield from (path for path in sorted(root.rglob("*")) if path.suffix.lower() in suffixes and path.is_file())
+    yield from (path for path in walk(root) if path.suffix.lower() in suffixes and path.is_file())
 
 
 def by_stem(files: Iterable[Path], key: Callable[[str], str] = str) -> dict[str, Path]:
     """Stem (through ``key``) -> file; the first of several is taken."""
     found: dict[str, Path] = {}
     for file in files:
-        found.setdefault(key(file.stem), file)
+        found.setdefault(key(unicodedata.normalize("NFC", file.stem)), file)
     return found
 
 
 def has_pictures(folder: Path) -> bool:
-    return any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir())
+    return any(file.suffix.lower() in PICTURE_SUFFIXES and not is_beside(file.name) for file in folder.iterdir())
 
 
 def read_list(path: Path, delimiter: str = ",") -> list[list[str]]:
     """Cells of a list without a header; empty lines are passed over."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    return [[cell.strip() for cell in cells] for cells in csv.reader(text.splitlines(), delimiter=delimiter) if cells]
+    lines = read_text(path).splitlines()
+    return [[cell.strip() for cell in cells] for cells in csv.reader(lines, delimiter=delimiter) if any(cells)]
 
 
 def pointers(files: Sequence[Path]) -> int:
@@ -76,3 +101,41 @@ def pointers(files: Sequence[Path]) -> int:
             "Run `git lfs pull` in the repository, or let mmbal fetch them with --download.",
         )
     return found
+
+
+def is_youtube_clip(name: str) -> bool:
+    """Whether a folder's name is that of a clip: an id, with or without its times."""
+    return re.fullmatch(r"[\w-]{11}(_\d+){0,2}", name) is not None
+
+
+def clip_name(stem: str) -> str:
+    """``ID_START`` of a clip's name in any of its spellings, ``ID`` where it has no time."""
+    times = re.fullmatch(r"_(\d+)(_\d+)?", stem[YOUTUBE_ID:])
+    return f"{stem[:YOUTUBE_ID]}_{int(times[1])}" if times else stem
+
+
+def sources_of(
+    clip: str, sounds: dict[str, Path], frames: dict[str, Path], videos: dict[str, Path]
+) -> dict[str, Source]:
+    """Where a clip's sound and pictures lie: files of their own, or its video; empty where there is nothing."""
+    sources = {}
+    video = _find(clip, videos)
+    for m, own in (("audio", _find(clip, sounds)), ("video", _find(clip, frames))):
+        if source := own or video:
+            sources[m] = source
+    return sources
+
+
+def _find(clip: str, files: dict[str, Path]) -> Source | None:
+    """The clip's own file, or its part of the whole video."""
+    if clip in files:
+        return Source(str(files[clip]))
+    whole = files.get(clip[:YOUTUBE_ID])
+    if whole is None:
+        return None
+    start = int(clip[YOUTUBE_ID + 1 :])
+    try:
+        long = whole.is_file() and duration(whole) > YOUTUBE_SECONDS + 1
+    except Unusable:
+        long = False
+    return Source(str(whole), start=float(start), end=float(start + YOUTUBE_SECONDS)) if long else Source(str(whole))

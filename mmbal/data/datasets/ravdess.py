@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from mmbal.data.datasets.base import Dataset, require_root
 from mmbal.data.datasets.layout import media_files
-from mmbal.data.media.recipes import Source
+from mmbal.data.media.recipe import Source
 from mmbal.data.preparation.manifest import Manifest, Row
 from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 from mmbal.data.datasets.base import Dataset, require_root
 from mmbal.data.datasets.layout import by_stem, find_file, media_files, read_list
-from mmbal.data.media.decode import VIDEO_SUFFIXES
-from mmbal.data.media.recipes import Recipe, Source
+from mmbal.data.media.decode import VIDEO_SUFFIXES, walk
+from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.manifest import Manifest, Row
 from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError
@@ -45,7 +45,7 @@ class UCF101(Dataset):
                     f"{root} has no list {name}.", "It is in UCF101's TrainTestSplits-RecognitionTask archive."
                 )
             for line, *_ in read_list(path, " "):
-                label, _, file = line.partition("/")
+                label, _, file = line.replace("\\", "/").partition("/")
                 clip = Path(file).stem
                 video = Source(str(videos.get(clip, root / line)))
                 second = {"flow": flow.get(clip, Source(str(root / "u" / clip)))} if flow else {"audio": video}
@@ -61,7 +61,7 @@ class UCF101(Dataset):
 def _flow(root: Path) -> dict[str, Source]:
     """Clip -> its horizontal and vertical flow, in either layout."""
     found = {}
-    for folder in sorted(path for path in root.rglob("v_*") if path.is_dir()):
+    for folder in (path for path in walk(root) if path.name.startswith("v_") and path.is_dir()):
         if folder.parent.name == "u":
             found[folder.name] = Source(str(folder), key=str(folder.parent.parent / "v" / folder.name))
         elif any(folder.glob("flow_x*")):

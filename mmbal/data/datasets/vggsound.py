@@ -7,14 +7,22 @@ Below ``--root``: the list ``vggsound.csv`` (lines ``ID,start,label,split``, fro
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mmbal.data.datasets.base import Dataset, require_root
-from mmbal.data.datasets.kinetics_sounds import SECONDS, clip_name, sources_of
-from mmbal.data.datasets.layout import by_stem, find_file, media_files, read_list
+from mmbal.data.datasets.layout import (
+    YOUTUBE_DEFAULTS,
+    by_stem,
+    clip_name,
+    find_file,
+    media_files,
+    read_list,
+    sources_of,
+)
 from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from mmbal.data.media.recipes import Recipe, Source
+from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import Manifest, Row
 from mmbal.data.preparation.options import Options
@@ -26,17 +34,7 @@ from mmbal.registry import datasets
     title="VGGSound, sounds", modalities=("audio", "video"), classes=309, licence="CC BY 4.0", shipped=False
 )
 class VGGSound(Dataset):
-    defaults: ClassVar[dict[str, Any]] = {
-        "audio_features": "fbank",
-        "sample_rate": 16000,
-        "duration": float(SECONDS),
-        "mels": 128,
-        "steps": 1024,
-        "fps": 1.0,
-        "keep": 10,
-        "crop": (0.08, 1.0),
-        "val": 0.05,
-    }
+    defaults: ClassVar[dict[str, Any]] = {**YOUTUBE_DEFAULTS, "val": 0.05}
 
     def read(self, root: Path | None, options: Options) -> Manifest:
         root = require_root(root, "VGGSound", "vggsound.csv and the clips")
@@ -47,16 +45,18 @@ class VGGSound(Dataset):
         sounds = by_stem(media_files(root, AUDIO_SUFFIXES), clip_name)
         samples, labels, findings, absent = [], set(), [], 0
         for number, cells in enumerate(read_list(path), start=1):
-            if len(cells) != 4 or not cells[1].isdigit() or cells[3] not in ("train", "test"):
+            if number == 1 and len(cells) == 4 and not re.match(r"\d", cells[1]) and cells[3] not in ("train", "test"):
+                continue  # some copies have a header
+            if len(cells) != 4 or not re.fullmatch(r"\d+(\.0*)?", cells[1]) or cells[3] not in ("train", "test"):
                 findings.append(Finding("error", "row", f"{path.name} line {number}", "not ID,start,label,split"))
                 continue
-            video, start, label, split = cells
-            clip = f"{video}_{int(start)}"
+            video, start, label, split = cells[0], int(float(cells[1])), *cells[2:]
+            clip = f"{video}_{start}"
             sources = sources_of(clip, sounds, {}, videos)
             absent += not sources
-            sources = sources or dict.fromkeys(("audio", "video"), Source(str(root / f"{video}_{int(start):06d}.mp4")))
+            sources = sources or dict.fromkeys(("audio", "video"), Source(str(root / f"{video}_{start:06d}.mp4")))
             labels.add(label)
-            samples.append(Row(clip, label, sources, split))
+            samples.append(Row(clip, label, sources, split, line=number))
         notes = [
             f"{len(videos)} videos and {len(sounds)} sounds below {root}; {absent} of {len(samples)} clips are missing"
         ]

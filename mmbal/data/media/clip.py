@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mmbal.data.media.container import Clips
 from mmbal.data.media.decode import Unusable
-from mmbal.data.media.recipes import Source, recipe_from
-from mmbal.data.store.loader import Batch, middle_frames, statistics, to_input
+from mmbal.data.media.recipe import Source
+from mmbal.data.media.recipes import recipe_from
+from mmbal.data.store.loader import Batch, statistics, stored_rows, to_input
 from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import DataError, UsageError
 
@@ -34,23 +37,23 @@ def encode_clip(
             raise UsageError(f"There is no file {path}.")
     inputs: dict[str, Tensor] = {}
     reasons: list[str] = []
-    for m, spec in specs.items():
-        if not spec.preprocessing.get("recipe"):
-            raise UsageError(
-                f"The model's modality '{m}' was prepared from given arrays, so no clip can be made into it.",
-                "Prepare new arrays the same way into a store, and evaluate on that.",
-            )
-        recipe = recipe_from(spec.preprocessing["recipe"])
-        for path in paths:
-            try:
-                stored = recipe.encode(Source(str(path), start=start, end=end)).array.astype(recipe.dtype)
-            except Unusable as error:
-                reasons.append(f"{m}: {error.reason}")
-                continue
-            if spec.kind == "frames":
-                stored = stored[middle_frames(len(stored), spec.shape[0])]
-            inputs[m] = to_input(torch.from_numpy(stored)[None], spec, statistics(spec))[0]
-            break
+    with Clips() as clips:
+        for m, spec in specs.items():
+            if not spec.preprocessing.get("recipe"):
+                raise UsageError(
+                    f"The model's modality '{m}' was prepared from given arrays, so no clip can be made into it.",
+                    "Prepare new arrays the same way into a store, and evaluate on that.",
+                )
+            recipe = recipe_from(spec.preprocessing["recipe"])
+            for path in paths:
+                try:
+                    stored = recipe.encode(Source(str(path), start=start, end=end), clips).array.astype(recipe.dtype)
+                except Unusable as error:
+                    reasons.append(f"{m}: {error.reason}")
+                    continue
+                seen = stored_rows(stored[None], np.zeros(1, dtype=np.int64), spec)
+                inputs[m] = to_input(torch.from_numpy(seen), spec, statistics(spec))[0]
+                break
     if not inputs:
         raise DataError(f"{paths[0]} gives none of the model's modalities ({'; '.join(reasons)}).")
     return inputs

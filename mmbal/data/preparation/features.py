@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mmbal.data.preparation.build import Arrays
+from mmbal.data.preparation.arrays import Arrays
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import told_apart
 from mmbal.data.preparation.options import Options

@@ -8,29 +8,28 @@ Columns: ``label``; ``path`` (a clip with sound: modalities ``audio`` and ``vide
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, Unusable, duration
-from mmbal.data.media.recipes import FeatureRecipe, Recipe, Source, read_array
+from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES
+from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.options import Options
 from mmbal.errors import DataError, UsageError
 from mmbal.files import sha256
 from mmbal.predictions.splits import ALIASES
+from mmbal.predictions.tables import number, read_table, read_text
 
 RESERVED = ("label", "split", "start", "end", "group", "id")
 MEDIA = ("path", "audio", "video", "image", "text")
-LONGEST = 10.0  # seconds of sound kept by default at most
-PROBED = 64  # clips whose headers are read to learn how long clips are
+FAULT = "\0"  # the column of what is wrong with a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,7 @@ class Row:
     sources: dict[str, Source]
     split: str = ""
     group: str = ""
+    line: int = 0  # where it is listed; 0 where that is unknown
 
 
 @dataclass
@@ -59,35 +59,42 @@ class Manifest:
 
 
 def read_manifest(path: Path, options: Options) -> Manifest:
-    """Read a manifest; rows that make no sense become findings. Raises DataError where the whole makes none."""
-    label_column = options.label or "label"
-    records = list(_records(path))
+    """Read a manifest, without opening what it names; rows that make no sense become findings.
+
+    The recipes are left empty. Raises DataError where the whole makes no sense.
+    """
+    notes: list[str] = []
+    records = list(_records(path, notes))
     if not records:
         raise DataError(
             f"{path} has no rows.", "A manifest has a header line (path,label,split) and a line per sample."
         )
-    columns = list(dict.fromkeys(key for _, record in records for key in record))
-    if label_column not in columns:
+    known = list(dict.fromkeys(key for _, record in records for key in record if key != FAULT))
+    label_column = options.label or "label"
+    if label_column not in known:
         raise DataError(
-            f"{path} has no column '{label_column}' (it has: {', '.join(columns)}).",
+            f"{path} has no column '{label_column}' (it has: {', '.join(known)}).",
             "Name the class column 'label', or give --label COLUMN.",
         )
-    known = columns
     columns = _modality_columns(path, [c for c in known if c not in (*RESERVED, label_column)], records, options)
     unused = [c for c in known if c not in (*columns, *RESERVED[1:], label_column)]
     findings: list[Finding] = []
     rows: list[Row] = []
+    files = Files(path.parent)
     for line, record in records:
         try:
-            rows.append(_row(record, columns, label_column, path.parent))
+            rows.append(_row(line, record, columns, label_column, files))
         except ValueError as error:
             findings.append(Finding("error", "row", f"line {line}", str(error)))
     if not rows:
         raise DataError(f"{path} has no usable row: {findings[0].where}: {findings[0].reason}.")
     rows = [replace(row, id=name) for row, name in zip(rows, told_apart(row.id for row in rows), strict=True)]
-    recipes = recipes_for(rows, options, features=[c for c in columns if c not in MEDIA], findings=findings)
-    notes = [f"columns not used: {', '.join(unused)}"] if unused else []
-    return Manifest(path.stem, rows, recipes, findings=findings, notes=notes, meta={"manifest_sha256": sha256(path)})
+    if files.renamed:
+        named, there = next(iter(files.renamed.items()))
+        notes.append(f"{len(files.renamed)} files lie under another spelling of their name: '{named}' is '{there}'")
+    if unused:
+        notes.append(f"columns not used: {', '.join(unused)}")
+    return Manifest(path.stem, rows, {}, findings=findings, notes=notes, meta={"manifest_sha256": sha256(path)})
 
 
 def told_apart(names: Iterable[Any]) -> list[str]:
@@ -100,50 +107,39 @@ def told_apart(names: Iterable[Any]) -> list[str]:
     return apart
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, cells) of a CSV, TSV or JSON-lines file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text.", "Save it as UTF-8 (CSV UTF-8 in a spreadsheet).") from None
-    if "\0" in text:
-        raise DataError(f"{path} is not a text file: it holds NUL bytes.")
+def _records(path: Path, notes: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, cells) of a CSV, TSV or JSON-lines file; what is wrong with a line is its cell ``FAULT``."""
     if path.suffix.lower() in (".jsonl", ".ndjson"):
-        yield from _json_records(path, text)
+        yield from _json_records(read_text(path, notes))
         return
-    first = text.lstrip("\r\n").partition("\n")[0]
-    # Spreadsheets write semicolons where the decimal sign is a comma.
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) < len(header):
-            raise DataError(f"{path} names a column twice: {', '.join(header)}.")
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                extra = {"": "more cells than the header has"} if len(cells) > len(header) else {}
-                yield reader.line_num, dict(zip(header, (c.strip() for c in cells), strict=False)) | extra
-    except csv.Error as error:
-        raise DataError(f"{path} is not a readable table (line {reader.line_num}: {error}).") from None
+    table = read_table(path, ragged=True)
+    notes += table.notes
+    known = {*RESERVED, *MEDIA}
+    # People write Label and PATH; a name that is there as it should be goes first.
+    lower = {name: name.lower() for name in table.header if name.lower() in known and name.lower() not in table.header}
+    header = [lower.get(name, name) for name in table.header]
+    for line, cells in zip(table.lines, table.rows, strict=True):
+        surplus = {FAULT: "more cells than the header has"} if any(cells[len(header) :]) else {}
+        yield line, dict(zip(header, cells, strict=False)) | surplus
 
 
-def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _json_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    for place, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            yield number, {"label": "", "": f"not JSON ({error.msg})"}
+            yield place, {"label": "", FAULT: f"not JSON ({error.msg})"}
             continue
         if not isinstance(record, dict):
-            yield number, {"label": "", "": "not a JSON object"}
+            yield place, {"label": "", FAULT: "not a JSON object"}
             continue
-        yield number, {str(k): _cell(v) for k, v in record.items()}
+        yield place, {str(k): _cell(v) for k, v in record.items()}
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN, which is how pandas writes an empty cell
         return ""
     if isinstance(value, list):
         return " ".join(str(item) for item in value)
@@ -174,11 +170,11 @@ def _is_features(cell: str) -> bool:
     return cell.partition("#")[0].lower().endswith((".npy", ".npz"))
 
 
-def _row(record: dict[str, str], columns: Sequence[str], label_column: str, folder: Path) -> Row:
+def _row(line: int, record: dict[str, str], columns: Sequence[str], label_column: str, files: Files) -> Row:
     """One row; raises ValueError with what is wrong with it."""
-    if "" in record:
-        raise ValueError(record[""])
-    label = record.get(label_column, "")
+    if FAULT in record:
+        raise ValueError(record[FAULT])
+    label = unicodedata.normalize("NFC", record.get(label_column, ""))
     if not label:
         raise ValueError("no label")
     split = record.get("split", "").lower()
@@ -193,18 +189,19 @@ def _row(record: dict[str, str], columns: Sequence[str], label_column: str, fold
         cell = record.get(column, "")
         if not cell:
             continue
-        if column == "text" and not _is_text_file(folder, cell):
+        if column == "text" and not _is_text_file(files.folder, cell):
             sources["text"] = Source(text=cell)
             continue
         first = first or cell
         file, _, key = cell.partition("#") if _is_features(cell) else (cell, "", "")
-        source = Source(path=_join(folder, file), key=key, start=start, end=end)
+        source = Source(path=files.find(file), key=key, start=start, end=end)
         for m in _in_clip(file) if column == "path" else (column,):
             sources.setdefault(m, source)
     if not sources:
         raise ValueError("no media: every modality's cell is empty")
-    name = record.get("id") or Path(first).stem or label
-    return Row(name, label, sources, ALIASES.get(split, ""), record.get("group", ""))
+    name = record.get("id") or Path(first.replace("\\", "/")).stem or label
+    group = unicodedata.normalize("NFC", record.get("group", ""))
+    return Row(name, label, sources, ALIASES.get(split, ""), group, line)
 
 
 def _is_text_file(folder: Path, cell: str) -> bool:
@@ -215,88 +212,73 @@ def _is_text_file(folder: Path, cell: str) -> bool:
 def _in_clip(file: str) -> tuple[str, ...]:
     """What a file of the column ``path`` gives: sound and pictures, or one of them where its suffix says so."""
     suffix = Path(file).suffix.lower()
+    if suffix == ".gif":  # mostly moving; one picture stands still as a video
+        return ("video",)
     return ("audio",) if suffix in AUDIO_SUFFIXES else ("image",) if suffix in PICTURE_SUFFIXES else ("audio", "video")
 
 
-def _join(folder: Path, cell: str) -> str:
-    return str(folder / cell)
+class Files:
+    """Files as a manifest names them: below its folder, also under another spelling of their name.
+
+    Systems spell one name in several ways: accents as one character or two (NFC, NFD), ``\\`` or ``/``, letters of either
+    case. ``renamed`` tells which names were found under another spelling.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.renamed: dict[str, str] = {}
+        self._found: dict[str, str] = {}
+        self._listed: dict[Path, dict[str, str]] = {}
+
+    def find(self, cell: str) -> str:
+        """The path of a file; where it is not there under any spelling, as it was named."""
+        if cell not in self._found:
+            self._found[cell] = self._find(cell)
+        return self._found[cell]
+
+    def _find(self, cell: str) -> str:
+        named = self.folder / cell
+        if os.path.lexists(named):
+            return str(named)
+        for spelled in (cell, cell.replace("\\", "/")):
+            path = Path(self.folder, spelled)
+            there = Path(path.anchor)
+            for part in path.parts[bool(path.anchor) :]:
+                there = there / (
+                    part if os.path.lexists(there / part) else self._names(there).get(_spelling(part), part)
+                )
+            if os.path.lexists(there):
+                self.renamed[cell] = os.path.relpath(there, self.folder)
+                return str(there)
+        return str(named)
+
+    def _names(self, folder: Path) -> dict[str, str]:
+        """Spelling -> name of what is in a folder, where only one has it."""
+        if folder not in self._listed:
+            try:
+                names = os.listdir(folder or ".")
+            except OSError:
+                names = []
+            count = Counter(map(_spelling, names))
+            self._listed[folder] = {_spelling(name): name for name in names if count[_spelling(name)] == 1}
+        return self._listed[folder]
+
+
+def _spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _seconds(cell: str, name: str) -> float | None:
+    """Seconds of a cell: ``2.5``, ``2,5`` or ``1:02.5``; raises ValueError."""
     if not cell:
         return None
+    if not re.fullmatch(r"[+-]?[\w.:,+-]+", cell):
+        raise ValueError(f"{name} '{cell}' is not a number of seconds")
     try:
-        value = float(cell)
+        *above, last = cell.split(":")
+        value = number(last) + sum(60 ** (k + 1) * int(part) for k, part in enumerate(reversed(above)))
     except ValueError:
         raise ValueError(f"{name} '{cell}' is not a number of seconds") from None
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} {cell} is not a time")
     return value
-
-
-def recipes_for(
-    rows: Sequence[Row], options: Options, *, features: Sequence[str] = (), findings: list[Finding] | None = None
-) -> dict[str, Recipe]:
-    """A recipe for every modality that a row has; how long clips are and what shape arrays have is looked up in them."""
-    names = [m for m in dict.fromkeys(m for row in rows for m in row.sources) if _wanted(m, options)]
-    recipes: dict[str, Recipe] = {}
-    longest = None
-    if options.duration is None and {"audio", "video"} & set(names):
-        longest = longest_clip(rows)
-    for m in names:
-        if m in features:
-            recipes[m] = FeatureRecipe(size=_feature_size(rows, m))
-        elif m == "audio":
-            recipes[m] = options.audio(longest)
-        elif m == "image":
-            recipes[m] = options.image()
-        elif m == "text":
-            recipes[m] = options.text()
-        else:
-            recipes[m] = options.video(longest)
-    return recipes
-
-
-def _wanted(m: str, options: Options) -> bool:
-    return not options.modality or m in options.modality
-
-
-def _spread(rows: Sequence[Row], m: str) -> list[Source]:
-    """At most ``PROBED`` sources of a modality, evenly over the rows."""
-    having = [row.sources[m] for row in rows if m in row.sources]
-    return having[:: max(1, -(-len(having) // PROBED))]
-
-
-def longest_clip(rows: Sequence[Row]) -> float | None:
-    """Seconds of the longest time range, or of the longest of some clips; at most ``LONGEST``, None where unknown."""
-    ranges = [s.end - (s.start or 0.0) for row in rows for s in row.sources.values() if s.end is not None]
-    if ranges:
-        return min(round(max(ranges), 3), LONGEST)
-    found = 0.0
-    for m in ("audio", "video"):
-        for source in _spread(rows, m):
-            try:
-                found = max(found, duration(Path(source.path)) - (source.start or 0.0))
-            except Unusable:
-                continue
-    return min(round(found, 3), LONGEST) or None
-
-
-def _feature_size(rows: Sequence[Row], m: str) -> tuple[int, ...]:
-    """Shape of one sample of features: that of the first readable array; sequences get the longest length seen."""
-    shapes = []
-    for source in _spread(rows, m):
-        try:
-            shapes.append(read_array(Path(source.path), source.key).shape)
-        except Unusable:
-            continue
-    if not shapes:
-        raise DataError(
-            f"No array of modality '{m}' can be read.", f"The first is {next(s.path for s in _spread(rows, m))}."
-        )
-    common = max(set(shapes), key=shapes.count)
-    if len(common) == 2:
-        return (max(s[0] for s in shapes if len(s) == 2 and s[1] == common[1]), common[1])
-    if len(common) != 1:
-        raise DataError(f"Arrays of modality '{m}' have shape {common}; (D,) or (T, D) is needed.")
-    return common

@@ -8,46 +8,72 @@ from typing import Any, Literal
 from pydantic import Field
 
 from mmbal.config import Config, validate
-from mmbal.data.media.recipes import AudioRecipe, FlowRecipe, FramesRecipe, ImageRecipe, TextRecipe
+from mmbal.data.media.recipe import Recipe
+from mmbal.data.media.recipe_audio import AudioRecipe
+from mmbal.data.media.recipe_pictures import FlowRecipe, FramesRecipe, ImageRecipe
+from mmbal.data.media.recipe_text import TextRecipe
 from mmbal.errors import UsageError
+
+SOUND, PICTURES, ARRAYS, SPLITS = "Sound", "Pictures", "Text and arrays", "Splits"
+
+
+def of(recipe: type[Recipe], key: str, group: str, *, default: Any = None, metavar: str = "") -> Any:
+    """The field of an option that a recipe has too: None where it is left open, with the recipe's bounds and meaning.
+
+    ``default`` says what is taken then, where that is not the recipe's default.
+    """
+    field = recipe.model_fields[key]
+    bounds = {name: getattr(b, name) for b in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(b, name)}
+    shown = {"group": group, "default": field.default if default is None else default, "metavar": metavar}
+    return Field(None, description=field.description, json_schema_extra=shown, **bounds)
+
+
+def own(default: Any, description: str, group: str, metavar: str = "", **bounds: Any) -> Any:
+    """The field of an option that preparation alone has."""
+    return Field(default, description=description, json_schema_extra={"group": group, "metavar": metavar}, **bounds)
 
 
 class Options(Config):
-    """Options of preparation."""
+    """Options of preparation.
 
-    audio_features: Literal["spectrogram", "logmel", "fbank"] | None = Field(
-        None, description="picture made of the sound"
+    The command line is made of these fields: name, type, default, bounds and description; ``json_schema_extra`` holds the
+    group in which help shows an option, and what stands for its value and its default there.
+    """
+
+    audio_features: Literal["spectrogram", "logmel", "fbank"] | None = of(AudioRecipe, "features", SOUND)
+    sample_rate: int | None = of(AudioRecipe, "sample_rate", SOUND)
+    duration: float | None = of(AudioRecipe, "duration", SOUND, default="the longest range or clip, at most 10")
+    n_fft: int | None = of(AudioRecipe, "n_fft", SOUND)
+    hop: int | None = of(AudioRecipe, "hop", SOUND)
+    mels: int | None = of(AudioRecipe, "mels", SOUND)
+    steps: int | None = of(AudioRecipe, "steps", SOUND, default="as the duration gives")
+    fill: Literal["zeros", "repeat"] | None = of(AudioRecipe, "fill", SOUND)
+    fps: float | None = of(FramesRecipe, "fps", PICTURES, default="evenly over the clip")
+    frames: int | None = of(FramesRecipe, "frames", PICTURES)
+    keep: int | None = of(FramesRecipe, "keep", PICTURES, default="as many as are due at --fps")
+    size: int | None = of(FramesRecipe, "size", PICTURES, default="224; 64 is fast on a CPU")
+    crop: tuple[float, float] | None = of(FramesRecipe, "crop", PICTURES, metavar="LOW HIGH")
+    flip: bool | None = of(FramesRecipe, "flip", PICTURES)
+    tokens: Literal["words", "bytes", "ids"] | None = of(TextRecipe, "tokens", ARRAYS)
+    length: int | None = of(TextRecipe, "length", ARRAYS)
+    vocabulary: int | None = of(TextRecipe, "vocabulary", ARRAYS)
+    label: str | None = own(None, "column or array of the class", ARRAYS)
+    modality: tuple[str, ...] = own(
+        (), "column or array to take, repeatable; all where not given", ARRAYS, "NAME[=KEY]"
     )
-    sample_rate: int | None = Field(None, description="Hz")
-    duration: float | None = Field(
-        None, description="seconds of sound kept; default: the longest time range or clip, at most 10"
+    kind: dict[str, str] = own(
+        {},
+        "what an array is, repeatable: features, sequence, spectrogram, image, frames or text",
+        ARRAYS,
+        "MODALITY=KIND",
     )
-    n_fft: int | None = Field(None, description="samples a window of the sound's picture")
-    hop: int | None = Field(None, description="samples between windows")
-    mels: int | None = Field(None, description="mel bands")
-    steps: int | None = Field(None, description="time steps of an fbank picture")
-    fill: Literal["zeros", "repeat"] | None = Field(None, description="what short sounds are filled up with")
-    fps: float | None = Field(None, description="frames a second; default: evenly over the clip")
-    frames: int | None = Field(None, ge=1, description="frames that an encoder sees; default 3")
-    keep: int | None = Field(
-        None, ge=1, description="frames stored, of which training draws; default: as many as due at --fps"
-    )
-    size: int | None = Field(None, description="pixels of a picture's side; default 224")
-    crop: tuple[float, float] | None = Field(None, description="area of random crops in training")
-    flip: bool | None = Field(None, description="mirror pictures at random in training")
-    tokens: Literal["bytes", "words", "ids"] | None = Field(None, description="how a text becomes numbers")
-    length: int | None = Field(None, description="tokens of a text that are kept")
-    vocabulary: int | None = Field(None, description="number of different tokens")
-    label: str | None = Field(None, description="column or array that holds the class")
-    modality: tuple[str, ...] = Field((), description="NAME or NAME=KEY: the arrays or columns to take; default: all")
-    kind: dict[str, str] = Field({}, description="modality -> kind, where arrays alone do not tell")
-    complete: bool = Field(False, description="leave out rows that lack a modality")
-    split: str | None = Field(None, description="the known data set's list to use")
-    subset: str | None = Field(None, description="the part of a known data set to use")
-    val: float = Field(0.2, ge=0, lt=1, description="share of train that becomes val where there is none")
-    test: float = Field(0.2, ge=0, lt=1, description="share that becomes test where there is none")
-    resplit: bool = Field(False, description="ignore the splits given and carve new ones")
-    seed: int = Field(0, description="of carved splits")
+    complete: bool = own(False, "leave out samples that lack a modality", SPLITS)
+    split: str | None = own(None, "which list of a known data set", SPLITS)
+    subset: str | None = own(None, "which part of a known data set", SPLITS)
+    val: float = own(0.2, "share of train that becomes val where there is none", SPLITS, ge=0, lt=1)
+    test: float = own(0.2, "share that becomes test where there is none", SPLITS, ge=0, lt=1)
+    resplit: bool = own(False, "ignore the splits given and carve new ones", SPLITS)
+    seed: int = own(0, "seed of carved splits", SPLITS, ge=0)
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}

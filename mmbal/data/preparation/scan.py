@@ -7,16 +7,16 @@ import io
 from collections import defaultdict
 from pathlib import Path
 
-from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, walk
 from mmbal.errors import DataError, UsageError
-from mmbal.files import write_text
+from mmbal.files import refuse_existing, write_text
 from mmbal.predictions.splits import ALIASES
 
 COLUMN = (
     dict.fromkeys(VIDEO_SUFFIXES, "path")
     | dict.fromkeys(AUDIO_SUFFIXES, "audio")
     | dict.fromkeys(PICTURE_SUFFIXES, "image")
-    | {".txt": "text"}
+    | {".gif": "video", ".txt": "text"}
 )
 ORDER = ("path", "video", "audio", "image", "text")
 
@@ -30,15 +30,13 @@ def write_manifest(folder: Path, out: Path | None = None, *, force: bool = False
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
     path = out or folder / "manifest.csv"
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists already.", "Give --force to replace it.")
+    refuse_existing(path, force)
     samples: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
-    for file in sorted(folder.rglob("*")):
+    for file in walk(folder):
         column = COLUMN.get(file.suffix.lower())
-        relative = file.relative_to(folder)
-        if column is None or any(part.startswith(".") for part in relative.parts):
+        if column is None or not file.is_file():
             continue
-        *folders, name = relative.parts
+        *folders, name = file.relative_to(folder).parts
         split = ALIASES.get(folders[0].lower(), "") if folders else ""
         classes = folders[1:] if split else folders
         if classes:

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from mmbal.data.media.container import Clips
 from mmbal.data.media.decode import Unusable
-from mmbal.data.media.recipes import Recipe, Source, recipe_from
+from mmbal.data.media.recipe import Recipe, Source
+from mmbal.data.media.recipes import recipe_from
 
 DIGEST = 16  # hexadecimal digits by which contents are compared
 
@@ -40,26 +42,28 @@ class Encoder:
     def encode(self, row: int, sources: Mapping[str, Source]) -> dict[str, Any]:
         """Write the row's modalities; the answer says per modality its seconds, digest and remarks, or why it is lost."""
         answer: dict[str, Any] = {"row": row, "modalities": {}}
-        for m, recipe in self.recipes.items():
-            if m not in sources:
-                continue
-            try:
-                decoded = recipe.encode(sources[m])
-            except Unusable as error:
-                answer["modalities"][m] = {"lost": [error.kind, error.reason]}
-                continue
-            except Exception as error:  # whatever a library makes of a file that nobody foresaw
-                answer["modalities"][m] = {"lost": ["crash", f"{type(error).__name__}: {error}"[:200]]}
-                continue
-            data = np.ascontiguousarray(decoded.array, dtype=recipe.dtype).tobytes()
-            self._files[m].seek(self._offset[m] + row * len(data))
-            self._files[m].write(data)
-            answer["modalities"][m] = {
-                "seconds": decoded.seconds,
-                "digest": hashlib.sha256(data).hexdigest()[:DIGEST],
-                "remarks": decoded.remarks,
-            }
+        with Clips() as clips:
+            for m, recipe in self.recipes.items():
+                if m in sources:
+                    answer["modalities"][m] = self._encode(row, m, recipe, sources[m], clips)
         return answer
+
+    def _encode(self, row: int, m: str, recipe: Recipe, source: Source, clips: Clips) -> dict[str, Any]:
+        try:
+            decoded = recipe.encode(source, clips)
+        except Unusable as error:
+            return {"lost": [error.kind, error.reason]}
+        except Exception as error:  # whatever a library makes of a file that nobody foresaw
+            return {"lost": ["crash", f"{type(error).__name__}: {error}"[:200]]}
+        data = np.ascontiguousarray(decoded.array, dtype=recipe.dtype).tobytes()
+        self._files[m].seek(self._offset[m] + row * len(data))
+        self._files[m].write(data)
+        return {
+            "seconds": decoded.seconds,
+            "digest": hashlib.sha256(data).hexdigest()[:DIGEST],
+            "remarks": decoded.remarks,
+            "notes": decoded.notes,
+        }
 
 
 def main() -> None:

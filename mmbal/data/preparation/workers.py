@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mmbal.data.media.recipes import Recipe
+from mmbal.data.media.recipe import Recipe
 from mmbal.data.preparation.manifest import Row
 from mmbal.errors import MmbalError
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmbal.data.store.store import ModalitySpec, Store
+from mmbal.data.store.store import Indexed, ModalitySpec, Store
 from mmbal.errors import UsageError
 
 
@@ -149,12 +149,8 @@ class Loader:
                 # A generator for each modality: what one sees does not depend on which others are loaded.
                 rng = np.random.default_rng([*seed, zlib.crc32(m.encode())])
                 draw = Draw.of(spec, len(rows), array.shape, rng).take(share)
-            if spec.kind == "frames":
-                chosen = middle_frames(array.shape[1], spec.shape[0])[None] if draw.frames is None else draw.frames
-                stored = array[mine[:, None], chosen]
-            else:
-                stored = array[mine]
-            x = to_input(torch.from_numpy(stored).to(self.device), spec, self._moments[m], draw)
+            stored = torch.from_numpy(stored_rows(array, mine, spec, draw.frames))
+            x = to_input(stored.to(self.device), spec, self._moments[m], draw)
             have = torch.from_numpy(self.store.present[m][mine]).to(self.device)
             x[~have] = 0
             inputs[m], present[m] = x, have
@@ -184,6 +180,16 @@ class Draw:
 
     def take(self, share: slice) -> Draw:
         return Draw(*(None if x is None else x[share] for x in (self.frames, self.crop, self.flip)))
+
+
+def stored_rows(
+    array: np.ndarray | Indexed, rows: np.ndarray, spec: ModalitySpec, frames: np.ndarray | None = None
+) -> np.ndarray:
+    """Rows of a store's array; of frames those that an encoder sees: ``frames (B, T)``, or else the fixed middle ones."""
+    if spec.kind != "frames":
+        return array[rows]
+    chosen = middle_frames(array.shape[1], spec.shape[0])[None] if frames is None else frames
+    return array[rows[:, None], chosen]
 
 
 def middle_frames(stored: int, wanted: int) -> np.ndarray:

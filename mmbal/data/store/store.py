@@ -26,7 +26,7 @@ import numpy as np
 
 from mmbal.config import Config
 from mmbal.errors import DataError, UsageError, did_you_mean
-from mmbal.files import read_json, read_npz, sha256, write_json, write_npz, write_text
+from mmbal.files import read_json, read_npz, refuse_existing, sha256, write_json, write_npz, write_text
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
@@ -228,8 +228,7 @@ def write_view(
 
     Raises UsageError where ``out`` exists.
     """
-    if out.exists():
-        raise UsageError(f"{out} exists already.", "Choose another --out, or remove it.")
+    refuse_existing(out)
     rows = np.asarray(rows, dtype=np.int64)
     # A view of a view points to the arrays' owner, so that chains never grow.
     owner, owner_hash, base = store.path, store.hash, rows

@@ -300,3 +300,74 @@ def test_every_known_set_says_what_it_is():
             with pytest.raises((UsageError, DataError)):
                 prepare(entry.name, root="empty")
     shutil.rmtree("empty")
+
+
+MAC = bytes.fromhex("0005160700020000") + b"Mac OS X        " + bytes(100)
+
+
+def test_what_an_archive_from_a_mac_brings_along_is_passed_over(tmp_path, clip):
+    from PIL import Image
+
+    root = tmp_path / "cremad"
+    ids = [f"100{k}_DFA_{emotion}_XX" for k in (1, 2, 3) for emotion in ("ANG", "HAP")]
+    for k, name in enumerate(ids):
+        clip(root / "AudioWAV" / f"{name}.wav", seconds=0.5, rate=16000, tone=300 + 50 * k)
+        for frame in range(2):
+            file = root / "Image-03-FPS" / name / f"{frame:05d}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((20, 20, 3), 40 + 20 * k + frame, np.uint8)).save(file)
+            for place in (file.parent, tmp_path / "__MACOSX" / "cremad" / "Image-03-FPS" / name):
+                place.mkdir(parents=True, exist_ok=True)
+                (place / f"._{file.name}").write_bytes(MAC)
+    for part, its in (("train", ids[:4]), ("test", ids[4:])):
+        (root / f"{part}.csv").write_text("".join(f"{name},{name[9:12]}\n" for name in its))
+    (root / "stat.csv").write_text("ANG\nHAP\n")
+    result = prepare("cremad", root=tmp_path, **FAST)
+    assert len(result.store) == 6
+    assert [f for f in result.findings if f.level != "note"] == []
+    for k in range(3):
+        clip(tmp_path / "vgg" / f"{'abc'[k] * 11}_000030.mp4", seconds=0.5, rate=16000, tone=300 + 90 * k)
+        (tmp_path / "vgg" / f"._{'abc'[k] * 11}_000030.mp4").write_bytes(MAC)
+    (tmp_path / "vgg" / "vggsound.csv").write_text(
+        "# YouTube ID,start seconds,label,train/test split\n"
+        + "".join(f"{'abc'[k] * 11},30.0,{'xyx'[k]},{('train', 'train', 'test')[k]}\n" for k in range(3))
+    )
+    result = prepare("vggsound", root=tmp_path / "vgg", **FAST)
+    assert "3 videos and 0 sounds" in notes(result)
+    assert [f for f in result.findings if f.level == "error"] == []
+
+
+def test_a_clip_that_a_list_has_twice_is_named_with_both_labels(tmp_path, clip):
+    for k in range(3):
+        for path in (tmp_path / f"{'abc'[k] * 11}_000030.mp4", tmp_path / "AVE" / f"{'abc'[k] * 11}.mp4"):
+            bright = 60 + 40 * k
+            clip(
+                path, seconds=0.5, tone=300 + 90 * k, picture=lambda i, b=bright: np.full((64, 64, 3), b + i, np.uint8)
+            )
+    rows = [("a", "bell", "train"), ("b", "horn", "train"), ("a", "horn", "train"), ("c", "bell", "test")]
+    (tmp_path / "vggsound.csv").write_text("".join(f"{name * 11},30,{label},{part}\n" for name, label, part in rows))
+    for part, name in (("train", "trainSet.txt"), ("test", "testSet.txt")):
+        its = [f"{label}&{clip * 11}&good&0&10" for clip, label, where in rows if where == part]
+        (tmp_path / name).write_text("\n".join(its))
+    (tmp_path / "valSet.txt").write_text("")
+    for source, name, lines in (("vggsound", "a" * 11 + "_30", " (lines 1 and 3)"), ("ave", "a" * 11, "")):
+        result = prepare(source, root=tmp_path, val=0, **FAST)
+        named = [(f.kind, f.where, f.reason) for f in result.findings if f.kind not in ("split", "too short")]
+        told = f"the clip of {name}, listed twice{lines} with the labels 'bell' and 'horn'"
+        assert ("two labels", f"{name}#2", told) in named
+        assert not [reason for _, _, reason in named if "same content" in reason]
+        assert len(set(result.store.ids.tolist())) == len(result.store)
+
+
+def test_clips_behind_links_to_another_disk_are_found(tmp_path, clip):
+    for k, label in enumerate(("Archery", "YoYo")):
+        for g in range(1, 4):
+            clip(tmp_path / "disk" / label / f"v_{label}_g{g:02d}_c01.avi", seconds=0.5, tone=300 + 90 * k + 9 * g)
+    root = tmp_path / "root"
+    root.mkdir()
+    for label in ("Archery", "YoYo"):
+        (root / label).symlink_to(tmp_path / "disk" / label)
+    for part, groups in (("train", (1, 2)), ("test", (3,))):
+        lines = [f"{label}\\v_{label}_g{g:02d}_c01.avi 1" for label in ("Archery", "YoYo") for g in groups]
+        (root / f"{part}list01.txt").write_text("\r\n".join(lines))  # as a mirror made on Windows has them
+    assert len(prepare("ucf101", root=root, val=0, **FAST).store) == 6

@@ -5,7 +5,11 @@ import av
 import numpy as np
 import pytest
 
-from mmbal.data.media.decode import Stream, Unusable, due_times, duration, read_audio, read_frames, read_picture
+from mmbal.data.media.container import Clip, duration
+from mmbal.data.media.decode import Unusable
+from mmbal.data.media.frames import due_times, read_frames
+from mmbal.data.media.pictures import read_picture
+from mmbal.data.media.sound import read_audio
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".flv", ".webm", ".mov"])
@@ -85,9 +89,10 @@ def test_frames_left_out_in_decoding_change_no_frame_that_is_kept(uneven, n):
 
 
 def test_frames_that_are_not_due_and_that_none_is_predicted_from_are_left_out(uneven):
-    with Stream(uneven, "video") as stream:
-        stream.due = 1.5
-        times = [time for time, _ in stream.frames(0.0)]
+    with Clip(uneven) as clip:
+        track = clip.track("video")
+        track.due = 1.5
+        times = [time for time, _ in track.frames(0.0)]
     assert len([t for t in times if t > 1.5]) == 29  # two frames every 0.1 s: what is not yet due is all there
     assert len([t for t in times if t <= 1.5]) < 25  # of 31
     assert 1.5 in times

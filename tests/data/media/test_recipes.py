@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from mmbal.data.media.decode import Unusable
+from mmbal.data.media.recipe import Source
+from mmbal.data.media.recipe_text import words
 from mmbal.data.media.recipes import (
     AudioRecipe,
     FeatureRecipe,
     FlowRecipe,
     FramesRecipe,
     ImageRecipe,
-    Source,
     TextRecipe,
     recipe_from,
 )
@@ -159,3 +160,32 @@ def test_features_are_checked_and_sequences_padded(tmp_path):
 )
 def test_a_recipe_survives_its_store(recipe):
     assert recipe_from(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Don't stop, 2 times", ["don", "'", "t", "stop", ",", "2", "times"]),
+        ("Café", ["café"]),
+        ("Cafe\u0301", ["café"]),  # the accent as a character of its own
+        ("हिन्दी में", ["हिन्दी", "में"]),  # vowel signs belong to their letter
+        ("我爱你。", ["我", "爱", "你", "。"]),
+        ("cat猫 dog", ["cat", "猫", "dog"]),
+        ("прив\u0435т мир", ["привет", "мир"]),
+        ("so 😀😀", ["so", "😀", "😀"]),
+        ("snake_case", ["snake_case"]),
+    ],
+)
+def test_words_of_any_language(text, found):
+    assert words(text) == found
+
+
+def test_a_text_file_in_any_encoding_has_the_same_tokens(tmp_path):
+    text = "Ein süßer Käfer"
+    recipe = TextRecipe(length=5)
+    ids = recipe.encode(Source(text=text)).array.tolist()
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
+        (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+        decoded = recipe.encode(Source(str(tmp_path / "a.txt")))
+        assert decoded.array.tolist() == ids, encoding
+        assert [kind for kind, _ in decoded.notes] == ["encoding"] * (encoding == "cp1252")

@@ -52,6 +52,8 @@ def test_two_hundred_malformed_inputs(tmp_path, clip, monkeypatch):
     for suffix in CONTAINERS:
         good = clip(tmp_path / f"good{suffix}", seconds=0.6).read_bytes()
         for k, how in enumerate(hows):
+            if (suffix, how) == (".mpg", "cut"):
+                continue  # a cut MPEG stream is a shorter MPEG stream
             for again in (0, 1):
                 add(f"{how.replace(' ', '-')}-{again}{suffix}", "path", damaged(good, how, 10 * k + again), how)
         add(f"gone{suffix}", "path", None, "missing")

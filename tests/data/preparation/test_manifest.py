@@ -2,6 +2,7 @@ import pytest
 
 from mmbal.data.preparation.manifest import read_manifest
 from mmbal.data.preparation.options import Options
+from mmbal.data.preparation.probing import recipes_for
 from mmbal.data.preparation.scan import write_manifest
 from mmbal.errors import DataError, UsageError
 
@@ -22,7 +23,8 @@ def test_the_columns_say_the_modalities(tmp_path):
     manifest = read(tmp_path, "video\tlabel\taudio\timage\ttext\nv\tx\ta.wav\ti.png\tsome words\n", "m.tsv")
     assert list(manifest.rows[0].sources) == ["video", "audio", "image", "text"]
     assert manifest.rows[0].sources["text"].text == "some words"
-    assert {m: type(r).__name__ for m, r in manifest.recipes.items()} == {
+    recipes = recipes_for(manifest.rows, Options(duration=1.0))
+    assert {m: type(r).__name__ for m, r in recipes.items()} == {
         "video": "FramesRecipe",
         "audio": "AudioRecipe",
         "image": "ImageRecipe",
@@ -77,12 +79,12 @@ def test_a_bad_row_is_a_finding_with_its_line(tmp_path, row, why):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no rows"),
+        ("", "is empty"),
         ("path,label\n", "no rows"),
         ("path,class\na,b\n", "no column 'label'"),
         ("label,notes\nx,y\n", "no column with media"),
-        ("path,label,label\na,b,c\n", "names a column twice"),
-        (b"\xff\xfe\x00p", "not UTF-8"),
+        ("path,label,label\na,b,c\n", "two columns 'label'"),
+        (b"\xff\xfe\x00pa", "not a readable text file"),
         (b"path,label\na\x00b,c\n", "NUL"),
     ],
 )
@@ -138,7 +140,7 @@ def test_columns_that_are_not_used_are_named(tmp_path):
 def test_chosen_modalities_and_another_label(tmp_path):
     text = "path,text,label,mood\na.mp4,hello,x,good\n"
     manifest = read(tmp_path, text, modality=("audio", "text"), label="mood")
-    assert set(manifest.recipes) == {"audio", "text"}
+    assert set(recipes_for(manifest.rows, Options(modality=("audio", "text")))) == {"audio", "text"}
     assert manifest.rows[0].label == "good"
     with pytest.raises(UsageError, match="no modality 'smell'") as caught:
         read(tmp_path, text, modality=("smell",))
@@ -173,3 +175,91 @@ def test_a_manifest_from_a_folder_of_class_folders(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no media"):
         write_manifest(tmp_path / "none")
+
+
+ROWS = [("a.png", "café", "train"), ("b.png", "x", "test")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_list_in_any_encoding_and_with_any_separator(tmp_path, encoding, separator):
+    text = "\r\n".join(separator.join(row) for row in [("image", "label", "split"), *ROWS])
+    manifest = read(tmp_path, text.encode(encoding))
+    assert [(r.id, r.label, r.split) for r in manifest.rows] == [("a", "café", "train"), ("b", "x", "test")]
+    assert manifest.findings == []
+    assert any("Windows-1252" in note for note in manifest.notes) == (encoding == "cp1252")
+
+
+def test_an_index_column_empty_columns_and_capitals(tmp_path):
+    """As pandas and spreadsheets write them."""
+    manifest = read(tmp_path, ",Image,Label,SPLIT,,\n0,a.png,x,train,,\n1,b.png,y,test,,\n")
+    assert [(row.id, row.label, row.split) for row in manifest.rows] == [("a", "x", "train"), ("b", "y", "test")]
+    assert manifest.findings == []
+    assert any("index" in note for note in manifest.notes)
+    manifest = read(tmp_path, "Unnamed: 0,image,label\n0,a.png,x\n")
+    assert [row.id for row in manifest.rows] == ["a"]
+    with pytest.raises(DataError, match="has cells, but no name"):
+        read(tmp_path, "image,label,\na.png,x,what\n")
+
+
+def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path):
+    with pytest.raises(DataError, match=r"line \d"):
+        read(tmp_path, 'text,label\n"one,x\ntwo,y\nthree,x\n')
+    (row,) = read(tmp_path, 'text,label\n"she said ""no"", and left",x\n').rows
+    assert row.sources["text"].text == 'she said "no", and left'
+
+
+@pytest.mark.parametrize(("cell", "seconds"), [("1.5", 1.5), ('"1,5"', 1.5), ("0:01.5", 1.5), ("1:02:03", 3723.0)])
+def test_times_as_people_write_them(tmp_path, cell, seconds):
+    assert read(tmp_path, f"path,label,start\na.mp4,x,{cell}\n").rows[0].sources["audio"].start == seconds
+
+
+def test_a_missing_value_of_json_is_no_label(tmp_path):
+    manifest = read(tmp_path, '{"text": "a", "label": NaN}\n{"text": "b", "label": "x"}\n', "m.jsonl")
+    assert [row.label for row in manifest.rows] == ["x"]
+    assert [f.reason for f in manifest.findings] == ["no label"]
+
+
+def test_files_are_found_under_another_spelling_of_their_name(tmp_path):
+    """Accents in one character or two, backslashes, and the case of letters differ between systems."""
+    (tmp_path / "Clips").mkdir()
+    (tmp_path / "Clips" / "cafe\u0301.png").write_bytes(b"x")  # as macOS spells it
+    (tmp_path / "Clips" / "B.PNG").write_bytes(b"x")
+    manifest = read(tmp_path, "image,label\nClips/caf\u00e9.png,x\nclips\\b.png,y\nclips/none.png,y\n")
+    paths = [row.sources["image"].path for row in manifest.rows]
+    assert paths[:2] == [str(tmp_path / "Clips" / "cafe\u0301.png"), str(tmp_path / "Clips" / "B.PNG")]
+    assert paths[2] == str(tmp_path / "clips/none.png")
+    assert [row.id for row in manifest.rows] == ["caf\u00e9", "b", "none"]
+    assert any("2 files lie under another spelling" in note for note in manifest.notes)
+
+
+def test_labels_in_one_character_or_two_are_one(tmp_path):
+    manifest = read(tmp_path, "image,label\na.png,caf\u00e9\nb.png,cafe\u0301\n")
+    assert {row.label for row in manifest.rows} == {"caf\u00e9"}
+
+
+def test_reading_a_list_opens_no_media(tmp_path, clip, monkeypatch):
+    import av
+
+    clip(tmp_path / "a.mp4", seconds=0.4)
+
+    def refused(*args, **kwargs):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(av, "open", refused)
+    (tmp_path / "m.csv").write_text("path,label\na.mp4,x\n")
+    assert read_manifest(tmp_path / "m.csv", Options()).rows[0].id == "a"
+
+
+def test_a_gif_in_a_list_is_a_video(tmp_path):
+    assert [list(row.sources) for row in read(tmp_path, "path,label\na.gif,x\n").rows] == [["video"]]
+
+
+def test_a_folder_with_what_systems_leave_gives_a_clean_manifest(tmp_path):
+    for name in ("cat/1.png", "cat/._1.png", "dog/2.png", "dog/Thumbs.db", "__MACOSX/cat/._1.png", ".x/cat/3.png"):
+        path = tmp_path / "pets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    path, rows = write_manifest(tmp_path / "pets")
+    assert rows == 2
+    assert path.read_text().splitlines() == ["image,label,split", "cat/1.png,cat,", "dog/2.png,dog,"]

@@ -1,0 +1,165 @@
+"""Pictures, alone or as the frames in a folder, as a viewer shows them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from mmbal.data.media.decode import (
+    PICTURE_SUFFIXES,
+    Decoded,
+    Matrix,
+    Unusable,
+    check_file,
+    is_beside,
+    natural,
+    reason_of,
+    spread,
+    upright,
+)
+
+ORIENTATION = 0x0112  # the EXIF tag
+SHOWN: dict[int, Matrix] = {  # its value -> how a viewer turns and mirrors the stored picture
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+MOVING = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")  # formats of which a file may hold several pictures to be seen
+DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+FULL = 65535.0  # white, of 16 bits
+DIM = 1 / 16  # share of the range below which the brightest sample of a deep picture is said
+FEW_KINDS = 4  # kinds of names in a folder, up to which the largest kind of numbered ones are its frames
+
+
+def read_picture(path: Path, size: int) -> Decoded:
+    """A picture as ``(3, size, size)`` uint8, turned as its EXIF says, transparency on white. Raises Unusable."""
+    check_file(path)
+    made = Decoded(np.empty(0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                picture.draft("RGB", (2 * size, 2 * size))
+                if picture.format in MOVING and getattr(picture, "is_animated", False):
+                    made.remarks.append(("animated", "several pictures in one file; the first is taken"))
+                picture.load()  # some formats have their EXIF behind the pixels
+                turn = SHOWN.get(picture.getexif().get(ORIENTATION, 1))
+                pixels = np.asarray(_colours(picture, made).resize((size, size), Image.Resampling.BILINEAR))
+    except Unusable:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unusable("corrupt", f"too large: {str(error).partition(',')[0].lower()}") from None
+    except UnidentifiedImageError:
+        raise Unusable("corrupt", "not a picture of a known format") from None
+    except Exception as error:  # Pillow's decoders raise kinds of their own and of Python's on damaged files
+        raise Unusable("corrupt", reason_of(error)) from None
+    made.array = np.moveaxis(pixels, -1, 0)
+    if turn:
+        made.array = upright(made.array, turn)
+    return made
+
+
+def _colours(picture: Image.Image, made: Decoded) -> Image.Image:
+    """A picture of any mode in 8-bit RGB; ``made`` is told what had to be chosen for that."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode in DEEP:
+        return _shallow(picture, made)
+    if picture.mode == "LAB" or (picture.mode == "CMYK" and profile):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile) if profile else ImageCms.createProfile("LAB"))
+        shown = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        assert shown is not None
+        return shown
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _shallow(picture: Image.Image, made: Decoded) -> Image.Image:
+    """A picture of one channel of more than 8 bits: its range goes from black to white.
+
+    The range is that of 16 bits, or the one that the numbers suggest (0 to 1, 0 to 255, their own), which is told.
+    """
+    values = np.asarray(picture).astype(np.float32)
+    low, top = 0.0, FULL
+    if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            raise Unusable("corrupt", "no pixel is a number")
+        least, most = float(finite.min()), float(finite.max())
+        full = next((top for top in (1.0, 255.0, FULL) if least >= 0 and most <= top), None)
+        low, top = (least, most) if full is None else (0.0, full)
+        told = ("range", f"pixels are numbers from {least:g} to {most:g}: {low:g} is shown black, {top:g} white")
+        (made.remarks if full is None else made.notes).append(told)
+        values = np.nan_to_num(values, nan=low, posinf=top, neginf=low)
+    elif 0 < values.max() < DIM * FULL:
+        made.remarks.append(("dim", f"16 bits, but the brightest pixel is {values.max():.0f} of 65535"))
+    scaled = np.clip((values - low) / ((top - low) or 1.0), 0, 1) * 255
+    return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB")
+
+
+def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tuple[str, str]]]:
+    """The files of a folder that are its frames, in the order people number them, and remarks on those that are not.
+
+    Hidden files are passed over. Of two files of one name (``1.jpg``, ``1.png``) the first is taken. Where names are
+    numbered, the frames are the names that differ in their number alone and are most.
+    """
+    found = sorted(
+        (f for f in folder.glob(pattern) if f.suffix.lower() in PICTURE_SUFFIXES and not is_beside(f.name)),
+        key=lambda file: (natural(file.stem), file.name),
+    )
+    remarks = []
+    named: dict[str, Path] = {}
+    for file in found:
+        named.setdefault(file.stem, file)
+    files = list(named.values())
+    if len(files) < len(found):
+        remarks.append(("twice", f"{len(found) - len(files)} frames are there in two formats; one of each is taken"))
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        kinds["".join(filter(str.isalpha, file.stem.lower()))].append(file)
+    numbered = [name for name, its in kinds.items() if len(its) > 1 and all(any(map(str.isdigit, f.stem)) for f in its)]
+    if len(kinds) > 1 and numbered:
+        name = max(numbered, key=lambda name: (len(kinds[name]), -len(name)))
+        if len(kinds) <= FEW_KINDS or 2 * len(kinds[name]) >= len(files):
+            other = next(file for file in files if file not in set(kinds[name]))
+            left = len(files) - len(kinds[name])
+            remarks.append(
+                ("other pictures", f"{left} of {len(files)} pictures are not among the frames: {other.name}")
+            )
+            files = kinds[name]
+    return files, remarks
+
+
+def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:
+    """``n`` pictures ``(n, 3, size, size)`` of a folder, taken evenly from :func:`picture_files`. Raises Unusable."""
+    if not path.is_dir():
+        raise Unusable("missing", "no such folder")
+    files, remarks = picture_files(path, pattern)
+    if not files:
+        raise Unusable("empty", "a folder without pictures")
+    taken = spread(files, n)
+    pictures: list[np.ndarray] = []
+    notes: list[tuple[str, str]] = []
+    for file in dict.fromkeys(taken):
+        try:
+            decoded = read_picture(file, size)
+        except Unusable as error:
+            remarks.append((error.kind, f"{file.name}: {error.reason}"))
+            continue
+        pictures += [decoded.array] * taken.count(file)
+        remarks += [(kind, f"{file.name}: {reason}") for kind, reason in decoded.remarks]
+        notes += [note for note in decoded.notes if note not in notes]
+    if not pictures:
+        raise Unusable("corrupt", f"no picture of the folder can be read ({remarks[-1][1]})")
+    return Decoded(np.stack(spread(pictures, n)), None, remarks, distinct=len(set(taken)), notes=notes)
