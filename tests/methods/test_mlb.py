@@ -65,9 +65,9 @@ def test_the_own_losses_can_be_scaled_instead(toy: Toy):
     batch = next(plain.run.train.epoch(0))
     found = []
     for made in (plain, scaled):
-        phase = made.method.phases(made.run)[0]
-        found.append(made.method.losses(made.model(batch), batch, phase, made.run))
+        losses = made.method.losses(made.model(batch), batch, made.method.phases(made.run)[0], made.run)
+        found.append({name: float(loss.detach()) for name, loss in losses.items()})
     for m in ("audio", "video"):
         factor = scaled.run.records[f"modulation/{m}"][0]
-        assert float(found[1][f"own/{m}"].detach()) == pytest.approx(0.5 * factor * float(found[0][f"own/{m}"].detach()), rel=1e-5)
+        assert found[1][f"own/{m}"] == pytest.approx(0.5 * factor * found[0][f"own/{m}"], rel=1e-5)
     assert "modulation/audio" not in plain.run.records  # measured once a step, where it is used
