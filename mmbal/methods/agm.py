@@ -50,12 +50,12 @@ def responses(
 
     ``empty[m]`` is the feature of a zero input, of one row or of B rows. The game has 2^M coalitions.
     """
-    names = sorted(features)
+    names = tuple(sorted(features))
     value = {
         coalition: head({m: features[m] if m in coalition else empty[m].expand_as(features[m]) for m in names})
         for coalition in subsets_of(names)[1:]
     }
-    value[()] = torch.zeros_like(value[tuple(names)])
+    value[()] = torch.zeros_like(value[names])
     return shapley_values(value, names)
 
 

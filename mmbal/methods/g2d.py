@@ -18,19 +18,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
 from mmbal.methods.base import Method, Phase, Run, Stage, own_losses, require_modalities
-from mmbal.models.fusion import Fusion
 from mmbal.models.modes import evaluating
-from mmbal.models.multimodal import MultimodalClassifier, Output, mask_absent
+from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
 TEACHERS = "teachers"
@@ -84,18 +83,14 @@ class G2D(Method):
         require_modalities(self)
         self.register_buffer("boundary", torch.tensor(0))
         if self.config.teacher_epochs != 0:
-            # Where the student starts; the teachers, once they are trained.
-            self.kept = nn.ModuleDict(
-                {"encoders": copy.deepcopy(model.encoders), "fusion": copy.deepcopy(model.fusion)}
-            )
-            self.kept.requires_grad_(False)
+            # The model as the student starts; from the student's first epoch on, as the teachers ended.
+            self.kept = copy.deepcopy(model).requires_grad_(False)
 
     def setup(self, run: Run) -> None:
         wanted = run.epochs // 3 if self.config.teacher_epochs is None else self.config.teacher_epochs
         self.boundary.fill_(min(wanted, run.epochs - 1))
         if self.config.teacher_epochs != 0:
-            for name, part in self.kept.items():
-                part.load_state_dict(self.part(name).state_dict())  # those of a run to start from, if any
+            self.kept.load_state_dict(self.model.state_dict())  # that of a run to start from, if any
 
     def stages(self, epochs: int) -> list[Stage]:
         parts = [Stage(TEACHERS, self.first), Stage("student", epochs - self.first)]
@@ -106,25 +101,18 @@ class G2D(Method):
         """The student's first epoch; 0 where there are no teachers."""
         return int(self.boundary)
 
-    def part(self, name: str) -> nn.Module:
-        """The model's encoders or its fusion."""
-        return cast(nn.Module, getattr(self.model, name))
-
     def on_epoch_start(self, run: Run) -> None:
         if self.first and run.epoch == self.first:
-            for name, other in self.kept.items():
-                trained = copy.deepcopy(self.part(name).state_dict())
-                self.part(name).load_state_dict(other.state_dict())
-                other.load_state_dict(trained)
+            trained = copy.deepcopy(self.model.state_dict())
+            self.model.load_state_dict(self.kept.state_dict())
+            self.kept.load_state_dict(trained)
 
     @torch.no_grad()
     def taught(self, batch: Batch) -> Output:
         """What the teachers say of a batch."""
-        encoders, fusion = cast(nn.ModuleDict, self.kept["encoders"]), cast(Fusion, self.kept["fusion"])
         with evaluating(self.kept):
-            read = {m: e.tokens if fusion.takes == "tokens" else e for m, e in encoders.items()}
-            inputs = {m: mask_absent(read[m](batch.inputs[m]), batch.present[m]) for m in encoders}
-            return fusion.decide(inputs, batch.present)
+            taught: Output = self.kept(batch)
+            return taught
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         if run.epoch < self.first:

@@ -36,13 +36,14 @@ from mmbal.registry import methods
 
 def learning_speed(*modules: nn.Module) -> float:
     """``mu``: the squared norm of all gradients over that of all parameters of the modules; 0 without gradients."""
-    parameters = [p for module in modules for p in module.parameters() if p.grad is not None]
-    if not parameters:
-        return 0.0
-    steep, size = (
-        sum(float(x.detach().square().sum()) for x in part) for part in ([p.grad for p in parameters], parameters)
-    )
-    return steep / size if size > 0 else 0.0
+    found = [
+        torch.stack([parameter.grad.square().sum(), parameter.detach().square().sum()])
+        for module in modules
+        for parameter in module.parameters()
+        if parameter.grad is not None
+    ]
+    steep, size = torch.stack(found).sum(dim=0).tolist() if found else (0.0, 0.0)
+    return float(steep / size) if size > 0 else 0.0
 
 
 def conditional_speeds(bypass: Tensor, main: Tensor) -> Tensor:
