@@ -1,6 +1,6 @@
 """AGM: speed up or slow down each encoder so that the modalities' losses keep the ratio that they have on average.
 
-Li, Li, Hu, Lei, Li and Zhang, "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", ICCV 2023,
+Li, Li, Hu, Lei, Li and Zhou, "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", ICCV 2023,
 arXiv 2308.07686.
 
     phi_m = the Shapley value of m in the game v(S) = f(x_S, 0), v({}) = 0     logits; M = 2: (f(a,v) - f(0,v) + f(a,0)) / 2

@@ -1,4 +1,4 @@
-"""AMCo: hide more and more of the modality that the decision depends on, and give every modality its own loss.
+"""AMCo: hide a growing part of the modality that the decision depends on, and give every modality its own loss.
 
 Zhou, Liang, Zheng, Xuan and Kumada, "Adaptive Mask Co-optimization for Modal Dependence in Multimodal Learning",
 ICASSP 2023, doi 10.1109/ICASSP49357.2023.10096641.

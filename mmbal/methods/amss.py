@@ -1,4 +1,4 @@
-"""AMSS: in each step only part of every encoder learns: the larger a part, the less its modality tells so far.
+"""AMSS: in each step only some units of an encoder learn; an encoder that tells less about the label has more of them.
 
 Yang, Pan, Jiang, Xu and Tang, "Learning to Rebalance Multi-Modal Optimization by Adaptively Masking Subnetworks", TPAMI
 2025, arXiv 2404.08347.

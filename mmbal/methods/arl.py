@@ -1,4 +1,4 @@
-"""ARL: unequal learning on purpose; the encoder of the surer and quieter modality gets the larger gradient.
+"""ARL: give the encoder whose predictions are surer a larger gradient, as long as the other modalities contribute more.
 
 Wei, Luo and Luo, "Improving Multimodal Learning via Imbalanced Learning", ICCV 2025, arXiv 2507.10203.
 

@@ -1,4 +1,4 @@
-"""G2D: learn from trained unimodal teachers, and let the weaker modalities learn alone before the stronger ones join.
+"""G2D: learn from trained unimodal teachers; the weaker modalities learn alone at first, and the stronger ones join later.
 
 Rakib and Bagavathi, "G2D: Boosting Multimodal Learning with Gradient-Guided Distillation", ICCV 2025, arXiv 2506.21514.
 

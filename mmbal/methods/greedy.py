@@ -1,4 +1,4 @@
-"""Balanced multi-modal learning against greed: train the modality that leans on the others most by itself for some steps.
+"""Greedy: when a modality learns faster through the others than from its own input, it learns alone for some steps.
 
 After Wu, Jastrzebski, Cho and Geras, "Characterizing and overcoming the greedy nature of learning in multi-modal deep neural
 networks", ICML 2022, arXiv 2202.05306; our instantiation.

@@ -1,4 +1,4 @@
-"""InfoReg: while an encoder still takes in much information, hold the modality ahead near where the epoch found it.
+"""InfoReg: early in training, keep the encoder of the modality ahead near its weights at the start of the epoch.
 
 Huang, Wei, Yang and Hu, "Adaptive Unimodal Regulation for Balanced Multimodal Information Acquisition", CVPR 2025,
 arXiv 2503.18595.

@@ -1,4 +1,4 @@
-"""MLB: the modalities' own losses beside the fused one, and encoders sped up or slowed down towards equal confidence.
+"""MLB: add the modalities' own losses, and scale each encoder's gradients so that confidences become equal.
 
 Kontras, Chatzichristos, Blaschko and De Vos, "Improving Multimodal Learning with Multi-Loss Gradient Modulation",
 BMVC 2024, arXiv 2405.07930.

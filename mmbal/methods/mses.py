@@ -1,4 +1,4 @@
-"""MSES: each modality's encoder stops early by itself, where its own validation loss was lowest.
+"""MSES: stop each modality's encoder separately, at the epoch where its own validation loss was lowest.
 
 Fujimori, Endo, Kawai and Mochizuki, "Modality-Specific Learning Rate Control for Multimodal Classification", ACPR 2019,
 openreview.net/forum?id=On2HBy27Y5a.

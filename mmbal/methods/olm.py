@@ -1,4 +1,4 @@
-"""OLM: scale the logits of every decision in its loss, by weights that keep their magnitudes in step with their losses.
+"""OLM: multiply the logits in each loss by a learned weight, which is larger for decisions whose loss falls slowly.
 
 Zong, Ding, Li, Li and Zheng, "Balancing Multimodal Learning via Online Logit Modulation", IJCAI 2024,
 www.ijcai.org/proceedings/2024.

@@ -1,4 +1,4 @@
-"""PMR: pull the features of the modality that lags towards class prototypes, and hold back the one ahead at first.
+"""PMR: pull the features of the modality behind towards class prototypes; at first, keep the modality ahead uncertain.
 
 Fan, Xu, Wang, Wang and Guo, "PMR: Prototypical Modal Rebalance for Multimodal Learning", CVPR 2023, arXiv 2211.07089.
 

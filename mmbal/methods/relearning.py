@@ -1,4 +1,4 @@
-"""Re-learning: now and then move each encoder back towards its start, the further the less its features generalise.
+"""Re-learning: at intervals, move each encoder back towards its start; the worse its features generalise, the further.
 
 Wei, Li, Feng and Hu, "Diagnosing and Re-learning for Balanced Multimodal Learning", ECCV 2024, arXiv 2407.09705.
 
