@@ -100,7 +100,11 @@ def _text(entry: Entry[AboutMethod]) -> str:
 
 
 def _paper(paper: str | None) -> str:
-    return "none" if paper is None else f"[{paper}](https://arxiv.org/abs/{paper})"
+    """A link to an arXiv id, a DOI, or (of papers that have neither) an address without https://."""
+    if paper is None:
+        return "none"
+    site = "arxiv.org/abs/" if paper[:1].isdigit() and "/" not in paper else "doi.org/" if paper[:3] == "10." else ""
+    return f"[{paper}](https://{site}{paper})"
 
 
 def _fusion(about: AboutMethod) -> str:

@@ -175,8 +175,12 @@ def select_parts(modules: dict[str, nn.Module], stage: Stage, learning: set[int]
 
 
 def build_optimiser(modules: dict[str, nn.Module], config: OptimiserConfig) -> torch.optim.Optimizer:
-    """The optimiser over every parameter that learns."""
-    learning = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
+    """The optimiser over every parameter that learns, with one group for each part; a group's ``part`` is its name."""
+    groups = [
+        {"params": [p for p in module.parameters() if p.requires_grad], "part": name}
+        for name, module in modules.items()
+    ]
+    learning = [group for group in groups if group["params"]]
     if not learning:
         raise MmbalError("Nothing is left to train: every part is frozen.", "Drop --freeze-encoders.")
     if config.name == "sgd":

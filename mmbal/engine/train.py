@@ -330,7 +330,11 @@ def _guarded(session: Session, resume: bool) -> Result:
 
 
 def best_epoch(history: list[dict[str, Any]], select: str) -> int:
-    """The epoch (from 1) with the best validation figure; ties in accuracy go to the lower NLL, then to the earlier."""
+    """The epoch (from 1) of the last stage with the best validation figure; ties go to the lower NLL, then to the earlier.
+
+    Earlier stages train something else than the model that is asked for, such as teachers.
+    """
+    history = [entry for entry in history if entry["stage"] == history[-1]["stage"]]
 
     def key(entry: dict[str, Any]) -> tuple[float, float]:
         val = entry["val"]

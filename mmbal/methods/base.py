@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch, Loader
 from mmbal.errors import ConfigError
+from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.modes import evaluating
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
@@ -76,6 +77,12 @@ class Run:
     def sum(self, value: Tensor) -> Tensor:
         """The sum over all processes of a tensor that each computed on its share of the batch."""
         return self.reduce(value.detach().clone())
+
+    def scale_learning_rate(self, part: str, factor: float) -> None:
+        """Multiply the learning rate of a part, such as ``encoders.audio``, in this epoch; call in ``on_epoch_start``."""
+        for group in self.optimiser.param_groups if self.optimiser else ():
+            if group.get("part") == part:
+                group["lr"] *= factor
 
     def evaluate(self, loader: Loader, epoch: int = 0) -> list[tuple[Output, Batch]]:
         """The model's outputs on a loader, in evaluation mode, without gradients; for methods that look at data."""
@@ -155,6 +162,21 @@ class Method(nn.Module):
 def parts(model: MultimodalClassifier, method: Method) -> dict[str, nn.Module]:
     """The addressable parts of a training: ``encoders.<m>``, ``fusion``, ``method``."""
     return {f"encoders.{m}": e for m, e in model.encoders.items()} | {"fusion": model.fusion, "method": method}
+
+
+def own_losses(output: Output, labels: Tensor, weight: float) -> dict[str, Tensor]:
+    """Cross-entropies of the modalities' own decisions times ``weight``, by ``own/<modality>``; none where it is 0."""
+    if weight == 0:
+        return {}
+    own = {m: masked_cross_entropy(o, labels, output.present[m]) for m, o in output.logits.items()}
+    return {f"own/{m}": weight * loss for m, loss in own.items()}
+
+
+def scale_gradients(module: nn.Module, factor: float) -> None:
+    """Multiply the gradients of a module's parameters in place."""
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)
 
 
 def chosen(names: Collection[str], selected: Collection[str] | None) -> set[str]:

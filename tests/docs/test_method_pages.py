@@ -28,6 +28,8 @@ def test_a_page_says_what_the_docstring_and_the_config_say():
     assert "With `strength=0` it is joint training, bit for bit." in text
     assert "\n    c_m = p_m[y] of unimodal models" in text
     assert "| `method.weighting` | debias | constant, debias, p2, min_snr, inverse |" in found["snr_debias.md"]
+    assert "[10.18653/v1/2022.findings-acl.143](https://doi.org/10.18653/v1/2022.findings-acl.143)" in found["mslr.md"]
+    assert "[www.ijcai.org/proceedings/2024](https://www.ijcai.org/proceedings/2024)" in found["olm.md"]
     assert all(f"[`{name}`]({name}.md)" in found[INDEX] for name in methods.names())
 
 
