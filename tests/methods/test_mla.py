@@ -30,10 +30,8 @@ def test_a_direction_is_taken_out():
     # k = (0.7, -0.4), r.k = 0.7
     expected = [0.7 - 0.49 / 1.0, -0.4 + 0.28 / 1.0, -0.4 + 0.28 / 1.0, 14 / 30 - 0.16 / 1.0]
     assert again.flatten().tolist() == pytest.approx(expected)
-    assert (
-        float((recursive_projection(torch.eye(2), torch.tensor([3.0, 4.0]), 1e-9) @ torch.tensor([3.0, 4.0])).norm())
-        < 1e-5
-    )
+    direction = torch.tensor([3.0, 4.0])
+    assert float((recursive_projection(torch.eye(2), direction, 1e-9) @ direction).norm()) < 1e-5
 
 
 def test_alpha_falls_tenfold_over_an_epoch():

@@ -46,16 +46,7 @@ def test_turns_go_round_and_end_with_all():
     everyone = (None, None)
     # from the end: all, c, all, b, all, a, all, c, all
     assert seen == [everyone, ("c", None), everyone, ("a", "c"), everyone, ("b", "a"), everyone, ("c", "b"), everyone]
-    assert [turn(epoch, 8, 2, names)[0] for epoch in range(8)] == [None, None, "c", "c", None, None][:0] + [
-        None,
-        None,
-        None,
-        None,
-        "c",
-        "c",
-        None,
-        None,
-    ]
+    assert [turn(epoch, 8, 2, names)[0] for epoch in range(8)] == [None, None, None, None, "c", "c", None, None]
     assert [turn(epoch, 2, 1, names) for epoch in range(2)] == [everyone, everyone]
     assert [turn(epoch, 3, 1, names)[0] for epoch in range(3)] == [None, "c", None]
     assert turn(5, 9, 0, names) == everyone
