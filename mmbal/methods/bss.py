@@ -1,6 +1,6 @@
 """BSS: begin with the samples on which the modalities agree and the loss is small, and let in harder ones.
 
-Guan, Yang and others, "Balance-aware Sequence Sampling Makes Multi-modal Learning Better", IJCAI 2025, arXiv 2501.01470.
+Guan, Jiang and Yang, "Balance-Aware Sequence Sampling Makes Multi-Modal Learning Better", IJCAI 2025, arXiv 2501.01470.
 
     d_i = scaled(1 - mean_{m < k} cos(p_im, p_ik)) + scaled(L_i),     scaled: to [0, 1] over the training rows
     the first share s of the rows, by d:   s_t = min(1, sqrt((1 - s_0^2)(t + 1) / T + s_0^2))   in epoch t (from 0)
@@ -10,7 +10,8 @@ Deviations: rows are scored anew as each epoch begins, by the model in evaluatio
 the first step, by an untrained net in training mode (`rescore = false` scores once, in evaluation mode). It decides by the
 sum of the modalities' logits, which with an additive fusion is the fused decision; its fused loss (a = .1, b = .9) is that
 of another head. s_0 is .1; T is 40 epochs there, of 100: a share of the epochs here. For M > 2 the cosine is the mean over
-the pairs that a row has; a row with one modality agrees with itself.
+the pairs that a row has; a row with one modality agrees with itself. The paper's second scheduler, a learned sampling of
+rows, is not offered.
 """
 
 import math
