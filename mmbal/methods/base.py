@@ -45,9 +45,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimiser step on a batch; only the encoders of ``modalities`` get gradients in it."""
+    """One optimiser step on a batch; only the encoders of ``modalities`` get gradients in it.
+
+    Where ``alone``, no other encoder runs at all, and the features of all other modalities are zero.
+    """
 
     modalities: tuple[str, ...]
+    alone: bool = False
 
 
 @dataclass

@@ -81,7 +81,7 @@ class FastPID(Method):
         return tuple(m for m, on in zip(self.model.modalities, flags, strict=True) if on)
 
     def phases(self, run: Run) -> Sequence[Phase]:
-        return [Phase(self.learning())]
+        return [Phase(self.learning(), alone=not bool(self.joint))]
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         if bool(self.joint):

@@ -75,7 +75,7 @@ class MLA(Method):
         self.begun = run.step
 
     def phases(self, run: Run) -> Sequence[Phase]:
-        return [Phase((m,)) for m in self.model.modalities]
+        return [Phase((m,), alone=True) for m in self.model.modalities]
 
     def shared(self, m: str, features: Tensor) -> Tensor:
         """What the shared head gets of m: ``(B, D)``."""

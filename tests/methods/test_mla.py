@@ -10,6 +10,7 @@ import torch
 
 from mmbal.data.store import Store
 from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.loop import forward
 from mmbal.engine.train import Session
 from mmbal.errors import ConfigError
 from mmbal.methods.mla import forgetting, recursive_projection
@@ -51,8 +52,7 @@ def test_the_head_s_gradient_and_no_other_is_projected(kind: str, toy: Toy):
         method.zero_grad()
         run.model.zero_grad()
         phase = method.phases(state)[position % 2]
-        output = method.fuse(run.model.decide(run.model.encode(batch, phase.modalities), batch.present))
-        losses = method.losses(output, batch, phase, state)
+        output, losses = forward(state, method, batch, phase, run.config)
         assert list(losses) == [f"own/{m}"]
         losses[f"own/{m}"].backward()
         before, bias = method.head.weight.grad.clone(), method.head.bias.grad.clone()
@@ -73,6 +73,20 @@ def test_the_head_s_gradient_and_no_other_is_projected(kind: str, toy: Toy):
         assert torch.allclose(method.head.weight.grad, expected, atol=1e-5)
         assert torch.equal(method.head.bias.grad, bias)
         assert torch.allclose(method.projection, projection, atol=1e-5)
+
+
+def test_a_step_runs_one_encoder(toy: Toy, monkeypatch: pytest.MonkeyPatch):
+    run = session(toy, {"audio": 6, "text": 5, "video": 4})
+    calls = []
+    for m, encoder in run.model.encoders.items():
+        original = encoder.tokens
+        monkeypatch.setattr(encoder, "tokens", lambda x, m=m, original=original: calls.append(m) or original(x))
+    batch = next(run.run.train.epoch(0))
+    for phase in run.method.phases(run.run):
+        output, _ = forward(run.run, run.method, batch, phase, run.config)
+        (m,) = phase.modalities
+        assert {n for n, z in output.features.items() if z.any()} == {m}
+    assert calls == ["audio", "text", "video"]
 
 
 def test_the_surer_modality_decides_more_and_an_absent_one_not_at_all(toy: Toy):
