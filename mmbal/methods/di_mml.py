@@ -125,14 +125,14 @@ class DIMML(Method):
                 found[f"shared/{m}"] = self.config.beta * shared
         if bool(self.units.any()):
             whole = WholeBatch(batch.index, len(run.train.store), run.sum)
-            z = {m: whole.gather(features[m].float()) for m in names}
+            mine = {m: whole.gather(features[m].float()) for m in names}
             there = {m: whole.gather(output.present[m]) for m in names}
             for i, m in enumerate(names):
                 terms = []
                 for k in (n for n in range(len(names)) if n != i):
                     both, units = there[m] & there[names[k]], self.units[k] & ~self.units[i]
                     if bool(both.any()) and bool(units.any()):
-                        terms.append(contrast(z[m][both], z[names[k]][both], units, self.config.t).mean())
+                        terms.append(contrast(mine[m][both], mine[names[k]][both], units, self.config.t).mean())
                 if terms:
                     found[f"contrast/{m}"] = self.config.contrast * torch.stack(terms).sum() / (len(names) - 1)
         return found

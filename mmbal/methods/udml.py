@@ -29,6 +29,7 @@ from mmbal.data.loader import Batch
 from mmbal.maths.fading import faded
 from mmbal.methods.base import Method, Phase, Run, own_losses, require_modalities
 from mmbal.models.draws import named_generator
+from mmbal.models.fusion import linear
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.models.whole_batch import WholeBatch
 from mmbal.registry import methods
@@ -75,10 +76,9 @@ class UDML(Method):
         super().__init__(model, config)
         require_modalities(self)
         self.names = sorted(model.modalities)
-        self.heads = nn.ModuleDict({m: nn.Linear(d, 1) for m, d in model.fusion.dims.items()})
-        for head in self.heads.values():
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        self.heads = nn.ModuleDict({m: linear(d, 1, f"udml.{m}") for m, d in model.fusion.dims.items()})
+        for parameter in self.heads.parameters():
+            nn.init.zeros_(parameter)  # all modalities are said to be clean at first
         self.register_buffer("depend", torch.full((len(self.names),), torch.nan))
 
     def on_batch(self, batch: Batch, run: Run) -> Batch:
