@@ -100,7 +100,9 @@ def _text(entry: Entry) -> str:
 
 
 def _paper(paper: str) -> str:
-    return f"[{paper}](https://arxiv.org/abs/{paper})"
+    """A link to an arXiv id, a DOI, or (of papers that have neither) an address without https://."""
+    site = "arxiv.org/abs/" if paper[:1].isdigit() and "/" not in paper else "doi.org/" if paper[:3] == "10." else ""
+    return f"[{paper}](https://{site}{paper})"
 
 
 def _fusion(about: dict[str, Any]) -> str:

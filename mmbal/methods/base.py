@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch, Loader
 from mmbal.errors import ConfigError
+from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
@@ -44,9 +45,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimiser step on a batch; only the encoders of ``modalities`` get gradients in it."""
+    """One optimiser step on a batch; only the encoders of ``modalities`` get gradients in it.
+
+    Where ``alone``, no other encoder runs at all, and the features of all other modalities are zero.
+    """
 
     modalities: tuple[str, ...]
+    alone: bool = False
 
 
 @dataclass
@@ -101,8 +106,11 @@ class Method(nn.Module):
         """The training's parts, whose epochs sum to ``epochs``."""
         return [Stage("train", epochs)]
 
-    def sampler(self, run: Run) -> np.ndarray | None:
-        """Rows of the store to train on in this epoch (repeats allowed); None: each training row once."""
+    def sampler(self, run: Run) -> np.ndarray | Sequence[np.ndarray] | None:
+        """Rows of the store to train on in this epoch (repeats allowed); None: each training row once.
+
+        Of several arrays, the batches of one come after those of the other, and no batch has rows of two.
+        """
         return None
 
     def on_batch(self, batch: Batch, run: Run) -> Batch:
@@ -146,6 +154,14 @@ class Method(nn.Module):
 def parts(model: MultimodalClassifier, method: Method) -> dict[str, nn.Module]:
     """The addressable parts of a training: ``encoders.<m>``, ``fusion``, ``method``."""
     return {f"encoders.{m}": e for m, e in model.encoders.items()} | {"fusion": model.fusion, "method": method}
+
+
+def own_losses(output: Output, labels: Tensor, weight: float) -> dict[str, Tensor]:
+    """Cross-entropies of the modalities' own decisions times ``weight``, by ``own/<modality>``; none where it is 0."""
+    if weight == 0:
+        return {}
+    own = {m: masked_cross_entropy(o, labels, output.present[m]) for m, o in output.logits.items()}
+    return {f"own/{m}": weight * loss for m, loss in own.items()}
 
 
 def require_modalities(method: Method, at_least: int = 2) -> None:

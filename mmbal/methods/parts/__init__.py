@@ -1,0 +1,1 @@
+"""Parts that one method alone needs."""
