@@ -122,7 +122,8 @@ def forward(
 ) -> tuple[Output, dict[str, Tensor]]:
     """What the model says about a batch in training, and its losses."""
     with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        features = method.on_features(run.model.encode(batch, phase.modalities), batch, run)
+        read = run.model.encode(batch, phase.modalities, phase.modalities if phase.alone else None)
+        features = method.on_features(read, batch, run)
         output = method.fuse(run.model.decide(features, batch.present))
         return output, method.losses(output, batch, phase, run)
 

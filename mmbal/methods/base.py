@@ -49,9 +49,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimiser step on a batch; only the encoders of ``modalities`` get gradients in it."""
+    """One optimiser step on a batch; only the encoders of ``modalities`` get gradients in it.
+
+    Where ``alone``, no other encoder runs at all, and the features of all other modalities are zero.
+    """
 
     modalities: tuple[str, ...]
+    alone: bool = False
 
 
 @dataclass
@@ -117,8 +121,11 @@ class Method(nn.Module):
         """The training's parts, whose epochs sum to ``epochs``."""
         return [Stage("train", epochs)]
 
-    def sampler(self, run: Run) -> np.ndarray | None:
-        """Rows of the store to train on in this epoch (repeats allowed); None: each training row once."""
+    def sampler(self, run: Run) -> np.ndarray | Sequence[np.ndarray] | None:
+        """Rows of the store to train on in this epoch (repeats allowed); None: each training row once.
+
+        Of several arrays, the batches of one come after those of the other, and no batch has rows of two.
+        """
         return None
 
     def on_batch(self, batch: Batch, run: Run) -> Batch:

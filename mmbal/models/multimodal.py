@@ -33,13 +33,21 @@ class MultimodalClassifier(nn.Module):
     def modalities(self) -> tuple[str, ...]:
         return tuple(self.encoders)
 
-    def encode(self, batch: Batch, train: Collection[str] | None = None) -> dict[str, Tensor]:
+    def encode(
+        self, batch: Batch, train: Collection[str] | None = None, run: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
         """What the fusion takes of each modality: features ``(B, D_m)`` or tokens ``(B, T, D_m)``.
 
-        Rows without the modality are zero. Encoders outside ``train`` (default: all) give no gradient.
+        Rows without the modality are zero. Encoders outside ``train`` (default: all) give no gradient; those outside
+        ``run`` (default: all) do not run, and give zeros, one token each.
         """
         features = {}
         for m, encoder in self.encoders.items():
+            if run is not None and m not in run:
+                width = cast(Encoder, encoder).dim
+                shape = (1, width) if self.fusion.takes == "tokens" else (width,)
+                features[m] = torch.zeros(len(batch), *shape, device=batch.labels.device)
+                continue
             with nullcontext() if train is None or m in train else torch.no_grad():
                 read = cast(Encoder, encoder).tokens if self.fusion.takes == "tokens" else encoder
                 value = read(batch.inputs[m])

@@ -109,10 +109,11 @@ class Loader:
             del bounds[-2]
         return bounds
 
-    def epoch(self, e: int, rows: np.ndarray | None = None) -> Iterator[Batch]:
+    def epoch(self, e: int, rows: np.ndarray | Sequence[np.ndarray] | None = None) -> Iterator[Batch]:
         """The batches of epoch ``e``; ``rows`` replaces the split's rows (repeats allowed), for resampling methods.
 
-        While one batch is used, a thread makes the next.
+        Several arrays of rows give batches of their own, one array after the other; an empty one gives none. While one
+        batch is used, a thread makes the next.
         """
         with ThreadPoolExecutor(1) as pool:
             ahead: Future[Batch] | None = None
@@ -123,17 +124,21 @@ class Loader:
             if ahead is not None:
                 yield ahead.result()
 
-    def _plan(self, e: int, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, slice, list[int] | None]]:
+    def _plan(
+        self, e: int, rows: np.ndarray | Sequence[np.ndarray] | None
+    ) -> Iterator[tuple[np.ndarray, slice, list[int] | None]]:
         """For each batch the rows of all processes, this one's share, and the seed of what is drawn."""
-        order = self.split_rows if rows is None else np.asarray(rows, dtype=np.int64)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, e]).permutation(order)
-        bounds = self._bounds(len(order))
-        for position, (start, stop) in enumerate(pairwise(bounds)):
-            size = stop - start
-            share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
-            # Randomness is drawn for the whole global batch, so that a share sees what one process would give it.
-            yield order[start:stop], share, [self.seed, e, position] if self.augment else None
+        random = np.random.default_rng([self.seed, e])
+        position = 0
+        given = self.split_rows if rows is None else rows
+        for group in [given] if isinstance(given, np.ndarray) else given:
+            order = random.permutation(group) if self.shuffle else group
+            for start, stop in pairwise(self._bounds(len(order))):
+                size = stop - start
+                share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
+                # Randomness is drawn for the whole global batch, so that a share sees what one process would give it.
+                yield order[start:stop], share, [self.seed, e, position] if self.augment else None
+                position += 1
 
     def gather(self, rows: np.ndarray) -> Batch:
         """The given rows as one batch, as evaluation sees them."""

@@ -112,6 +112,16 @@ def test_given_rows_replace_the_split_s(store):
     assert [b.index.tolist() for b in batches] == [[5, 5], [30, 1]]
 
 
+def test_no_batch_has_rows_of_two_groups(store):
+    groups = [np.arange(5), np.array([], dtype=np.int64), np.arange(10, 17)]
+    batches = [b.index.tolist() for b in Loader(store, "train", 4, shuffle=True).epoch(1, groups)]
+    assert [len(b) for b in batches] == [5, 4, 3]
+    assert sorted(batches[0]) == list(range(5))
+    assert sorted(batches[1] + batches[2]) == list(range(10, 17))
+    shares = [list(Loader(store, "train", 4, shuffle=True, rank=r, world=2).epoch(1, groups)) for r in range(2)]
+    assert [a.index.tolist() + b.index.tolist() for a, b in zip(*shares, strict=True)] == batches
+
+
 def test_a_small_remainder_joins_the_batch_before(store):
     assert [len(b) for b in Loader(store, "train", 13).epoch(0)] == [13, 14]
     assert [len(b) for b in Loader(store, "train", 12).epoch(0)] == [12, 12, 3]
