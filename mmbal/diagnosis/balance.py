@@ -205,7 +205,7 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
     # zero it is that of the contributions. Without any weight the evidence is exactly 0; the slope is right to first order.
     evidence = np.where(weights[0].any(axis=1)[:, None], evidence, plain)
     carried = np.maximum(carried + _moved(weights - weights[0], _slopes(parts, evidence, labels, c)), 0)
-    carried *= weights.any(axis=2)[:, None]
+    carried *= np.expand_dims(weights.any(axis=2), axis=1)
     along = _slopes(parts, plain, labels, c)
     redrawn = boot.class_sums((parts * _directions(plain) * fitted.free[0]).sum(axis=2) / c, labels, c)
     redrawn += _moved(fitted.free - fitted.free[0], along)
