@@ -177,7 +177,11 @@ class Adaptive(Rule):
 
 
 def climb(predictions: Predictions, start: list[Rule] | None = None) -> list[Rule]:
-    """Every rung fitted on all rows; a rung starts from ``start``, or from the rung below if that is of its kind."""
+    """Every rung fitted on all rows; a rung starts from ``start``, or from the rung below if that is of its kind.
+
+    The log-linear ones are solved to 1e-3 nats a row only. On the thirteen columns of docs/decision-layer.md the average
+    of these has 73.08 % and 0.7049 nats, that of exact solutions 73.06 % and 0.7049 nats in more than twice the time.
+    """
     beta = inverse_temperatures(predictions)
     fitted: list[Rule] = []
     for k, (name, options, _) in enumerate(LADDER):
