@@ -108,7 +108,7 @@ class Fit(NamedTuple):
 def best_fit(contributions: Array, labels: Array) -> Fit:
     """The fit with the class-wise spread of the greatest evidence; the search ends where the evidence falls."""
     _, m, c = contributions.shape
-    best = fit(contributions, labels, CLASS_SPREADS[0], np.ones(m), np.zeros(c))
+    best = fit(contributions, labels, CLASS_SPREADS[0], np.ones((m, c)), np.zeros(c))
     for spread in CLASS_SPREADS[1:]:
         found = fit(contributions, labels, spread, _by_class(best.mode, m, c), best.mode[-c:])
         if found.evidence <= best.evidence:
@@ -118,9 +118,10 @@ def best_fit(contributions: Array, labels: Array) -> Fit:
 
 
 def fit(contributions: Array, labels: Array, spread: float, weights: Array, bias: Array) -> Fit:
-    """The fit with a class-wise ``spread``, from a start."""
+    """The fit with a class-wise ``spread``; starts from ``weights (M, C)`` and ``bias (C,)``."""
     posterior = regression(contributions, labels, spread)
-    mode = newton(posterior.objective, np.concatenate([weights.ravel(), bias]))
+    start = weights if spread else weights.mean(axis=1)
+    mode = newton(posterior.objective, np.concatenate([start.ravel(), bias]))
     value, _, hessian = posterior.objective(mode)
     return Fit(posterior, mode, 0.5 * (_log_volume(posterior.precision) - _log_volume(hessian)) - value)
 
@@ -200,13 +201,11 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
     claimed = boot.class_sums(np.abs(plain).mean(axis=2), labels, c)
     evidence = centred(parts * weights[0])
     carried = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
-    # the slope of the evidence in the weights carries the replicates of the weights over to it; from zero, it is that
-    # of the contributions themselves
+    # The slope of the evidence in the weights carries the replicates of the weights over to it. Where all weights are
+    # zero it is that of the contributions. Without any weight the evidence is exactly 0; the slope is right to first order.
     evidence = np.where(weights[0].any(axis=1)[:, None], evidence, plain)
     carried = np.maximum(carried + _moved(weights - weights[0], _slopes(parts, evidence, labels, c)), 0)
-    carried *= np.any(weights, axis=2)[
-        :, None
-    ]  # exactly 0 without any weight, where the slope is only right to first order
+    carried *= np.expand_dims(np.any(weights, axis=2), axis=1)
     along = _slopes(parts, plain, labels, c)
     redrawn = boot.class_sums((parts * _directions(plain) * fitted.free[0]).sum(axis=2) / c, labels, c)
     redrawn += _moved(fitted.free - fitted.free[0], along)

@@ -12,7 +12,8 @@ Deviations: the paper takes rate_m from the best unimodal models. They are not k
 given (public codes: 0.9 audio and 1.1 video, or 0.7 and 1.3, on CREMA-D). The paper's third strategy, `smooth`, is in no
 public code that we know and is left out. The public code multiplies gradients, which has next to no effect under Adam;
 here the learning rate itself is scaled, for any optimiser. A linear head shared by the modalities keeps the global rate.
-The ratio is 1 until K epochs are known. A_m(t) is taken before epoch t, on the validation split; the public code takes the test split.
+The ratio is 1 until K epochs are known. A_m(t) is taken before epoch t, on the validation split; the public code takes
+the test split.
 """
 
 from __future__ import annotations

@@ -1,11 +1,18 @@
 """The imbalance index against worlds whose best decision layer is known, and its parts by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 
-from mmbal.diagnosis.balance import adjusted_p_values, contributions_of, shares_of
+from mmbal.decision.rules.temperature import inverse_temperature
+from mmbal.diagnosis.balance import adjusted_p_values, best_fit, contributions_of, fit, fit_weights, shares_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.maths.bootstrap import Bootstrap
+from mmbal.maths.loglinear import Design, Posterior
+from mmbal.maths.newton import newton
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.synthetic import GaussianWorld
 
@@ -28,7 +35,7 @@ def flagged(shares, level=0.05):
     return any(p is not None and p < level for row in (overall, *by_class) for p in row)
 
 
-def test_votes_are_less_their_mean_over_the_samples_that_have_the_modality():
+def test_contributions_are_less_their_mean_over_the_samples_that_have_the_modality():
     a = np.array([[3.0, 0, 0], [0, 3, 0], [9, 9, 9], [0.0, 6, 0]])
     found = contributions_of(*both(a, present_a=[True, True, True, False]))
     # The mean of the first three is (4, 4, 3).
@@ -42,13 +49,145 @@ def both(a, **arrays):
 
 
 def test_contribution_shares_by_hand():
-    # Two classes, votes +-1 of a and +-3 of b in every sample: a has a quarter of the say.
+    # Two classes, contributions +-1 of a and +-3 of b in every sample: a's share is a quarter.
     sign = np.where(np.arange(40) % 2, 1.0, -1.0)
     a, b = np.stack([sign, -sign], 1), np.stack([3 * sign, -3 * sign], 1)
     p = Predictions.from_arrays({"labels": np.arange(40) % 4 // 2, "logits_a": a, "logits_b": b})
     shares = examined(p)[1]
     assert np.allclose(shares.contribution, [0.25, 0.75])
     assert np.allclose(shares.class_contribution[0], [[0.25, 0.75], [0.25, 0.75]])
+
+
+def misleading(n, seed, strength=-0.5):
+    """Three modalities of three classes; the third tells most of the class that is not the truth."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    own = np.eye(3)[y]
+    logits = {"a": 1.2 * own, "b": 0.8 * own, "c": strength * own}
+    return Predictions.from_arrays(
+        {"labels": y, **{f"logits_{m}": x + rng.normal(size=(n, 3)) for m, x in logits.items()}}
+    )
+
+
+def test_the_weights_are_the_most_probable_that_are_not_negative(monkeypatch):
+    """The objective of the page by SciPy, with u and d kept apart, and the index of its weights by plain loops."""
+    p = misleading(90, 2)
+    parts = contributions_of(decision_of(p), p)
+    boot = Bootstrap.of(90, replicates=50)
+    for spread in (0.0, 0.4):
+        monkeypatch.setattr("mmbal.diagnosis.balance.CLASS_SPREADS", (spread,))
+        fitted = fit_weights(parts, p.labels, boot)
+        unit = unit_of(parts, p.labels)
+
+        def loss(x, spread=spread, unit=unit):
+            u, w, b = x[:3], x[3:12].reshape(3, 3) if spread else np.repeat(x[:3, None], 3, axis=1), x[12:]
+            scores = (w * unit * parts).sum(axis=1) + b
+            nll = -log_softmax(scores, axis=1)[np.arange(90), p.labels].sum()
+            prior = ((u - 1) ** 2).sum() / 3.0**2 + (b**2).sum() / 1.0**2
+            return nll + (prior + (((w - u[:, None]) ** 2).sum() / spread**2 if spread else 0)) / 2
+
+        # u is bounded only where it is the weight itself
+        bounds = [(None if spread else 0, None)] * 3 + [(0, None)] * 9 + [(None, None)] * 3
+        start = np.concatenate([np.full(12, 0.5), np.zeros(3)])
+        options = {"ftol": 1e-15, "gtol": 1e-9, "maxfun": 100_000, "maxiter": 10_000}
+        x = minimize(loss, start, bounds=bounds, method="L-BFGS-B", options=options).x
+        expected = unit * (x[3:12].reshape(3, 3) if spread else np.repeat(x[:3, None], 3, axis=1))
+        np.testing.assert_allclose(fitted.replicates[0], expected, atol=2e-4)
+        assert (fitted.replicates >= 0).all()
+        assert (fitted.free[0, 2] < -0.05).any(), "without the bound the misleading modality has a negative weight"
+        # clipping the free weights afterwards is not the same
+        assert np.abs(np.maximum(fitted.free[0], 0) - expected).max() > 0.01
+
+        index = 0.0
+        for c in range(3):
+            size = np.zeros((2, 3))  # claimed and carried
+            for i in np.flatnonzero(p.labels == c):
+                for m in range(3):
+                    for row, x_m in enumerate((parts[i, m], expected[m] * parts[i, m])):
+                        size[row, m] += np.abs(x_m - x_m.mean()).mean()
+            share = size / size.sum(axis=1, keepdims=True)
+            index += np.abs(share[0] - share[1]).sum() / 2 / 3
+        assert shares_of(decision_of(p), p, boot).index[0] == pytest.approx(index, abs=1e-4)
+
+
+def test_the_evidence_of_a_spread_is_that_of_common_and_class_wise_weights():
+    """Laplace's approximation with u and d as parameters of their own: integrating u out changes nothing."""
+    p = misleading(60, 1)
+    parts = contributions_of(decision_of(p), p)
+    design = Design(parts, parts, np.zeros((60, 0)), bias=True)  # u, d and b
+    precision = np.repeat([1 / 9.0, 1 / 0.4**2, 1.0], [3, 9, 3])
+    posterior = Posterior(design, np.eye(3)[p.labels], np.repeat([1.0, 0.0], [3, 12]), precision)
+    mode = newton(posterior.objective, posterior.mean, tolerance=1e-12)
+    value, _, hessian = posterior.objective(mode)
+    evidence = (np.log(precision).sum() - np.linalg.slogdet(hessian)[1]) / 2 - value
+    found = fit(parts, p.labels, 0.4, np.ones((3, 3)), np.zeros(3))
+    assert found.evidence == pytest.approx(evidence, abs=1e-6)
+    np.testing.assert_allclose(found.mode[:9].reshape(3, 3), mode[:3, None] + mode[3:12].reshape(3, 3), atol=1e-6)
+
+
+def test_a_replicate_is_the_fit_to_its_samples_in_first_order():
+    """One sample counts a little more: the weights under the bound move as those of a new fit do."""
+    p = misleading(90, 2)
+    parts = contributions_of(decision_of(p), p)
+    base, step = Bootstrap.of(90, replicates=1), 1e-4
+    heavier = np.ones((2, 90))
+    heavier[1, 7] += step
+    moved = fit_weights(parts, p.labels, Bootstrap(heavier, base.confidence, base.unit)).replicates
+    found = best_fit(unit_of(parts, p.labels) * parts, p.labels)
+    posterior = found.posterior
+
+    def fitted(counts):
+        weighted = replace(posterior, target=posterior.target * counts[:, None])
+        lower = np.repeat([0.0, -np.inf], [len(found.mode) - 3, 3])
+        return newton(weighted.objective, np.maximum(found.mode, lower), lower, tolerance=1e-14)
+
+    change = (fitted(heavier[1]) - fitted(heavier[0]))[:3] / step * unit_of(parts, p.labels)
+    np.testing.assert_allclose((moved[1] - moved[0])[:, 0] / step, change, atol=1e-3)
+    assert change[2] == 0
+
+
+def test_a_misleading_modality_has_no_capability_and_what_it_claims_is_flagged():
+    _, shares = examined(misleading(600, 0))
+    assert shares.capability[0, 2] == 0
+    assert flagged(shares)
+
+
+def test_a_capability_near_zero_has_an_interval_that_starts_at_zero():
+    """A modality that tells nothing: by chance its best weight is above zero in one sample, and bounded in another."""
+    boot, shares = examined(misleading(400, 4, strength=0.0))
+    above = boot.estimate(shares.capability[:, 2])
+    assert above.value > 0
+    assert above.low == 0
+    without = shares.relative_weight[:, 2] == 0
+    assert 0.05 < without.mean() < 0.95
+    assert (shares.capability[without, 2] == 0).all()
+    assert (shares.class_capability[without, :, 2] == 0).all()
+    boot, shares = examined(misleading(400, 1, strength=0.0))
+    bounded = boot.estimate(shares.capability[:, 2])
+    assert (bounded.value, bounded.low) == (0, 0)
+    assert bounded.high > 0.01
+
+
+def test_the_standard_error_is_that_of_the_posterior_where_it_is_the_larger(noisy):
+    """As many random draws of the weights as it takes to see their spread, along the contrast by plain sums."""
+    p = noisy(200, 3, {"a": 60.0, "b": 30.0})  # without errors the bootstrap shows no spread at all
+    boot = Bootstrap.of(200, replicates=100)
+    parts, labels = contributions_of(decision_of(p), p), p.labels
+    shares, fitted = shares_of(decision_of(p), p, boot), fit_weights(parts, labels, boot)
+    noise = np.random.default_rng(0).normal(size=(4000, len(fitted.deviations)))
+    drawn = np.einsum("kp,pmc->kmc", noise, fitted.deviations)
+    plain = parts - parts.mean(axis=2, keepdims=True)
+    sign = np.sign(plain)
+    along = (sign - sign.mean(axis=2, keepdims=True)) / 3 * parts  # of mean_k |.| in the weights, sample by sample
+    claimed = np.abs(plain).mean(axis=2).sum(axis=0)
+    evidence = np.einsum("kmc,nmc->km", drawn, along)
+    contrast = (evidence * claimed.sum() - claimed * evidence.sum(axis=1, keepdims=True)) / claimed.sum() ** 2
+    np.testing.assert_allclose(shares.contrast_error[0], contrast.std(axis=0), rtol=0.05)
+
+
+def unit_of(parts, labels):
+    total = parts.sum(axis=1)
+    return inverse_temperature(log_softmax(total - total.mean(axis=1, keepdims=True), axis=1), labels)
 
 
 def test_a_bayes_optimal_layer_is_balanced():
@@ -73,7 +212,7 @@ def test_a_loud_modality_is_found_and_measured(kind):
     index = boot.estimate(shares.index)
     assert index.low <= truth <= index.high
     assert flagged(shares)
-    # video is four times too loud: audio's votes should count four times video's
+    # video is four times too loud: audio should count four times as much
     assert shares.relative_weight[0, 0] / shares.relative_weight[0, 1] == pytest.approx(4, rel=0.3)
 
 
@@ -88,7 +227,7 @@ def test_class_wise_loudness_is_found_where_the_overall_shares_agree():
     assert flagged(shares)
 
 
-def test_a_useless_modality_is_worth_nothing():
+def test_a_useless_modality_has_no_capability():
     _, shares = examined(world(capability=[[1.5] * 4, [0.0] * 4]).sample(2000, seed=1, calibration=0))
     assert shares.contribution[0, 1] == pytest.approx(0.0, abs=1e-9)
     rng = np.random.default_rng(0)
@@ -135,12 +274,12 @@ def test_order_of_modalities_does_not_matter(noisy):
 def test_intervals_cover_the_truth():
     """24 samples of 600: at 95 % nominal, 19 or fewer hits have a chance below 3 %."""
     w = world(overconfidence=[1.0, 2.0])
-    say, worth = w.contribution_shares(), w.contribution_shares(w.bayes_weights)
+    contribution, capability = w.contribution_shares(), w.contribution_shares(w.bayes_weights)
     hits = {"index": 0, "difference": 0}
     for seed in range(24):
         boot, shares = examined(w.sample(600, seed=seed, calibration=0), replicates=300)
         index = boot.estimate(shares.index)
         difference = boot.estimate(shares.contribution[:, 0] - shares.capability[:, 0])
         hits["index"] += index.low <= w.imbalance_index() <= index.high
-        hits["difference"] += difference.low <= say[0] - worth[0] <= difference.high
+        hits["difference"] += difference.low <= contribution[0] - capability[0] <= difference.high
     assert min(hits.values()) >= 20

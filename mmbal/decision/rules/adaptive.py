@@ -244,7 +244,11 @@ class Adaptive(Rule):
 
 
 def fit_candidates(predictions: Predictions, start: list[Rule] | None = None) -> list[Rule]:
-    """Every candidate fitted on all rows; one starts from ``start``, or from the one before if that is of its kind."""
+    """Every candidate fitted on all rows; one starts from ``start``, or from the one before if that is of its kind.
+
+    The log-linear ones are solved to 1e-3 nats a row only. On the thirteen columns of docs/decision-layer.md the average
+    of these has 73.08 % and 0.7049 nats, that of exact solutions 73.06 % and 0.7049 nats in more than twice the time.
+    """
     beta = dict(zip(predictions.modalities, inverse_temperatures(predictions), strict=True))
     inputs: dict[Takes, Predictions] = {
         "parts": only(predictions, [m for m in predictions.modalities if m != FUSED]),
