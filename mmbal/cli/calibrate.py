@@ -15,6 +15,8 @@ from mmbal.errors import UsageError
 if TYPE_CHECKING:
     from mmbal.decision.fitting import Calibration
 
+MOST_CLASSES = 20  # rows of the table by class that still read well in a terminal
+
 
 def calibrate(
     path: Annotated[
@@ -139,6 +141,10 @@ def _table(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
 
 
 def _classes(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
+    cut = ""
+    if len(rows) > MOST_CLASSES:
+        rows = sorted(rows, key=lambda row: float(row["gain"]["value"]))[:MOST_CLASSES]
+        cut = f" The {MOST_CLASSES} classes that gain least; --json has all."
     console.table(
         ["class", "samples", "fused %", f"{chosen} %", "gain (pp)", "p (Holm)"],
         [
@@ -153,5 +159,5 @@ def _classes(rows: list[dict[str, Any]], chosen: str, title: str) -> None:
             for row in rows
         ],
         title=title,
-        caption="Accuracy by class; p: paired sign test (of groups where there are groups), corrected by Holm.",
+        caption="Accuracy by class; p: paired sign test (of groups where there are groups), corrected by Holm." + cut,
     )

@@ -6,6 +6,7 @@ log_probabilities = rule.apply(predictions.select("test"))
 
 from mmbal.decision.base import Rule
 from mmbal.decision.fitting import (
+    at_least_as_good,
     calibrate,
     compare_rules,
     cross_fit,
@@ -18,6 +19,7 @@ from mmbal.maths.scoring import scores
 
 __all__ = [
     "Rule",
+    "at_least_as_good",
     "calibrate",
     "compare_rules",
     "cross_fit",

@@ -8,7 +8,7 @@ from mmbal.maths.loglinear import Design, maximum_a_posteriori
 from mmbal.maths.mixture import mixture_weights
 from mmbal.maths.newton import newton
 from mmbal.maths.resampling import mean_interval, resampled_counts
-from mmbal.maths.scoring import expected_calibration_error, scores
+from mmbal.maths.scoring import correct, expected_calibration_error, scores
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -96,3 +96,15 @@ def test_the_interval_of_a_mean_has_the_spread_of_the_standard_error():
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
     grouped = mean_interval(np.repeat(values[:100], 4), resampled_counts(400, 2000, group=np.repeat(np.arange(100), 4)))
     assert grouped["high"] - grouped["low"] == pytest.approx(2 * 1.96 * values[:100].std() / 10, rel=0.15)
+
+
+def test_a_tie_counts_as_a_decision_by_lot():
+    given = np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, 1.0, 0.0], [0.1 + 0.2, 0.3, 0.0], [-np.inf, 0.0, -1.0]])
+    np.testing.assert_allclose(correct(given, np.array([1, 0, 0, 1, 1])), [1 / 2, 1 / 3, 0, 1 / 2, 1])
+    # the order of the classes does not matter
+    turned = given[:, ::-1]
+    np.testing.assert_allclose(correct(turned, np.array([1, 2, 2, 1, 1])), [1 / 2, 1 / 3, 0, 1 / 2, 1])
+    # differences of single precision are ties, greater ones are not
+    close = np.array([[10.0, 10.0 + 1e-6], [10.0, 10.0 + 1e-4]])
+    np.testing.assert_allclose(correct(close, np.array([0, 0])), [1 / 2, 0])
+    assert scores(np.log([[0.4, 0.4, 0.2]]), np.array([0]))["accuracy"] == pytest.approx(1 / 2)

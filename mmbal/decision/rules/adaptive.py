@@ -21,7 +21,7 @@ G is what the average gains on n held-out rows over the decision as it is, in na
 ``required`` is the prior log odds for the decision as it is: ``required_gain`` (3 nats) for up to 50 rows,
 ``-allowed_loss`` (-1 nat) from 90 on, linear in between.
 
-``protect`` bounds what a class may lose against the decision as it is; see :mod:`mmbal.decision.rules.protect`.
+``protect`` bounds what a class may lose against the decision as it is; see :mod:`mmbal.decision.protect`.
 
 References: Yao, Vehtari, Simpson and Gelman, "Using stacking to average Bayesian predictive distributions", Bayesian
 Analysis 2018 (stacking of predictive distributions); van der Laan, Polley and Hubbard, "Super learner", 2007
@@ -47,9 +47,9 @@ from mmbal.decision.fitting import rule_from_json, rule_to_json
 from mmbal.decision.folds import folds_of
 from mmbal.decision.fused import FUSED, Takes, inputs_of, only
 from mmbal.decision.linear import LogLinear
+from mmbal.decision.protect import within_bound
 from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
-from mmbal.decision.rules.protect import within_bound
 from mmbal.decision.rules.temperature import inverse_temperatures
 from mmbal.errors import UsageError
 from mmbal.maths.mixture import mixture_weights
@@ -81,8 +81,12 @@ PARTS = (
     Candidate("discriminant", {"scale": "log"}, 1.0),
     Candidate("discriminant", {"scale": "root"}, 1.0),
 )
+# Where the model's decision is an input: on it alone, with the parts, and, should it be useless, on the parts alone
 ALONE = tuple(c._replace(takes="fused") for c in PARTS if c.rule not in {"best", "pool"})
 TOGETHER = tuple(c._replace(takes="parts and fused") for c in PARTS if c.rule not in {"sum", "best", "temperature"})
+WITHOUT = tuple(
+    c._replace(share=0.2) for c in PARTS if c.rule in {"best", "pool", "bias"} or "root" in c.options.values()
+)
 FEW, MANY = 50, 90  # held-out rows between which the required gain falls
 AS_IT_IS = 0  # the candidate that all others are measured against
 NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
@@ -90,7 +94,7 @@ NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
 
 def candidates_for(modalities: tuple[str, ...]) -> tuple[Candidate, ...]:
     """The candidates for these inputs; the first is the decision as it is."""
-    return (*ALONE, *TOGETHER, *PARTS) if FUSED in modalities else PARTS
+    return (*ALONE, *TOGETHER, *WITHOUT) if FUSED in modalities else PARTS
 
 
 @rules.register(family="averaging", year=2025, paper="2510.14411", fitted=True, status="ours")
