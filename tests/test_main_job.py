@@ -39,7 +39,7 @@ def test_spoken_digits_on_video_are_diagnosed_and_mended(
     alone = float((summed.logits["audio"].argmax(axis=1) == summed.labels).mean())
     as_is = float((summed.fused.argmax(axis=1) == summed.labels).mean())
     assert as_is <= alone
-    mmbal("calibrate", "runs/late")
+    mmbal("calibrate", "runs/late", "--force")
     mended = mmbal("report", "runs/late")["rows"][0]["figures"]["accuracy"]["mean"]
     assert mended >= alone
     assert len(mmbal("report", "runs/ogm_ge", "runs/adaptive", "runs/late")["rows"]) == 3

@@ -5,7 +5,7 @@ log_probabilities = rule.apply(predictions.select("test"))
 """
 
 from mmbal.decision.base import Rule
-from mmbal.decision.comparison import calibrate, compare_rules
+from mmbal.decision.comparison import at_least_as_good, calibrate, compare_rules
 from mmbal.decision.fitting import (
     cross_fit,
     cross_fitted_rules,
@@ -17,6 +17,7 @@ from mmbal.maths.scoring import scores
 
 __all__ = [
     "Rule",
+    "at_least_as_good",
     "calibrate",
     "compare_rules",
     "cross_fit",

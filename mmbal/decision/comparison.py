@@ -25,6 +25,7 @@ COMPARED = (
 )  # fmt: skip
 GAP = "decision_gap.accuracy"  # names the figure, so that `mmbal diagnose` draws the same interval for the same gain
 ACCURACY_MARGIN, NLL_MARGIN = 0.02, 0.02  # what counts as no loss: 2 pp of accuracy, and nats a sample
+MOST_CLASSES = 20  # rows of the table by class that still read well
 LEVEL = 0.05  # of the tests by class, after Holm's correction
 
 
@@ -342,6 +343,10 @@ def _rules_table(rows: list[dict[str, Any]], chosen: str, title: str) -> Table:
 
 
 def _classes_table(rows: list[dict[str, Any]], chosen: str) -> Table:
+    cut = ""
+    if len(rows) > MOST_CLASSES:
+        rows = sorted(rows, key=_gain_of)[:MOST_CLASSES]
+        cut = f" The {MOST_CLASSES} classes that gain least; --json has all."
     columns = [
         Column("class", [row["class"] for row in rows]),
         Column("samples", [row["rows"] for row in rows], drop=2),
@@ -350,5 +355,5 @@ def _classes_table(rows: list[dict[str, Any]], chosen: str) -> Table:
         Column("gain (pp)", [row["gain"] for row in rows], DIFFERENCE.bare()),
         Column("p", [p_value(row["p_holm"]) for row in rows], drop=1),
     ]
-    caption = "Accuracy by class. p: paired sign test (of groups where there are groups), corrected by Holm."
+    caption = "Accuracy by class. p: paired sign test (of groups where there are groups), corrected by Holm." + cut
     return Table.of(columns, caption=caption)

@@ -85,14 +85,14 @@ def inputs_of(predictions: Predictions, takes: Takes) -> Predictions:
     """
     if FUSED in predictions.modalities or takes == "parts":
         return predictions
-    fused = model_decision(predictions)
+    own, fused = predictions.unruled or predictions, model_decision(predictions)
     if fused is None or not len(predictions) or summands(predictions, fused) is not None:
         return predictions
     both = replace(
         predictions,
         modalities=(*predictions.modalities, FUSED),
         logits={**predictions.logits, FUSED: fused},
-        subsets=(predictions.unruled or predictions).subsets,
+        subsets=coalitions_of(own) or own.subsets,
         unruled=None,
     )
     return only(both, [FUSED]) if takes == FUSED else both
@@ -115,7 +115,7 @@ def only(predictions: Predictions, names: Sequence[str]) -> Predictions:
     )
 
 
-def coalitions_of(predictions: Predictions) -> dict[tuple[str, ...], Array] | None:
+def stated_coalitions(predictions: Predictions) -> dict[tuple[str, ...], Array] | None:
     """Fused logits ``(N, C)`` by coalition of modalities; None where the predictions do not state each of them.
 
     Without any modality the decision is a uniform guess, unless it is stated.
@@ -125,6 +125,15 @@ def coalitions_of(predictions: Predictions) -> dict[tuple[str, ...], Array] | No
         return None
     stated = {(): np.zeros_like(fused), **p.subsets, p.modalities: fused}
     return stated if all(names in stated for names in subsets_of(p.modalities)) else None
+
+
+def coalitions_of(predictions: Predictions) -> dict[tuple[str, ...], Array] | None:
+    """Fused logits ``(N, C)`` by coalition: as stated, else sums of the contributions; None where neither are known."""
+    p, stated = predictions, stated_coalitions(predictions)
+    if stated is None and all(m in p.contribution for m in p.modalities):
+        zero = np.zeros((len(p), len(p.classes)))
+        return {names: sum((p.contribution[m] for m in names), zero) for names in subsets_of(p.modalities)}
+    return stated
 
 
 def coalition_contributions(values: Mapping[tuple[str, ...], Array], modalities: tuple[str, ...]) -> dict[str, Array]:
@@ -137,7 +146,7 @@ def with_rule(predictions: Predictions, rule: Rule, name: str) -> Predictions:
     """The same rows decided by a fitted rule; ``unruled`` keeps them as the model decided them.
 
     The parts of the decision follow from the coalitions of modalities. A rule that takes the model's own decision needs
-    that of each coalition. Where these are not stated, the parts are left out.
+    that of each coalition. Where these are not known, the parts are left out.
     """
     own = predictions.unruled or predictions
     names, mask = own.modalities, own.present_mask()

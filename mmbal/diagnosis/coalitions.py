@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from mmbal.decision.fused import centred as centred
-from mmbal.decision.fused import coalitions_of, plain_sum, stated_decision, summands
+from mmbal.decision.fused import plain_sum, stated_coalitions, stated_decision, summands
 from mmbal.errors import UsageError
 from mmbal.maths.scoring import correct as correct
 from mmbal.maths.shapley import shapley_values
@@ -65,7 +65,7 @@ def decision_of(predictions: Predictions) -> Decision:
         raise UsageError("There are no samples to diagnose.")
     names, stated = predictions.modalities, stated_decision(predictions)
     parts = predictions.contribution if all(m in predictions.contribution for m in names) else {}
-    given = coalitions_of(predictions) if len(names) <= MAX_MODALITIES else None
+    given = stated_coalitions(predictions) if len(names) <= MAX_MODALITIES else None
     if given is not None:
         parts_from = "contribution_<modality>" if parts else "Shapley values of subset_<modalities>"
         return Decision(names, given[names], parts or shapley_values(given, names), given, "fused", parts_from)

@@ -56,7 +56,7 @@ def votes(out: Path, files: list[str]) -> tuple[list[int], Predictions]:
 def test_the_fitted_rule_decides_a_folder(run):
     """By hand, for the pool: log p = sum_m w_m beta_m log p_m, up to a constant."""
     clips, out = run
-    mmbal("calibrate", out, "--rule", "pool")
+    mmbal("calibrate", out, "--rule", "pool", "--force")
     document = json.loads(mmbal("predict", out, clips, "--device", "cpu", "--json"))
     assert document["rule"] == "pool"
     assert document["failed"] == []
@@ -87,7 +87,7 @@ def test_the_fitted_rule_decides_a_folder(run):
 
 def test_the_flagship_rule_decides_too(run):
     clips, out = run
-    mmbal("calibrate", out)
+    mmbal("calibrate", out, "--force")
     document = json.loads(mmbal("predict", out, clips, "--device", "cpu", "--json"))
     assert document["rule"] == "adaptive"
     held_out, recorded = votes(out, [clip["files"][0] for clip in document["clips"]])
@@ -98,7 +98,7 @@ def test_the_flagship_rule_decides_too(run):
 
 def test_a_sound_alone_is_decided_by_the_rule_for_sound_alone(run, tmp_path):
     clips, out = run
-    mmbal("calibrate", out, "--rule", "pool")
+    mmbal("calibrate", out, "--rule", "pool", "--force")
     state = json.loads((out / "rule.json").read_text())["state"]
     held_out, recorded = votes(out, [str(file) for file in sorted(clips.iterdir())])
     clip = sorted(clips.iterdir())[held_out[0]]

@@ -8,7 +8,7 @@ from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.loglinear import Design, Posterior, maximum_a_posteriori
 from mmbal.maths.mixture import mixture_weights
 from mmbal.maths.newton import nearest_non_negative, newton
-from mmbal.maths.scoring import calibration_errors, expected_calibration_error, scores
+from mmbal.maths.scoring import calibration_errors, correct, expected_calibration_error, scores
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -175,3 +175,15 @@ def test_replicates_of_the_calibration_error_are_shifted_to_the_samples_own():
     shift = raw[0] - np.mean(raw[1:])
     np.testing.assert_allclose(found[1:], [max(x + shift, 0.0) for x in raw[1:]])
     assert shift < 0
+
+
+def test_a_tie_counts_as_a_decision_by_lot():
+    given = np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, 1.0, 0.0], [0.1 + 0.2, 0.3, 0.0], [-np.inf, 0.0, -1.0]])
+    np.testing.assert_allclose(correct(given, np.array([1, 0, 0, 1, 1])), [1 / 2, 1 / 3, 0, 1 / 2, 1])
+    # the order of the classes does not matter
+    turned = given[:, ::-1]
+    np.testing.assert_allclose(correct(turned, np.array([1, 2, 2, 1, 1])), [1 / 2, 1 / 3, 0, 1 / 2, 1])
+    # differences of single precision are ties, greater ones are not
+    close = np.array([[10.0, 10.0 + 1e-6], [10.0, 10.0 + 1e-4]])
+    np.testing.assert_allclose(correct(close, np.array([0, 0])), [1 / 2, 0])
+    assert scores(np.log([[0.4, 0.4, 0.2]]), np.array([0]))["accuracy"] == pytest.approx(1 / 2)

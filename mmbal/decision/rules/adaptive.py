@@ -82,8 +82,12 @@ PARTS = (
     Candidate("discriminant", {"scale": "log"}, 1.0),
     Candidate("discriminant", {"scale": "root"}, 1.0),
 )
+# Where the model's decision is an input: on it alone, with the parts, and, should it be useless, on the parts alone
 ALONE = tuple(c._replace(takes="fused") for c in PARTS if c.rule not in {"best", "pool"})
 TOGETHER = tuple(c._replace(takes="parts and fused") for c in PARTS if c.rule not in {"sum", "best", "temperature"})
+WITHOUT = tuple(
+    c._replace(share=0.2) for c in PARTS if c.rule in {"best", "pool", "bias"} or "root" in c.options.values()
+)
 FEW, MANY = 50, 90  # held-out rows between which the required gain falls
 AS_IT_IS = 0  # the candidate that all others are measured against
 NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
@@ -91,7 +95,7 @@ NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
 
 def candidates_for(modalities: tuple[str, ...]) -> tuple[Candidate, ...]:
     """The candidates for these inputs; the first is the decision as it is."""
-    return (*ALONE, *TOGETHER, *PARTS) if FUSED in modalities else PARTS
+    return (*ALONE, *TOGETHER, *WITHOUT) if FUSED in modalities else PARTS
 
 
 @rules.register(family="averaging", year=2025, paper="2510.14411", fitted=True, status="ours")

@@ -1,0 +1,105 @@
+"""A run whose fusion is not additive: calibrated, decided by the stored rule, diagnosed, and put back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mmbal.cli.app import app
+from mmbal.decision import fit_rule, rule_from_json, rule_to_json
+from mmbal.decision.fused import with_rule
+from mmbal.diagnosis import diagnose
+from mmbal.engine.checkpoint import attach_rule, detach_rule, load_model
+from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.evaluate import collect, find_predictions
+from mmbal.engine.train import Session, train
+from mmbal.errors import UsageError
+from mmbal.predictions.format import Predictions, concatenate
+
+
+def trained(toy, out: Path, fusion: str, **options) -> Path:
+    store = toy({"audio": 6, "video": 4}, rows=240)
+    config = TrainConfig(
+        data=str(store.path), fusion=Choice(name=fusion, **options), epochs=2, batch_size=32, device="cpu"
+    )
+    return train(config, out=out).folder
+
+
+def raw(folder: Path) -> Predictions:
+    return concatenate([Predictions.load(folder / "predictions" / f"{split}.npz") for split in ("val", "test")])
+
+
+@pytest.mark.parametrize("fusion", ["film", "gated"])
+def test_a_stored_rule_takes_the_decision_of_the_model(fusion, toy, tmp_path):
+    folder = trained(toy, tmp_path / "run", fusion)
+    model = raw(folder)
+    rule = fit_rule(model.select("val"), "classwise")
+    assert rule.takes_fused
+    attach_rule(folder, rule_to_json(rule))
+    found = find_predictions(folder)
+    np.testing.assert_allclose(found.select("test").fused, rule.apply(model.select("test")), atol=1e-9)
+    np.testing.assert_allclose(sum(found.contribution.values()), found.fused, atol=1e-9)
+    # the loaded model's forward, then its rule: the same decision
+    loaded = load_model(folder)
+    batch = next(iter(Session(loaded.config).loader("test").epoch(0)))
+    with torch.no_grad():
+        output = loaded.method.predict(loaded.model(batch))
+    decided = loaded.rule.apply({**output.logits, "fused": output.fused}, present=output.present)
+    rows = [found.ids.tolist().index(i) for i in Session(loaded.config).store.ids[batch.index.numpy()]]
+    np.testing.assert_allclose(decided.numpy(), found.fused[rows], atol=1e-4)
+    again = collect(loaded.model, loaded.method, Session(loaded.config).loader("test"), torch.device("cpu"))
+    np.testing.assert_allclose(with_rule(again, loaded.rule, "x").fused, found.select("test").fused, atol=1e-4)
+    # what a rule could still gain: nothing, it is the rule that is stored
+    gap = diagnose(found, rule="classwise").decision_gap
+    assert (gap.accuracy.value, gap.nats.value) == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_calibrate_compares_with_the_model_also_where_a_rule_is_stored(toy, tmp_path):
+    folder = trained(toy, tmp_path / "run", "film")
+
+    def calibrated(*more) -> dict:
+        result = CliRunner().invoke(app, ["calibrate", str(folder), "--rule", "bias", "--json", *more])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    first = calibrated("--force")
+    assert first["stored"] == str(folder)
+    second = calibrated()
+    assert second["cross_fitted"] == first["cross_fitted"]
+    stored = rule_from_json(json.loads((folder / "rule.json").read_text()))
+    np.testing.assert_allclose(stored.apply(raw(folder)), find_predictions(folder).fused)
+    result = CliRunner().invoke(app, ["calibrate", str(folder), "--remove"])
+    assert "Removed the rule" in result.output
+    assert not (folder / "rule.json").exists()
+    assert load_model(folder).rule is None
+    np.testing.assert_array_equal(find_predictions(folder).fused, raw(folder).fused)
+    assert not detach_rule(folder)
+
+
+def test_a_fusion_that_decides_by_a_rule_keeps_one(toy, tmp_path):
+    folder = trained(toy, tmp_path / "run", "adaptive", rule="pool")
+    assert not load_model(folder).rule.takes_fused
+    with pytest.raises(UsageError, match="decides by a fitted rule") as caught:
+        detach_rule(folder)
+    assert "--rule pool --force" in caught.value.hint
+    assert load_model(folder).rule is not None
+
+
+def test_a_fusion_with_a_rule_takes_the_parts_whatever_the_method_decides(toy, tmp_path):
+    """AUG weighs the modalities, so its decision is not the sum of their logits; the rule of the fusion replaces it."""
+    store = toy({"audio": 6, "video": 4}, rows=240)
+    config = TrainConfig(
+        data=str(store.path),
+        method=Choice(name="aug"),
+        fusion=Choice(name="adaptive", rule="bias"),
+        epochs=1,
+        batch_size=32,
+        device="cpu",
+    )
+    folder = train(config, out=tmp_path / "run").folder
+    rule = load_model(folder).rule
+    assert rule.modalities == ("audio", "video")
+    np.testing.assert_allclose(find_predictions(folder).fused, rule.apply(raw(folder)), atol=1e-9)

@@ -1,0 +1,212 @@
+"""What `mmbal calibrate` stores, what it tells by class, and how `--protect` bounds what a class may lose."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from test_fused import modular
+from typer.testing import CliRunner
+
+from mmbal.cli.app import app
+from mmbal.decision import at_least_as_good, calibrate, fit_rule, rule_from_json, rule_to_json
+from mmbal.decision.fitting import same_order
+from mmbal.decision.protect import additions, loss_with_error, within_bound
+from mmbal.diagnosis import diagnose
+from mmbal.errors import ConfigError
+from mmbal.maths.paired import holm, sign_p, sign_test
+from mmbal.maths.scoring import correct
+from mmbal.predictions.format import Predictions
+
+FAST = ("sum", "best")
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def row(accuracy: float, nll: float) -> dict:
+    return {"rule": "pool", "accuracy_gain": {"least": accuracy}, "nll_gain": {"least": nll}}
+
+
+def test_both_gains_must_lie_above_minus_their_margin():
+    assert at_least_as_good(row(-0.019, -0.019))[0]
+    assert not at_least_as_good(row(-0.021, 0.5))[0]
+    assert not at_least_as_good(row(0.1, -0.021))[0]
+    assert at_least_as_good(row(-0.03, -0.03), accuracy_margin=0.04, nll_margin=0.04)[0]
+    shown, why = at_least_as_good(row(-0.021, 0.5))
+    assert "not shown to be at least as good" in why
+    assert "at least -2.1 pp (allowed: -2)" in why
+    assert "at least +0.500 nats (allowed: -0.02)" in why
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A model of three classes that is right in four fifths, far too sure of itself, and no sum of its parts."""
+    data = modular(n=90, c=3)
+    split = np.where(np.arange(90) < 60, "calibration", "test")
+    replace(data, fused=3 * data.fused, split=split).save(tmp_path / "mine.npz")
+    return tmp_path / "mine.npz"
+
+
+def test_a_rule_that_is_worse_is_not_stored(file):
+    """The parts tell nothing, the model is right in four fifths. Before, the parts were compared with their sum."""
+    rule = file.with_name("mine.rule.json")
+    told = json.loads(run("calibrate", file, "--rule", "mean", "--test", "--json"))
+    assert told["stored"] is None
+    assert not told["at_least_as_good"]
+    assert told["sentence"].endswith(": worse.")
+    assert "not shown to be at least as good" in told["reason"]
+    assert not rule.exists()
+    text = " ".join(run("calibrate", file, "--rule", "mean", "--force").split())
+    assert "The decision as it is (fused) is right in" in text
+    assert "not shown to be at least as good" in text
+    assert "Stored in" in text
+    assert rule_from_json(json.loads(rule.read_text())).modalities == ("a", "b")
+
+
+def test_a_rule_that_changes_confidences_alone_is_stored_and_removed(file):
+    rule = file.with_name("mine.rule.json")
+    told = json.loads(run("calibrate", file, "--rule", "temperature", "--json"))
+    assert told["stored"] == str(rule)
+    gain = next(r for r in told["cross_fitted"] if r["rule"] == "temperature")["accuracy_gain"]
+    assert gain == {"value": 0, "low": 0, "high": 0, "least": 0}
+    assert rule_from_json(json.loads(rule.read_text())).takes_fused
+    assert "Removed" in run("calibrate", file, "--remove")
+    assert not rule.exists()
+    assert json.loads(run("calibrate", file, "--remove", "--json"))["removed"] is None
+
+
+def test_decisions_that_can_not_change_have_no_interval():
+    log_p = np.log([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    assert same_order(log_p, 0.3 * log_p)
+    assert not same_order(log_p, np.log([[0.5, 0.2, 0.3], [0.1, 0.2, 0.7]]))
+
+
+def test_the_decision_gap_is_what_calibrate_gains(file):
+    data = Predictions.load(file)
+    for gap, told in (
+        (diagnose(data, rule="bias").decision_gap, calibrate(data, "bias", test=True, names=FAST).test),
+        (
+            diagnose(data.select("test"), rule="bias").decision_gap,
+            calibrate(data, "bias", split="test", names=FAST).rows,
+        ),
+    ):
+        gain = next(r for r in told if r["rule"] == "bias")
+        assert gap.accuracy.value == pytest.approx(gain["accuracy_gain"]["value"], abs=1e-12)
+        assert gap.accuracy.low == pytest.approx(gain["accuracy_gain"]["low"], abs=1e-6)
+        assert gap.accuracy.high == pytest.approx(gain["accuracy_gain"]["high"], abs=1e-6)
+        assert gap.nats.value == pytest.approx(gain["nll_gain"]["value"], abs=1e-9)
+
+
+def test_ties_count_alike_in_the_gap_and_in_calibrate():
+    """Two raters whose votes often tie: the sum of logarithms breaks such ties by its last bit."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=300)
+    votes = [rng.multinomial(3, np.eye(3)[y] * 0.4 + 0.2, size=2) for y in labels]
+    logits = np.log(np.array(votes) + 0.5)
+    data = Predictions.from_arrays({"labels": labels, "logits_a": logits[:, 0], "logits_b": 1.7 * logits[:, 1]})
+    data = replace(data, fused=(data.logits["a"] + data.logits["b"]).astype(np.float32).astype(np.float64))
+    gap = diagnose(data, rule="pool").decision_gap.accuracy.value
+    gain = next(r for r in calibrate(data, "pool", split="test", names=FAST).rows if r["rule"] == "pool")
+    assert gap == pytest.approx(gain["accuracy_gain"]["value"], abs=1e-12)
+    assert gain["accuracy_gain"]["value"] != 0
+
+
+def lopsided(n=900) -> Predictions:
+    """Class 0 is decided too often: raising the others gains much and costs class 0."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(n) % 3
+    scores = 1.5 * np.eye(3)[labels] + rng.normal(size=(n, 3))
+    fused = scores + np.array([1.5, 0, 0])
+    split = np.where(np.arange(n) % 2 > 0, "test", "calibration")
+    return Predictions.from_arrays({"labels": labels, "logits_a": fused, "fused": fused, "split": split})
+
+
+def test_classes_that_lose_are_named_and_tabled():
+    data = lopsided()
+    found = calibrate(data, "bias", test=True, names=FAST)
+    assert "loses accuracy in 0 -" in found.losers()
+    test = data.select("test")
+    after = fit_rule(data.select("calibration"), "bias").apply(test).argmax(axis=1)
+    for k, told in enumerate(found.test_classes):
+        rows = test.labels == k
+        before, now = test.fused[rows].argmax(axis=1) == k, after[rows] == k
+        assert (told["class"], told["rows"]) == (str(k), rows.sum())
+        assert (told["fused"], told["accuracy"]) == pytest.approx((before.mean(), now.mean()))
+        assert told["gain"]["value"] == pytest.approx(now.mean() - before.mean(), abs=1e-6)
+        few, many = sorted([int((now & ~before).sum()), int((before & ~now).sum())])
+        p = 2 * binom.cdf(few, few + many, 0.5) - binom.pmf(few, few + many, 0.5)
+        assert p - 1e-12 <= told["p_holm"] <= 3 * p + 1e-12
+    assert found.to_json()["test_classes"] == found.test_classes
+    gap = diagnose(data, rule="bias").classes["0"].decision_gap.accuracy
+    assert gap.value == pytest.approx(found.test_classes[0]["gain"]["value"], abs=1e-12)
+
+
+def test_no_class_is_named_where_nothing_is_lost():
+    assert calibrate(lopsided(), "sum", names=FAST).losers() == ""
+
+
+def test_protect_bounds_what_a_class_loses():
+    data = lopsided()
+    test = data.select("test")
+    zero = test.labels == 0
+    before = correct(test.fused, test.labels)
+    lost, gained = {}, {}
+    for bound in (None, 10.0, 5.0, 0.0):
+        rule = fit_rule(data.select("calibration"), "adaptive", protect=bound)
+        after = correct(rule.apply(test), test.labels)
+        lost[bound] = 100 * (before - after)[zero].mean()
+        gained[bound] = 100 * (after - before).mean()
+        again = rule_from_json(json.loads(json.dumps(rule_to_json(rule))))
+        np.testing.assert_array_equal(again.apply(test), rule.apply(test))
+    assert lost[None] > 15
+    assert lost[10.0] < 15  # 150 rows: a standard error is 3 pp
+    assert lost[5.0] < 10
+    assert lost[0.0] < 3
+    assert gained[None] > gained[5.0] > 2
+    assert "protect" in fit_rule(data.select("calibration"), "adaptive", protect=5.0).explain()
+
+
+def test_protect_is_of_adaptive():
+    with pytest.raises(ConfigError, match="'pool' has no hyper-parameter 'protect'"):
+        calibrate(lopsided(), "pool", names=FAST, protect=5.0)
+
+
+def test_the_protected_layer_is_the_most_accurate_under_the_bound():
+    """Four rows of each of two classes. The rule wins class 1 (3 rows) and loses class 0 (2 of 4 rows)."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    fused = np.log([[0.9, 0.1]] * 7 + [[0.1, 0.9]])
+    rule = np.log([[0.9, 0.1]] * 2 + [[0.4, 0.6]] * 2 + [[0.1, 0.9]] * 4)
+    # no loss at all is allowed: class 0 is raised by the first step above log(0.6 / 0.4) = 0.405
+    share, raised = within_bound(rule, fused, labels, 0.0, rows=8)
+    scores = np.log(share * np.exp(rule) + (1 - share) * np.exp(fused)) + raised
+    assert (scores.argmax(axis=1) == labels).all()
+    np.testing.assert_allclose(additions(rule, correct(fused, labels), labels, 0.0, rows=8), [0.45, 0], atol=1e-12)
+    assert within_bound(rule, fused, labels, 1.0, rows=8)[0] > 0
+
+
+def test_a_bound_is_judged_with_a_standard_error_to_spare():
+    lost = np.array([1.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    found = loss_with_error(lost, labels, 3, rows=6)
+    np.testing.assert_allclose(found, [0.25 + math.sqrt(0.1875 / 4), -0.5 + math.sqrt(0.25 / 2), 0])
+    # the same rows twice are no more rows
+    twice = loss_with_error(np.tile(lost, 2), np.tile(labels, 2), 3, rows=6)
+    np.testing.assert_allclose(twice, found)
+
+
+def test_signs_of_paired_differences():
+    # 1 up, 4 down: 2 (C(5,0) + C(5,1)) / 32 less the point probability 5 / 32
+    assert sign_p(1, 4) == pytest.approx((2 * 6 - 5) / 32)
+    assert sign_p(1, 4, midp=False) == pytest.approx(2 * 6 / 32)
+    assert sign_p(0, 0) == 1
+    differences = np.array([0.5, -1, -1, -1, -0.5, 0])
+    assert sign_test(differences) == pytest.approx((2 * 6 - 5) / 32)
+    # groups: x sums to -0.5, y to -2, z to -0.5
+    assert sign_test(differences, np.array(list("xxyyzz"))) == pytest.approx(2 * (1 / 8) - 1 / 8)
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
