@@ -82,7 +82,7 @@ def _calibrate(d: Diagnosis, source: str) -> list[Advice]:
         found = [Advice(command=command, purpose=f"gains about {_pp(gap.accuracy)}, in seconds")]
         if _losers(d):
             found.append(
-                Advice(command=f"{command} --protect 5", purpose="the same, but no class loses more than 5 pp")
+                Advice(command=f"{command} --protect 5", purpose="the best rule by which no class loses more than 5 pp")
             )
         return found
     if learned(d) and gap.nats is not None and _shown(gap.nats, 1, 2):
