@@ -66,6 +66,6 @@ def test_own_model(shared_data: Path, tmp_path: Path):
     """Three descriptions of 15 kinds of scenes: the fitted rule beats the plain sum of a jointly trained model."""
     features = shared_data / "features" / "scene15_gist_phog_lbp.npz"
     said = run(tmp_path, sys.executable, ROOT / "examples" / "own_model.py", features)
-    assert "decides: where the modalities disagree" in said
+    assert "where the modalities disagree, the model follows" in said
     before, after = (float(share) for share in re.findall(r"([\d.]+)% of the test rows", said))
     assert after > before
