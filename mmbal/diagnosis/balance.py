@@ -1,28 +1,28 @@
-"""Relative balance: how much each modality has to say, against how much its votes are worth.
+"""Relative balance: the share of each modality in the decision, against its share in the evidence.
 
-The votes ``x_m`` of modality m are its part of the fused logits less their mean over the samples (a constant offset is
-the head's bias, nothing that the modality said about a sample). What a vote says is its class-centred part, since
-softmax does not see a constant:
+The part ``x_m`` of modality m is its part of the fused logits less their mean over the samples (a constant offset is the
+head's bias and tells nothing about a sample). Only its class-centred part counts, since softmax does not see a constant:
 
-    say[c, m]   = sum over samples of class c of  mean_k |x_m[k] - mean_j x_m[j]|             contribution: share over m
-    worth[c, m] = the same of  w[m, k] x_m[k]                                                 capability: share over m
-    index       = sum_c pi_c  1/2 sum_m |contribution[c, m] - capability[c, m]|               in [0, 1]
+    S[c, m] = sum over samples of class c of  mean_k |x_m[k] - mean_j x_m[j]|                 contribution: share over m
+    L[c, m] = the same of  w[m, k] x_m[k]                                                     capability: share over m
+    index   = sum_c pi_c  1/2 sum_m |contribution[c, m] - capability[c, m]|                   in [0, 1]
 
-where ``w >= 0`` are the weights with which the votes predict the labels best: the multinomial regression
+where ``w >= 0`` are the weights with which the parts predict the labels best: the multinomial regression
 
     log p(k) = sum_m (u_m + d[m, k]) x_m[k] + b_k + const
 
 with a wide Gaussian prior on u, the prior ``d ~ N(0, tau^2)`` that shrinks class-wise weights to one weight per
-modality (tau maximises the marginal likelihood, Laplace's approximation), and an own bias per class. A vote times its
+modality (tau maximises the marginal likelihood, Laplace's approximation), and an own bias per class. A part times its
 weight is the evidence, in nats, that it really carries; so the index compares evidence claimed with evidence carried.
 It is 0 exactly where no re-weighting by modality and class beats a common factor: a Bayes-optimal decision layer has
-w = 1 throughout. It does not ask for equality (a useless modality should have no say), nor about a common temperature.
+w = 1 throughout. It does not ask for equality (a useless modality should contribute nothing), nor about a common
+temperature.
 
-Tests: shares are clipped at zero and say nothing of how well the weights are known, so "the say is the worth" is
-tested on the unclipped contrast  L[c, m] sum_k S[c, k] - S[c, m] sum_k L[c, k],  where S sums what was said and L, which
-is linear in the weights, the evidence along it. It is zero where the shares are equal. Its standard error is the
-bootstrap's or that of the weights' posterior, whichever is larger: where the data leave the weights open (few samples,
-or no errors to learn from) the posterior is wide, and nothing is claimed.
+Tests: shares are clipped at zero and tell nothing about how well the weights are known. So "the contribution equals the
+capability" is tested on the unclipped contrast  L[c, m] sum_k S[c, k] - S[c, m] sum_k L[c, k],  where L is linear in the
+weights. It is zero where the shares are equal. Its standard error is that of the table of counts (the diagnosis takes the
+jackknife's, which no seed changes) or that of the weights' posterior, whichever is larger: where the data leave the
+weights open (few samples, or no errors to learn from) the posterior is wide, and nothing is claimed.
 
 Intervals: samples are redrawn, and in each replicate the weights move by one Newton step of the re-weighted likelihood
 from the fit (the infinitesimal form of fitting again), so that the uncertainty of the fit is part of the interval.
@@ -224,7 +224,7 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
     said = boot.class_sums(np.abs(plain).mean(axis=2), labels, c)
     evidence = centred(votes * weights[0])
     worth = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
-    # the slope of the worth in the weights carries the replicates of the weights over to it
+    # the slope of the capability in the weights carries the replicates of the weights over to it
     worth = np.maximum(worth + _moved(weights - weights[0], _slopes(votes, evidence, labels, c)), 0)
     along = _slopes(votes, plain, labels, c)
     redrawn = boot.class_sums((votes * _directions(plain) * fitted.replicates[0]).sum(axis=2) / c, labels, c)

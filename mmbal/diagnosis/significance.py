@@ -103,10 +103,11 @@ class Bootstrap:
                 "A bootstrap needs samples, replicates and a confidence in (0, 1); "
                 f"got {n}, {replicates} and {confidence}."
             )
-        grouped = group is not None and len(np.unique(group)) >= MIN_GROUPS
-        counts = bootstrap_counts(n, replicates, seed, group if grouped else None)
-        member = np.unique(group, return_inverse=True)[1] if grouped else np.arange(n)
-        return cls(counts, confidence, "group" if grouped else "sample", member)
+        if group is not None and len(np.unique(group)) < MIN_GROUPS:
+            group = None
+        counts = bootstrap_counts(n, replicates, seed, group)
+        member = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
+        return cls(counts, confidence, "sample" if group is None else "group", member)
 
     def jackknife(self) -> Jackknife:
         """The table that leaves out one independent unit at a time, or ``MOST_LEFT_OUT`` sets of units in turn."""
