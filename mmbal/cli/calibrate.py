@@ -14,6 +14,7 @@ from mmbal.errors import UsageError
 if TYPE_CHECKING:
     from mmbal.decision.comparison import Calibration
 
+
 def calibrate(
     path: Annotated[
         Path, typer.Argument(metavar="RUN|CHECKPOINT|PREDICTIONS", help="A run, its checkpoint.pt, or predictions.npz.")

@@ -57,12 +57,12 @@ def missing(
         return [absent, case.impute, _interval(case.accuracy, unit=" %"), f"{case.nll.value:.3f}", gain]
 
     console.table(
-        ["missing", "filled in by", "accuracy", "NLL", "gain over zero (points)"],
+        ["missing", "filled in by", "accuracy", "NLL", "gain over zero (pp)"],
         [row(case) for case in (report.complete, *report.cases)],
         title=f"{report.run} · {report.split} · {report.samples} complete samples",
-        caption=f"{decided_by(report.rule)} 95 % intervals; the gain is paired by sample. zero: the model's own way with an "
-        "absent modality.",
-        numeric=("accuracy", "NLL", "gain over zero (points)"),
+        caption=f"{decided_by(report.rule)} 95 % intervals; the gain is paired by sample. zero: the model's own way with a "
+        "missing modality.",
+        numeric=("accuracy", "NLL", "gain over zero (pp)"),
     )
     for sentence in conclusions(report):
         console.say(sentence)
@@ -78,7 +78,7 @@ def conclusions(report: MissingReport) -> list[str]:
     for absent, found in gains.items():
         best, top = max(found.items(), key=lambda item: item[1].value)
         harmful = ", ".join(name for name, gain in found.items() if gain.high < 0)
-        helps = f"{best} helps most, by {_interval(top)} points" if top.low > 0 else "nothing is shown to beat zero"
+        helps = f"{best} helps most, by {_interval(top)} pp" if top.low > 0 else "nothing is shown to beat zero"
         told.append(f"Without {absent}: {helps}" + (f"; {harmful} is worse." if harmful else "."))
     return told
 

@@ -79,18 +79,16 @@ def advice_of(d: Diagnosis, source: str) -> list[Advice]:
 
 def _calibrate(d: Diagnosis, source: str) -> list[Advice]:
     gap, command = d.decision_gap, f"mmbal calibrate {source}"
-    if gap is None:
-        return []
-    if _shown(gap.accuracy, 100, 1):
+    if gap is not None and _shown(gap.accuracy, 100, 1):
         found = [Advice(command=command, purpose=f"gains about {_pp(gap.accuracy)}, in seconds")]
-        if _losers(d):
-            found.append(
-                Advice(command=f"{command} --protect 5", purpose="the same, but no class loses more than 5 pp")
-            )
-        return found
-    if learned(d) and gap.nats is not None and _shown(gap.nats, 1, 2):
-        return [Advice(command=command, purpose="corrects the confidences, in seconds")]
-    return []
+    elif learned(d) and gap is not None and gap.nats is not None and _shown(gap.nats, 1, 2):
+        found = [Advice(command=command, purpose="corrects the confidences, in seconds")]
+    else:
+        return []
+    if _losers(d):
+        purpose = "the best rule by which no class loses more than 5 pp"
+        found.append(Advice(command=f"{command} --protect 5", purpose=purpose))
+    return found
 
 
 def _reference(d: Diagnosis, source: str) -> list[Advice]:
@@ -173,17 +171,14 @@ def _chance(d: Diagnosis) -> str:
     if _classes_seen(d) < 2:
         return "All samples are of one class, so nothing shows whether the model is better than chance."
     right, chance = d.accuracy.fused.value, d.accuracy.fused.value - above.value
-    worse = above.sign < 0
-    known = above.high is not None and above.high < USEFUL
-    first = (
-        "worse than chance"
-        if worse
-        else "at chance"
-        if known or above.value <= 0
-        else "not shown to be better than chance"
-    )
+    if above.sign < 0:
+        found = "worse than chance"
+    elif above.value <= 0 or (above.high is not None and above.high < USEFUL):
+        found = "at chance"
+    else:
+        found = "not shown to be better than chance"
     return (
-        f"The model is {first}: it is right in {100 * right:.1f} % of the samples; the same decisions, shuffled over the "
+        f"The model is {found}: it is right in {100 * right:.1f} % of the samples; the same decisions, shuffled over the "
         f"samples, would be right in {100 * chance:.1f} % (difference {_signed(above)})."
     )
 
@@ -206,12 +201,9 @@ def _samples_to_find(d: Diagnosis) -> str:
 
 def _order_of_columns(d: Diagnosis) -> str:
     """The usual mistake of a file that mmbal did not write."""
-    ours = "run" in d.data.meta or "heads" in d.data.meta
-    return (
-        ""
-        if ours or _classes_seen(d) < 2
-        else "If that is unexpected: are the columns of the logits in the order of the classes?"
-    )
+    if "run" in d.data.meta or "heads" in d.data.meta or _classes_seen(d) < 2:
+        return ""
+    return "If that is unexpected: are the columns of the logits in the order of the classes?"
 
 
 def _width(d: Diagnosis) -> str:
@@ -300,6 +292,9 @@ def _balance(d: Diagnosis) -> str:
         return ""
     index = f"imbalance index {d.index.value:.2f}"
     flagged = [m for m in d.balance if d.balance[m].flag]
+    visible = [m for m in flagged if _percent(d.contribution[m]) != _percent(d.capability[m])]
+    if flagged and not visible:
+        return f"The contribution of each modality equals its capability to about 1 pp ({index})."
     if not flagged:
         largest = max(d.contribution, key=lambda m: d.contribution[m].value)
         figures = f"{_percent(d.contribution[largest])} of the contribution and {_percent(d.capability[largest])}"
@@ -308,7 +303,7 @@ def _balance(d: Diagnosis) -> str:
         return f"No imbalance is shown {over}: {largest} has {figures} of the capability ({index})."
     # of two mirror images the one that contributes too little is named
     worst = max(
-        flagged, key=lambda m: (round(abs(d.balance[m].difference.value), 6), d.balance[m].flag == "too little")
+        visible, key=lambda m: (round(abs(d.balance[m].difference.value), 6), d.balance[m].flag == "too little")
     )
     only = "only " if d.balance[worst].flag == "too little" else ""
     return (
@@ -342,8 +337,8 @@ def _decision_layer(d: Diagnosis) -> str:
     if gap.nats is not None and _shown(gap.nats, 1, 2):
         nats = f"{gap.nats.value:.2f} nats {interval(gap.nats, digits=2)}".rstrip()
         return (
-            "No accuracy is shown to be lost at the decision layer, but its confidences are wrong: a fitted rule gains "
-            f"{nats} of log-likelihood."
+            "No accuracy is shown to be lost at the decision layer, but its confidences are wrong: the fitted rule gains "
+            f"{nats} of log-likelihood{_cost(d)}."
         )
     if _shown(_negated(gap.accuracy), 100, 1):
         return f"The decision layer is better than the fitted rule, by {_loss(_negated(gap.accuracy))}."
@@ -356,8 +351,13 @@ def _lost_accuracy(d: Diagnosis) -> str:
     if d.decision_gap is None or not _shown(d.decision_gap.accuracy, 100, 1):
         return ""
     lost = f"The model loses {_loss(d.decision_gap.accuracy)} at the decision layer."
+    return f"{lost} The fitted rule gains that back{cost}." if (cost := _cost(d)) else lost
+
+
+def _cost(d: Diagnosis) -> str:
+    """What the fitted rule loses on single classes, to follow what it gains; empty where no loss is shown."""
     costs = [f"{_loss(_negated(gap.accuracy))} on {c}" for c, gap in _losers(d).items()]
-    return f"{lost} The fitted rule gains that back, but loses {_listed(costs)}." if costs else lost
+    return f", but loses {_listed(costs)}" if costs else ""
 
 
 def _losers(d: Diagnosis) -> dict[str, ClassGap]:

@@ -28,7 +28,7 @@ def said(predictions, seed, **options):
 def every_seed_says_the_same(predictions, seeds=SEEDS, **options):
     first = said(predictions, 0, **options)
     for seed in seeds[1:]:
-        assert said(predictions, seed, **options) == first, seed
+        assert said(predictions, seed, **options) == first, (seed, predictions.meta)
     return first
 
 
@@ -66,12 +66,12 @@ def test_of_worlds_from_none_to_some_imbalance(loudness):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["decisions/*.npz", "features/*.npz"])
-def test_of_every_shared_set(shared_data: Path, name: str):
-    for file in sorted(shared_data.glob(name)):
-        p = load_features(file) if is_feature_file(file) else Predictions.load(file)
-        first = said(p, 0, rule="pool")
-        assert [said(p, seed, rule="pool") for seed in SEEDS[1:]] == [first] * 19, file
+@pytest.mark.parametrize(("files", "seeds"), [("decisions/*.0.npz", SEEDS), ("features/*.npz", SEEDS[:5])])
+def test_of_every_shared_set(shared_data: Path, files: str, seeds: range):
+    for file in sorted(shared_data.glob(files)):
+        every_seed_says_the_same(
+            load_features(file) if is_feature_file(file) else Predictions.load(file), seeds, rule="pool"
+        )
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():

@@ -347,3 +347,23 @@ def test_one_modality_has_no_balance():
     assert found.verdict[0].startswith("There is only one modality")
     assert found.index is None
     assert any(n.what == "index" for n in found.not_computed)
+
+
+def test_an_imbalance_that_prints_alike_is_no_fault(loud):
+    """A million samples can show half a percentage point."""
+    shares = {"audio": Estimate(value=0.402, low=0.4, high=0.404), "video": Estimate(value=0.598, low=0.59, high=0.6)}
+    other = {"audio": Estimate(value=0.404, low=0.4, high=0.41), "video": Estimate(value=0.596, low=0.59, high=0.6)}
+    text = told(loud, contribution=shares, capability=other)
+    assert "The contribution of each modality equals its capability to about 1 pp (imbalance index" in text
+
+
+def test_what_a_rule_costs_is_said_where_it_only_mends_confidences(loud):
+    nothing = Estimate(value=0.0, low=-0.01, high=0.01)
+    gap = Gap(accuracy=nothing, nats=Estimate(value=0.1, low=0.05, high=0.2))
+    losing = ClassGap(accuracy=Estimate(value=-0.1, low=-0.15, high=-0.05), p=0.001, flag="loses")
+    classes = {
+        c: one.model_copy(update={"decision_gap": losing if c == "b" else None}) for c, one in loud.classes.items()
+    }
+    found = changed(loud, decision_gap=gap, classes=classes)
+    assert "gains 0.10 nats [0.05, 0.20] of log-likelihood, but loses 10.0 pp [5.0, 15.0] on b." in told(found)
+    assert commands(found)[1] == "mmbal calibrate x.npz --protect 5"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mmbal.diagnosis import Diagnosis
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,8 +43,22 @@ def test_own_clips(shared_data: Path, tmp_path: Path):
     said = run(tmp_path, "sh", ROOT / "examples" / "own_clips.sh", "clips", "1")
     assert "16 samples in clips.csv" in said
     assert "Clean: nothing missing, nothing suspicious. Store: stores/clips" in said
+    assert "There are only 2 samples: too few for a verdict." in said
     assert "Decided by the fitted rule 'adaptive'." in said
     assert len(re.findall(r"clips/(?:bin|set)/\w+\.mpg", said)) == 16
+
+
+@pytest.mark.slow
+def test_own_clips_learn(shared_data: Path, tmp_path: Path):
+    """Digits spoken by one person, cut out of 200 clips by a table: better than chance after the example's own epochs."""
+    (tmp_path / "clips").symlink_to(shared_data / "grid_s1" / "clips")
+    shutil.copy(shared_data / "grid_s1" / "digit.csv", tmp_path / "digit.csv")
+    said = run(tmp_path, "sh", ROOT / "examples" / "own_clips.sh", "digit.csv")
+    assert "mmbal predict runs/clips FILE" in said
+    found = Diagnosis.load(tmp_path / "runs" / "clips" / "diagnosis.json")
+    assert found.accuracy.above_chance is not None
+    assert found.accuracy.above_chance.sign > 0
+    assert found.accuracy.fused.value > 0.5
 
 
 @pytest.mark.slow
@@ -50,6 +66,6 @@ def test_own_model(shared_data: Path, tmp_path: Path):
     """Three descriptions of 15 kinds of scenes: the fitted rule beats the plain sum of a jointly trained model."""
     features = shared_data / "features" / "scene15_gist_phog_lbp.npz"
     said = run(tmp_path, sys.executable, ROOT / "examples" / "own_model.py", features)
-    assert "decides: where the modalities disagree" in said
+    assert "where the modalities disagree, the model follows" in said
     before, after = (float(share) for share in re.findall(r"([\d.]+)% of the test rows", said))
     assert after > before
