@@ -125,9 +125,8 @@ def against_truth(logits: Array, labels: Array) -> str:
     """
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
         return ""
-    centred = logits - logits.mean(axis=1, keepdims=True)
-    centred = centred - centred.mean(axis=0)
-    true = centred[np.arange(len(labels)), labels]
+    row = logits.mean(axis=1)
+    true = logits[np.arange(len(labels)), labels] - row - (logits.mean(axis=0) - row.mean())[labels]
     error = true.std() / np.sqrt(len(true))
     if error == 0 or true.mean() > -DEVIATIONS * error:
         return ""

@@ -91,6 +91,8 @@ def bounded(logits: Array) -> tuple[Array, int]:
 
     Rows without any finite logit stay as they are.
     """
+    if np.isfinite(logits).all():
+        return logits, 0
     zero = np.isneginf(logits)
     broken = np.isnan(logits) | np.isposinf(logits)
     some = zero.any(axis=1) & ~zero.all(axis=1) & ~broken.any(axis=1)
