@@ -129,8 +129,8 @@ def _under_rule(folder: Path, split: str, found: Predictions, stored: Mapping[st
         own = Predictions.load(file)
         if not np.array_equal(own.ids, found.ids):
             raise DataError(f"{file} holds other samples than {prediction_file(folder, split)}.", "Calibrate again.")
-        ruled = {"fused": own.fused, "contribution": own.contribution, "subsets": own.subsets}
-        return replace(found, **ruled, meta=found.meta | {"rule": name})
+        meta = found.meta | {"rule": name}
+        return replace(found, fused=own.fused, contribution=own.contribution, subsets=own.subsets, meta=meta)
     if found.meta.get("rule") == name:  # the rule of the fusion itself
         return found
     from mmbal.decision import rule_from_json

@@ -28,10 +28,10 @@ from mmbal.data.preparation.options import Options
 from mmbal.data.preparation.worker import DIGEST, Encoder
 from mmbal.data.preparation.workers import encode_rows
 from mmbal.data.store.moments import chunks, train_moments
-from mmbal.data.store.splits import complete, split_hash
 from mmbal.data.store.store import FORMAT, Kind, ModalitySpec, Store, seal
 from mmbal.errors import DataError, UsageError
 from mmbal.files import locked, read_json, write_json
+from mmbal.predictions.splits import complete, split_hash
 
 STORED_FINDINGS = 1000
 COMPARED = ("spectrogram", "frames", "image")  # kinds of which two samples are alike only where one is a copy

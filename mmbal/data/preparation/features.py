@@ -12,10 +12,10 @@ from mmbal.data.preparation.build import Arrays
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import told_apart
 from mmbal.data.preparation.options import Options
-from mmbal.data.store.splits import ALIASES
 from mmbal.data.store.store import Kind
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import read_npz, sha256
+from mmbal.predictions.splits import ALIASES
 
 LABELS = ("label", "labels", "y", "target", "targets", "gt")
 IDS = ("ids", "id", "clip_id", "clip")

@@ -23,9 +23,9 @@ from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, Unusable, 
 from mmbal.data.media.recipes import FeatureRecipe, Recipe, Source, read_array
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.options import Options
-from mmbal.data.store.splits import ALIASES
 from mmbal.errors import DataError, UsageError
 from mmbal.files import sha256
+from mmbal.predictions.splits import ALIASES
 
 RESERVED = ("label", "split", "start", "end", "group", "id")
 MEDIA = ("path", "audio", "video", "image", "text")

@@ -8,9 +8,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from mmbal.data.store.splits import ALIASES
 from mmbal.errors import DataError, UsageError
 from mmbal.files import write_text
+from mmbal.predictions.splits import ALIASES
 
 COLUMN = (
     dict.fromkeys(VIDEO_SUFFIXES, "path")

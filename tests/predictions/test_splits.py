@@ -1,6 +1,6 @@
 import numpy as np
 
-from mmbal.data.store.splits import carve, complete, split_hash
+from mmbal.predictions.splits import carve, complete, split_hash
 
 
 def test_every_class_gives_its_share():
