@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.maths.fading import faded
 from mmbal.methods.base import Method, Phase, Run, own_losses
+from mmbal.methods.parts.modality_dropout import faded
 from mmbal.models.draws import named_generator
 from mmbal.models.fusion import linear
 from mmbal.models.multimodal import MultimodalClassifier, Output

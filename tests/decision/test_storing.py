@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mmbal.maths.bootstrap import holm, sign_p, sign_test
 from scipy.stats import binom
 from test_fused import modular
 from typer.testing import CliRunner
@@ -17,6 +16,7 @@ from mmbal.decision.fitting import same_order
 from mmbal.decision.protect import additions, loss_with_error, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
+from mmbal.maths.bootstrap import holm, sign_p, sign_test
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 
