@@ -205,29 +205,27 @@ def _columns(columns: Sequence[Column], drop: Sequence[str] = (), **options: Any
     for name in drop:
         if _width(filled) > console.out.width:
             filled = [column for column in filled if column[0] != name]
-    heads = [filled[0][0], *(_head(column) for column in filled[1:])]
-    right = [
-        head for head in heads[1:] if head and not head.startswith("contribution")
-    ]  # bars and marks start at the left
+    heads = _heads(filled)
+    # bars and marks start at the left
+    right = [head for head in heads[1:] if head and not head.startswith("contribution")]
     console.table(heads, zip(*(cells for _, cells in filled), strict=True), numeric=right, **options)
 
 
-def _head(column: Column) -> str:
-    """The name of a column, on several lines where it is wider than what stands below it."""
-    name, cells = column
-    widest = max((len(str(cell)) for cell in (*cells, *name.split()) if cell is not None), default=1)
-    return textwrap.fill(name, widest, break_long_words=False)
+def _heads(columns: Sequence[Column]) -> list[str]:
+    """The names of columns, but for the first on several lines where they are wider than what stands below them."""
+    heads = [columns[0][0]]
+    for name, cells in columns[1:]:
+        widest = max((len(str(cell)) for cell in (*cells, *name.split()) if cell is not None), default=1)
+        heads.append(textwrap.fill(name, widest, break_long_words=False))
+    return heads
 
 
 def _width(columns: Sequence[Column]) -> int:
-    heads = [columns[0][0], *(_head(column) for column in columns[1:])]
-    texts = [
-        [*head.splitlines(), *(str(cell) for cell in cells if cell is not None)]
-        for head, (_, cells) in zip(heads, columns, strict=True)
-    ]
-    return 1 + sum(
-        max(map(len, text), default=0) + 3 for text in texts
-    )  # a cell's own padding, and a rule between cells
+    total = 1
+    for head, (_, cells) in zip(_heads(columns), columns, strict=True):
+        texts = [*head.splitlines(), *(str(cell) for cell in cells if cell is not None)]
+        total += max(map(len, texts), default=0) + 3  # a cell's own padding, and a rule between cells
+    return total
 
 
 def _modalities(d: Diagnosis) -> None:

@@ -251,7 +251,9 @@ def test_lost_likelihood_without_lost_accuracy_is_said_apart(loud):
     )
     text = told(loud, decision_gap=gap)
     assert "No accuracy is shown to be lost" in text
-    assert "0.10 nats [0.05, 0.20]" in text
+    assert "its confidences are wrong: the fitted rule gains 0.10 nats [0.05, 0.20]" in text
+    slight = gap.model_copy(update={"nats": Estimate(value=0.04, low=0.02, high=0.06)})
+    assert "its confidences are slightly wrong" in told(loud, decision_gap=slight)
 
 
 def test_an_interval_that_prints_as_zero_carries_no_sentence(loud):
