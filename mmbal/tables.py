@@ -6,6 +6,7 @@ The type lies below the diagnosis and the report, since both hand out tables; ho
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +44,11 @@ class Column:
         """The cells as text."""
         return [self._text(cell, intervals) for cell in self.cells]
 
+    def head(self, intervals: bool = True) -> str:
+        """The name, on several lines where it is wider than what stands below it."""
+        widest = max(map(len, (*self.texts(intervals), *self.name.split())), default=1)
+        return textwrap.fill(self.name, max(widest, 1), break_long_words=False)
+
     def _text(self, cell: Any, intervals: bool) -> str:
         if cell is None:
             return DASH
@@ -76,8 +82,17 @@ class Table:
 
     def width(self, intervals: bool = True, measure: Callable[[str], int] = len) -> int:
         """Characters that the table takes in a terminal."""
-        widest = [max(map(measure, (c.name, *c.texts(intervals)))) for c in self.columns]
+        heads = self.heads(intervals)
+        widest = [
+            max(map(measure, (*head.splitlines(), *c.texts(intervals))), default=0)
+            for head, c in zip(heads, self.columns, strict=True)
+        ]
         return 1 + sum(w + GAP for w in widest)
+
+    def heads(self, intervals: bool = True) -> list[str]:
+        """The heads as a terminal prints them: but for the first, on several lines where that saves room."""
+        first, *others = self.columns
+        return [first.name, *(c.head(intervals) for c in others)]
 
     def fitting(self, width: int, measure: Callable[[str], int] = len) -> Fitted:
         """The table as it fits ``width`` characters: first without intervals, then without its least important columns."""

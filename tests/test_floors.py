@@ -25,6 +25,7 @@ FLOORS = [  # from the ground up; what stands on one floor may be imported by th
     {"diagnosis"},
     {"explain"},
     {"report"},
+    {"training"},
     {"cli"},
     {"__main__"},
 ]
@@ -40,8 +41,17 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module of mmbal that a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Every module of mmbal that a file imports, wherever in the file; what only a type checker reads does not run."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typed = {
+        n
+        for x in ast.walk(tree)
+        if isinstance(x, ast.If) and ast.unparse(x.test) == "TYPE_CHECKING"
+        for n in ast.walk(x)
+    }
+    for node in ast.walk(tree):
+        if node in typed:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "mmbal")
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mmbal":

@@ -128,10 +128,11 @@ def show(*tables: Tabular) -> None:
         fitted = shown.fitting(out.width, cell_len)
         dropped += fitted.dropped
         intervals = intervals and fitted.intervals
-        _, *others = fitted.table.columns
-        right = [column.name for column in others if not (column.left or column.bar)]
+        heads = fitted.table.heads(fitted.intervals)
+        others = zip(heads[1:], fitted.table.columns[1:], strict=True)
+        right = [head for head, column in others if not (column.left or column.bar)]
         caption, title = fitted.table.caption, fitted.table.title
-        table(fitted.table.head, fitted.table.rows(fitted.intervals), title=title, numeric=right, caption=caption)
+        table(heads, fitted.table.rows(fitted.intervals), title=title, numeric=right, caption=caption)
     missing = [*dict.fromkeys(dropped), *([] if intervals else ["the intervals"])]
     if missing:
         note(f"The terminal is too narrow for: {', '.join(missing)}. A wider one, --json or a file has them.")

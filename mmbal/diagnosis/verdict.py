@@ -19,6 +19,7 @@ LEAN = 0.05  # it leans towards one that is shown to be followed more often, by 
 MAJORITY = 0.5  # below this share no modality is followed in most samples
 USEFUL = 0.1  # an accuracy this far above chance should be found if it is there
 POWER = 2.04  # ((1.96 + 0.84) / 1.96)^2: samples that find a difference with 80 % power, over those that just reach it
+SLIGHT = 0.05  # nats a sample: below this the confidences are called slightly wrong
 FEW_FITTED = 100  # with fewer samples a rule may fail to show a gain for want of samples
 SAME = 1e-6  # nats: a rule whose gain is closer to zero than this changes nothing
 PEOPLE = "human raters"  # the producer of predictions that no encoder made
@@ -336,9 +337,10 @@ def _decision_layer(d: Diagnosis) -> str:
         return lost
     if gap.nats is not None and _shown(gap.nats, 1, 2):
         nats = f"{gap.nats.value:.2f} nats {interval(gap.nats, digits=2)}".rstrip()
+        slightly = "slightly " if gap.nats.value < SLIGHT else ""
         return (
-            "No accuracy is shown to be lost at the decision layer, but its confidences are wrong: the fitted rule gains "
-            f"{nats} of log-likelihood{_cost(d)}."
+            f"No accuracy is shown to be lost at the decision layer, but its confidences are {slightly}wrong: the fitted "
+            f"rule gains {nats} of log-likelihood{_cost(d)}."
         )
     if _shown(_negated(gap.accuracy), 100, 1):
         return f"The decision layer is better than the fitted rule, by {_loss(_negated(gap.accuracy))}."

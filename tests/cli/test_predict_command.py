@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from mmbal.cli.app import app
 from mmbal.decision import rule_from_json
-from mmbal.predictions.format import Predictions, concatenate
+from mmbal.predictions.format import Predictions
 
 CLIPS = 40  # more than one batch of prediction
 
@@ -47,7 +47,9 @@ def run(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 def votes(out: Path, files: list[str]) -> tuple[list[int], Predictions]:
     """Which of ``files`` the run held out, and what it recorded of these."""
-    both = concatenate([Predictions.load(out / "predictions" / f"{split}.npz") for split in ("val", "test")])
+    both = Predictions.concatenate(
+        [Predictions.load(out / "predictions" / f"{split}.npz") for split in ("val", "test")]
+    )
     row = {name: k for k, name in enumerate(both.ids)}
     held_out = [k for k, file in enumerate(files) if Path(file).stem in row]
     return held_out, both.take(np.array([row[Path(files[k]).stem] for k in held_out]))

@@ -31,7 +31,7 @@ def test_json_is_one_document(files):
     assert document["split"] == "test"
     first, second = document["rows"]
     assert first["test"] is None
-    difference = second["figures"]["accuracy"]["mean"] - first["figures"]["accuracy"]["mean"]
+    difference = second["figures"]["accuracy"]["value"] - first["figures"]["accuracy"]["value"]
     assert second["test"]["accuracy"]["value"] == pytest.approx(difference)
     assert first["figures"]["index"]["mean"] > second["figures"]["index"]["mean"]
 

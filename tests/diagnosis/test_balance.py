@@ -132,7 +132,7 @@ def test_a_replicate_is_the_fit_to_its_samples_in_first_order():
     base, step = Bootstrap.of(90, replicates=1), 1e-4
     heavier = np.ones((2, 90))
     heavier[1, 7] += step
-    moved = fit_weights(parts, p.labels, Bootstrap(heavier, base.confidence, base.unit)).replicates
+    moved = fit_weights(parts, p.labels, replace(base, counts=heavier)).replicates
     found = best_fit(unit_of(parts, p.labels) * parts, p.labels)
     posterior = found.posterior
 

@@ -82,7 +82,7 @@ def test_what_is_wrong_is_one_sentence(files, arguments, code, message):
 def test_two_are_put_side_by_side_and_paired(files):
     result = run(files / "loud.npz", files / "fair.npz")
     assert result.exit_code == 0
-    assert "paired on 400 samples" in result.stdout
+    assert "Paired on 400 samples" in result.stdout
     assert "McNemar" in result.stdout
     document = json.loads(run(files / "loud.npz", files / "fair.npz", "--json").stdout)
     change = document["differences"][str(files / "fair.npz")]["figures"]

@@ -185,9 +185,9 @@ NOT_COMPUTED = {
     "one sample": WITHOUT_FEATURES | NO_BIAS | {"decision_gap", "index"},
     "one class": WITHOUT_FEATURES | NO_BIAS | {"decision_gap"},
     "a modality that is never there": WITHOUT_FEATURES
-    | {"missing.a.zeroed", "accuracy.alone.b", "missing.b", "preference"},
-    "modalities that are never together": WITHOUT_FEATURES | NO_BIAS | {"preference"},
-    "a fusion without parts": WITHOUT_FEATURES | {"index", "shapley", "missing.a", "missing.b"},
+    | {"missing.a.zeroed", "accuracy.alone.b", "missing.b", "preference", "samples", "calibration.b", "discrepancy"},
+    "modalities that are never together": WITHOUT_FEATURES | NO_BIAS | {"preference", "samples", "discrepancy"},
+    "a fusion without parts": WITHOUT_FEATURES | {"index", "shapley", "missing.a", "missing.b", "norms"},
     "dead features": NO_BIAS,
 }
 

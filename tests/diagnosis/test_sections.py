@@ -96,8 +96,8 @@ def test_its_tables_print_everywhere(section, examined):
         fitted = table.fitting(80, cell_len)
         assert fitted.table.width(fitted.intervals, cell_len) <= 80, table.head
         told = markdown(table)
-        assert "a|b" not in told
-        assert "<no>" not in told
+        assert "a|b" not in told.replace("a\\|b", "")
+        assert "<no>" not in told.replace("\\<no>", "")
         assert latex(table).count(r"\\") == 1 + len(table.columns[0].cells)
         assert len(csv(table).splitlines()) == 1 + len(table.columns[0].cells)
 

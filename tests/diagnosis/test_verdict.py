@@ -10,7 +10,7 @@ from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.decomposition import decision_gap
 from mmbal.diagnosis.examine import Examination
 from mmbal.diagnosis.schema import Gap
-from mmbal.diagnosis.sections.decision_gap import ClassGap
+from mmbal.diagnosis.sections.decision_gap import ClassGap, tested
 from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Predictions
@@ -196,7 +196,7 @@ def test_a_rare_class_that_is_found_is_above_chance_though_the_majority_is_right
 def test_a_broken_fusion_of_good_modalities_is_not_nothing_to_diagnose(noisy):
     """The fused decision is shifted by one class: at chance or worse, while both modalities are good."""
     p = noisy(300, 4, {"a": 3.0, "b": 2.0})
-    broken = replace(p, fused=np.roll(sum(p.logits.values()), 1, axis=1))
+    broken = replace(p, fused=np.roll(sum(p.logits.values()), 1, axis=1), meta={**p.meta, "labels": "checked"})
     found = diagnose(broken, bootstrap=100, rule="pool")
     assert found.verdict[0].startswith("The model is worse than chance")
     text = " ".join(found.verdict)
@@ -252,7 +252,9 @@ def test_lost_likelihood_without_lost_accuracy_is_said_apart(loud):
     )
     text = told(loud, decision_gap=gap)
     assert "No accuracy is shown to be lost" in text
-    assert "0.10 nats [0.05, 0.20]" in text
+    assert "its confidences are wrong: the fitted rule gains 0.10 nats [0.05, 0.20]" in text
+    slight = gap.model_copy(update={"nats": Estimate(value=0.04, low=0.02, high=0.06)})
+    assert "its confidences are slightly wrong" in told(loud, decision_gap=slight)
 
 
 def test_an_interval_that_prints_as_zero_carries_no_sentence(loud):
@@ -295,7 +297,7 @@ def test_the_test_of_a_class_is_a_paired_t_test_with_holm_s_correction():
     best = np.eye(3)[np.where(wrong, (labels + 1) % 3, labels)]
     examination = Examination.of(p, None, "pool", 100, 0, 0.95)
     _, by_class = decision_gap(examination.figures, np.eye(3)[labels], best)
-    found = examination.changed(by_class)
+    found = tested(examination, by_class)
     raw = []
     for lost in (12, 3, 0):
         d = np.array([-1.0] * (lost + 1) + [0.0] * (12 - lost) + [1.0])

@@ -60,7 +60,7 @@ def test_seeds_of_one_experiment_are_one_row(diagnosis):
     accuracies = [36 / 40, 38 / 40, 34 / 40]
     mean = sum(accuracies) / 3
     figure = found.rows[0].figures["accuracy"]
-    assert figure.mean == pytest.approx(mean)
+    assert figure.value == pytest.approx(mean)
     assert figure.spread == pytest.approx(math.sqrt(sum((a - mean) ** 2 for a in accuracies) / 2))
     assert figure.low is None
     assert found.rows[1].test.accuracy.value == pytest.approx(39 / 40 - mean)
@@ -99,7 +99,7 @@ def test_what_is_not_tested_is_said(tmp_path):
     first = read_source(tmp_path / "first.npz", replicates=100)
     first.diagnosis.save(tmp_path / "diagnosis.json")
     found = compare([tmp_path / "first.npz", tmp_path / "diagnosis.json"], replicates=100)
-    assert found.rows[1].figures["accuracy"].mean == pytest.approx(39 / 40)
+    assert found.rows[1].figures["accuracy"].value == pytest.approx(39 / 40)
     assert found.rows[1].test is None
     assert "without predictions" in found.notes[0]
     with pytest.raises(UsageError, match="of the split 'test', not of 'val'"):
@@ -134,11 +134,11 @@ def test_runs_bring_their_epochs(runs):
     assert found.rows[0].label == "joint · concat (optimiser.weight_decay=0.0)"
     for row, group in zip(found.rows, (runs[:2], runs[2:]), strict=True):
         summaries = [run.summary for run in group]
-        assert row.figures["accuracy"].mean == pytest.approx(np.mean([s["test"]["accuracy"] for s in summaries]))
-        assert row.figures["nll"].mean == pytest.approx(np.mean([s["test"]["nll"] for s in summaries]), abs=1e-4)
-        assert row.last.mean == pytest.approx(np.mean([s["last"]["test"]["accuracy"] for s in summaries]))
-        assert row.optimistic.mean == pytest.approx(np.mean([s["optimistic"]["test"]["accuracy"] for s in summaries]))
-        assert row.optimistic.mean >= row.figures["accuracy"].mean
+        assert row.figures["accuracy"].value == pytest.approx(np.mean([s["test"]["accuracy"] for s in summaries]))
+        assert row.figures["nll"].value == pytest.approx(np.mean([s["test"]["nll"] for s in summaries]), abs=1e-4)
+        assert row.last.value == pytest.approx(np.mean([s["last"]["test"]["accuracy"] for s in summaries]))
+        assert row.optimistic.value == pytest.approx(np.mean([s["optimistic"]["test"]["accuracy"] for s in summaries]))
+        assert row.optimistic.value >= row.figures["accuracy"].value
         assert [e.best_epoch for e in row.entries] == [s["best_epoch"] for s in summaries]
     assert found.rows[1].test.samples == 40
 
@@ -159,8 +159,8 @@ def test_a_stored_diagnosis_is_used_until_the_predictions_change(runs):
 def test_a_method_s_own_figures_are_in_the_report(toy, tmp_path):
     from mmbal.engine.config import Choice, TrainConfig
     from mmbal.engine.train import train
-    from mmbal.report.card import own_figures_table
-    from mmbal.report.compare import compare
+    from mmbal.report.card import card
+    from mmbal.report.compare import compare, read_source
     from mmbal.report.render import legend
 
     data = str(toy({"audio": 6, "video": 4}).path)
@@ -171,4 +171,4 @@ def test_a_method_s_own_figures_are_in_the_report(toy, tmp_path):
     assert set(recorded) >= {"modulation/audio", "modulation/video"}
     assert not any(name.startswith("loss/") for name in recorded)
     assert any("modulation/audio" in line for line in legend(found))
-    assert "| modulation/audio |" in own_figures_table(run.folder)
+    assert "| modulation/audio |" in card(run.folder, read_source(run.folder).diagnosis)

@@ -20,7 +20,7 @@ VOID = {"meta"}
 
 def row(label: str, accuracy: Figure, **more) -> Row:
     figures = dict.fromkeys(("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap"))
-    figures |= {"accuracy": accuracy, "index": Figure(mean=0.224, low=0.18, high=0.26)}
+    figures |= {"accuracy": accuracy, "index": Figure(value=0.224, low=0.18, high=0.26)}
     entry = Entry(path=label, samples=10, weak_modality="video", figures={}, best_epoch=4)
     return Row(label=label, meta={}, entries=[entry], figures=figures, weak_modality="video", **more)
 
@@ -36,23 +36,24 @@ def comparison() -> Comparison:
         mcnemar=0.04,
     )
     rows = [
-        row("joint · concat", Figure(mean=0.655, low=0.62, high=0.69)),
-        row("a|b & <c> 5%_x", Figure(mean=0.624, spread=0.012), test=test, optimistic=Figure(mean=0.7)),
+        row("joint · concat", Figure(value=0.655, low=0.62, high=0.69)),
+        row("a|b & <c> 5%_x", Figure(value=0.624, spread=0.012), test=test, optimistic=Figure(value=0.7)),
     ]
     return Comparison(split="test", confidence=0.95, rows=rows, notes=["a note"])
 
 
 def test_cells_are_readable(comparison):
-    head, first, second = render.cells(comparison, render.columns(comparison))
-    at = {name: k for k, name in enumerate(head)}
+    table = render.table_of(comparison)
+    at = {name: k for k, name in enumerate(table.head)}
+    first, second = table.rows()
     assert first[at["accuracy %"]] == "65.5 [62.0, 69.0]"
     assert second[at["accuracy %"]] == "62.4 ± 1.2"
-    assert second[at["vs first"]] == "−3.1 [−4.4, +0.2]"
+    assert second[at["gain (pp)"]] == "−3.1 [−4.4, +0.2]"
     assert second[at["p"]] == "< 0.001"
     assert first[at["p"]] == "–"
     assert first[at["imbalance index"]] == "0.22 [0.18, 0.26]"
-    assert "NLL" not in head, "a column that no row has anything for is left out"
-    assert not any("optimistic" in name for name in head), "only where it was asked for"
+    assert "NLL" not in at, "a column that no row has anything for is left out"
+    assert not any("optimistic" in name for name in at), "only where it was asked for"
 
 
 def test_a_line_of_what_the_method_recorded():
@@ -87,12 +88,12 @@ def test_latex_escapes(comparison):
 
 
 def test_a_narrow_terminal_keeps_what_matters(comparison):
-    every = render.columns(comparison)
-    names = [c.name for c in render.fitting(comparison, every, 70)]
-    assert names[:2] == ["model", "accuracy %"]
-    assert "McNemar" not in names
-    assert render.fitting(comparison, every, 500) == every
-    assert [c.name for c in render.fitting(comparison, every, 1)] == ["model", "accuracy %"]
+    table = render.table_of(comparison)
+    narrow = table.fitting(60)
+    assert narrow.table.head[:2] == ["model", "accuracy %"]
+    assert "McNemar" in narrow.dropped
+    assert table.fitting(500).table == table
+    assert table.fitting(1).table.head == ["model", "accuracy %"]
 
 
 class WellFormed(HTMLParser):
@@ -132,7 +133,7 @@ def test_the_comparison_page_is_well_formed_and_says_its_figures(comparison):
     assert "62.4 ± 1.2" in page.text
     (chart,) = [attributes for tag, attributes in page.seen if tag == "svg"]
     assert chart["role"] == "img"
-    assert "joint · concat 65.5 [62.0, 69.0] %" in chart["aria-label"]
+    assert "joint · concat 65.5 % [62.0, 69.0]" in chart["aria-label"]
     bars = [float(attributes["width"]) for tag, attributes in page.seen if tag == "rect"]
     assert bars[0] / bars[1] == pytest.approx(0.655 / 0.624, rel=1e-2)
 

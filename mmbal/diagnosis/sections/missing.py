@@ -89,6 +89,8 @@ class MissingSection(Section):
             found[m] = disturbed
             if disturbed.mean is None:
                 e.lacks(f"missing.{m}.mean", "the fusion is not additive, so the model itself would have to run")
+            elif disturbed.zeroed is None:
+                e.lacks(f"missing.{m}.zeroed", "the head's bias is not known", "bias")
         return {"missing": found}
 
     def tables(self, d: Diagnosis) -> list[Table]:
