@@ -10,7 +10,7 @@ from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.decomposition import decision_gap
 from mmbal.diagnosis.examine import Examination
 from mmbal.diagnosis.schema import Gap
-from mmbal.diagnosis.sections.decision_gap import ClassGap, tested
+from mmbal.diagnosis.sections.decision_gap import ClassGap, class_gaps
 from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Predictions
@@ -297,7 +297,7 @@ def test_the_test_of_a_class_is_a_paired_t_test_with_holm_s_correction():
     best = np.eye(3)[np.where(wrong, (labels + 1) % 3, labels)]
     examination = Examination.of(p, None, "pool", 100, 0, 0.95)
     _, by_class = decision_gap(examination.figures, np.eye(3)[labels], best)
-    found = tested(examination, by_class)
+    found = class_gaps(examination, by_class)
     raw = []
     for lost in (12, 3, 0):
         d = np.array([-1.0] * (lost + 1) + [0.0] * (12 - lost) + [1.0])

@@ -47,7 +47,7 @@ class DecisionGapSection(Section):
             return {}
         best = decomposition.best_decision(p, e.calibration, e.rule, e.fold_seed)
         gap, by_class = decomposition.decision_gap(e.figures, e.decision.fused, best)
-        e.file("decision_gap", tested(e, by_class))
+        e.file("decision_gap", class_gaps(e, by_class))
         return {"decision_gap": gap}
 
     def tables(self, d: Diagnosis) -> list[Table]:
@@ -66,7 +66,7 @@ class DecisionGapSection(Section):
         return {"decision_gap.accuracy": ("decision gap", DIFFERENCE)}
 
 
-def tested(e: Examination, by_class: Mapping[str, Gap]) -> dict[str, ClassGap]:
+def class_gaps(e: Examination, by_class: Mapping[str, Gap]) -> dict[str, ClassGap]:
     """The gap of each class with a test of its accuracy, Holm-corrected over the classes."""
     means = {c: e.figures.means.get(f"classes.{c}.decision_gap.accuracy") for c in by_class}
     tested = [c for c, mean in means.items() if mean is not None]
