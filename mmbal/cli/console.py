@@ -112,9 +112,12 @@ def table(
         caption_justify="left",
     )
     grid.title_style = "bold"
+    rows = list(rows)
+    named = max((cell_len(str(row[0])) for row in rows), default=0)
     for position, name in enumerate(columns):
         right = name in numeric if numeric is not None else position > 0
-        grid.add_column(Text(name), justify="right" if right else "left", no_wrap=position == 0, overflow="fold")
+        whole = position == 0 and named <= out.width // 2  # a long path must not take the room of all other columns
+        grid.add_column(Text(name), justify="right" if right else "left", no_wrap=whole, overflow="fold")
     for row in rows:
         grid.add_row(*(cell if isinstance(cell, Text) else Text("–" if cell is None else str(cell)) for cell in row))
     out.print(grid)
