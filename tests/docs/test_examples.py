@@ -43,7 +43,7 @@ def test_own_clips(shared_data: Path, tmp_path: Path):
     said = run(tmp_path, "sh", ROOT / "examples" / "own_clips.sh", "clips", "1")
     assert "16 samples in clips.csv" in said
     assert "Clean: nothing missing, nothing suspicious. Store: stores/clips" in said
-    assert "There are only 2 samples: too few for a verdict." in said
+    assert re.search(r"There are only \d samples: too few for a verdict", said)
     assert "Decided by the stored rule 'adaptive'." in said
     assert len(re.findall(r"clips/(?:bin|set)/\w+\.mpg", said)) == 16
 
