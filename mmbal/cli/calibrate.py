@@ -9,7 +9,6 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Json
-from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
     from mmbal.decision.comparison import Calibration
@@ -48,7 +47,7 @@ def calibrate(
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
     from mmbal.engine.checkpoint import attach_rule
-    from mmbal.files import write_json
+    from mmbal.files import refuse_existing, write_json
     from mmbal.report.pages import renew_pages
     from mmbal.runs import find_predictions, run_folder
 
@@ -60,8 +59,7 @@ def calibrate(
         return
     predictions = find_predictions(path, ruled=False)
     console.warn(predictions.warnings)
-    if target is not None and target.exists() and not force:
-        raise UsageError(f"{target} exists.", "Take another --out, or --force to replace it.")
+    refuse_existing(target, force)
     result = fit(predictions, rule, split, test, folds, seed, protect=protect)
     shown, _ = result.worth_storing()
     stored = shown or force

@@ -9,7 +9,7 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Force, Json
-from mmbal.errors import GateFailed, UsageError
+from mmbal.errors import GateFailed
 
 if TYPE_CHECKING:
     from mmbal.diagnosis.comparison import SideBySide
@@ -53,12 +53,11 @@ def diagnose(
     from mmbal.diagnosis.comparison import compare_diagnoses
     from mmbal.diagnosis.gate import Condition
     from mmbal.diagnosis.stored import diagnosis_of, keep
-    from mmbal.files import write_json
+    from mmbal.files import refuse_existing, write_json
     from mmbal.runs import subject
 
     conditions = [Condition.parse(text) for text in fail_if or []]
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
+    refuse_existing(out, force)
     known = {str(path): subject(path, reference) for path in paths}
     for found in known.values():
         if "heads" in found.predictions.meta:

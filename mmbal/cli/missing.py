@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Device, Json
-
-if TYPE_CHECKING:
-    from mmbal.engine.missing import Interval, MissingReport
 
 
 def missing(
@@ -32,9 +29,8 @@ def missing(
     as_json: Json = False,
 ) -> None:
     """Take modalities away from a trained model, fill them in, and compare the decisions."""
-    from mmbal.engine.missing import IMPUTATIONS, Case, evaluate_missing
+    from mmbal.engine.missing import IMPUTATIONS, evaluate_missing
     from mmbal.maths.snr import check_weighting
-    from mmbal.runs import decided_by
 
     report = evaluate_missing(
         run,
@@ -51,37 +47,6 @@ def missing(
         console.print_json(report.model_dump(mode="json"))
         return
 
-    def row(case: Case) -> list[str | None]:
-        absent = " + ".join(case.absent) or "nothing"
-        gain = None if case.gain is None else _interval(case.gain, "+")
-        return [absent, case.impute, _interval(case.accuracy, unit=" %"), f"{case.nll.value:.3f}", gain]
-
-    console.table(
-        ["missing", "filled in by", "accuracy", "NLL", "gain over zero (pp)"],
-        [row(case) for case in (report.complete, *report.cases)],
-        title=f"{report.run} · {report.split} · {report.samples} complete samples",
-        caption=f"{decided_by(report.rule)} 95 % intervals; the gain is paired by sample. zero: the model's own way with a "
-        "missing modality.",
-        numeric=("accuracy", "NLL", "gain over zero (pp)"),
-    )
-    for sentence in conclusions(report):
+    console.show(report.table())
+    for sentence in report.conclusions():
         console.say(sentence)
-
-
-def conclusions(report: MissingReport) -> list[str]:
-    """A sentence for each case of absence: what helps most where anything is shown to, and what does harm."""
-    gains: dict[str, dict[str, Interval]] = {}
-    for case in report.cases:
-        if case.gain is not None:
-            gains.setdefault(" + ".join(case.absent), {})[str(case.impute)] = case.gain
-    told = []
-    for absent, found in gains.items():
-        best, top = max(found.items(), key=lambda item: item[1].value)
-        harmful = ", ".join(name for name, gain in found.items() if gain.high < 0)
-        helps = f"{best} helps most, by {_interval(top)} pp" if top.low > 0 else "nothing is shown to beat zero"
-        told.append(f"Without {absent}: {helps}" + (f"; {harmful} is worse." if harmful else "."))
-    return told
-
-
-def _interval(value: Interval, sign: str = "", unit: str = "") -> str:
-    return f"{100 * value.value:{sign}.1f}{unit} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from mmbal.cli import console
-from mmbal.errors import MmbalError, UsageError
+from mmbal.errors import MmbalError
+from mmbal.files import refuse_existing
 
 VOTES = "votes.npz"
 
@@ -115,8 +116,8 @@ def _new_folder(out: Path | None) -> Path:
     if out is None:
         names = ("mmbal-quickstart", *(f"mmbal-quickstart-{n}" for n in range(2, 1000)))
         out = next(Path(name) for name in names if not Path(name).exists())
-    elif out.exists():
-        raise UsageError(f"{out} exists.", "Take another --out.")
+    else:
+        refuse_existing(out)
     out.mkdir(parents=True)
     return out.absolute()
 

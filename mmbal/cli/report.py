@@ -44,7 +44,7 @@ def report(
     Runs that differ only in their seed become one row. Examples: [bold]mmbal report runs/*[/bold];
     [bold]mmbal report joint.npz mine.npz --out table.tex[/bold].
     """
-    from mmbal.files import write_json, write_text
+    from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import render
     from mmbal.report.compare import compare_sources, read_source
     from mmbal.report.html import comparison_html, diagnosis_html
@@ -54,8 +54,7 @@ def report(
         raise UsageError("--markdown, --latex and --json exclude each other.")
     if out is not None and out.suffix not in FORMATS:
         raise UsageError(f"{out} has no known ending.", f"Known: {', '.join(FORMATS)}.")
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} exists.", "Take another --out, or --force to overwrite it.")
+    refuse_existing(out, force)
     sources = [read_source(path, split, bootstrap) for path in paths]
     for source in sources:
         console.warn(f"{source.path}: {text}" for text in source.diagnosis.data.warnings)

@@ -15,9 +15,10 @@ from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.examine import Examination, choose
 from mmbal.diagnosis.gate import figures_of
 from mmbal.diagnosis.schema import Estimates
-from mmbal.errors import UsageError
+from mmbal.errors import DataError, UsageError
 from mmbal.maths.bootstrap import mcnemar
 from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.pairing import shared_rows
 from mmbal.runs import Subject, read
 from mmbal.tables import Column, Table
 from mmbal.text import signed
@@ -112,16 +113,14 @@ def compare_diagnoses(
 
 
 def _shared(predictions: list[Predictions]) -> list[np.ndarray] | None:
-    """For each, the rows of the samples that all have, in the order of the first; None where they are too few."""
-    tables = [
-        {(i, p.classes[y]): k for k, (i, y) in enumerate(zip(p.ids.tolist(), p.labels.tolist(), strict=True))}
-        for p in predictions
-    ]
-    common = [key for key in tables[0] if all(key in table for table in tables)]
-    same_classes = all(p.classes == predictions[0].classes for p in predictions)
-    if not same_classes or len(common) < LEAST_SHARED * min(len(p) for p in predictions):
+    """For each, the rows of the samples that all have, in the order of the first; None where they can't be paired."""
+    try:
+        rows = shared_rows(predictions)
+    except DataError:
         return None
-    return [np.array([table[key] for key in common], dtype=np.int64) for table in tables]
+    same_classes = all(p.classes == predictions[0].classes for p in predictions)
+    few = len(rows[0]) < LEAST_SHARED * min(len(p) for p in predictions)
+    return None if few or not same_classes else rows
 
 
 def _difference(this: Examination, first: Examination, paired: bool) -> Difference:

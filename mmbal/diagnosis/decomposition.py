@@ -31,6 +31,7 @@ from mmbal.maths.bootstrap import GAIN, SHARE
 from mmbal.maths.folds import groups_of
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.pairing import shared_rows
 
 FOLDS = 5
 
@@ -105,27 +106,14 @@ class Readout:
         return out
 
 
-def pair_rows(predictions: Predictions, reference: Predictions) -> tuple[Array, Array]:
-    """Rows of both with the same id, in the order of the first.
-
-    Raises DataError where no ids are shared, or where a shared one has another label or the classes differ.
-    """
-    where = {name: i for i, name in enumerate(reference.ids.tolist())}
-    own = np.array([i for i, name in enumerate(predictions.ids.tolist()) if name in where], dtype=np.int64)
-    other = np.array([where[predictions.ids[i]] for i in own], dtype=np.int64)
-    if not len(own):
-        raise DataError("No sample of the two predictions has the same id.", "Write 'ids' into both.")
-    if predictions.classes != reference.classes or (predictions.labels[own] != reference.labels[other]).any():
-        raise DataError("The same ids have different labels or classes in the two predictions.")
-    return own, other
-
-
 def read_out(predictions: Predictions, reference: Predictions, probes: Mapping[str, Probe], seed: int) -> Readout:
     """Read out the encoders of both on the samples they share; ``probes`` are those of the model's features.
 
     Raises DataError where no samples or no modalities are shared.
     """
-    own, other = pair_rows(predictions, reference)
+    own, other = shared_rows([predictions, reference])
+    if predictions.classes != reference.classes:
+        raise DataError("The classes of the reference are others, or stand in another order.")
     shared = [m for m in predictions.modalities if m in reference.modalities]
     if not shared:
         raise DataError("The reference has none of the modalities.", f"It has: {', '.join(reference.modalities)}.")

@@ -18,24 +18,19 @@ from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import Checkpoint, load_model, move
 from mmbal.engine.seeding import pick_device, seed_all
 from mmbal.errors import ConfigError, DataError, UsageError, did_you_mean
+from mmbal.maths.bootstrap import Estimate, mean_interval
 from mmbal.maths.snr import Weighting
 from mmbal.models.imputer import FeatureDiffusion
 from mmbal.models.multimodal import Output
 from mmbal.predictions.format import Predictions
+from mmbal.runs import decided_by
+from mmbal.tables import Column, Table
+from mmbal.text import DIFFERENCE, NATS, SHARE
 
 Impute = Literal["zero", "mean", "noise", "diffusion"]
 IMPUTATIONS: tuple[Impute, ...] = get_args(Impute)
-Z95 = 1.959964
 
 Features = dict[str, Tensor]
-
-
-class Interval(Frozen):
-    """A mean over samples with its normal 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Case(Frozen):
@@ -43,9 +38,9 @@ class Case(Frozen):
 
     absent: list[str]
     impute: str | None
-    accuracy: Interval
-    nll: Interval = Field(description="nats")
-    gain: Interval | None = Field(None, description="accuracy over leaving it at zero, paired by sample")
+    accuracy: Estimate
+    nll: Estimate = Field(description="nats")
+    gain: Estimate | None = Field(None, description="accuracy over leaving it at zero, paired by sample")
 
 
 class MissingReport(Frozen):
@@ -57,6 +52,37 @@ class MissingReport(Frozen):
     rule: str | None = Field(None, description="the stored rule that decides; null: the model as it is")
     complete: Case
     cases: list[Case]
+
+    def table(self) -> Table:
+        """One row a case: what is missing, what fills it in, and what becomes of the decision."""
+        cases = [self.complete, *self.cases]
+        columns = [
+            Column("missing", [" + ".join(case.absent) or "nothing" for case in cases]),
+            Column("filled in by", [case.impute for case in cases], left=True),
+            Column("accuracy", [case.accuracy for case in cases], SHARE),
+            Column("NLL", [case.nll for case in cases], NATS, drop=1),
+            Column("gain over zero (pp)", [case.gain for case in cases], DIFFERENCE.bare()),
+        ]
+        title = f"{self.run} · {self.split} · {self.samples} complete samples"
+        caption = (
+            f"{decided_by(self.rule)} 95 % intervals; the gain is paired by sample. zero: the model's own way with a "
+            "missing modality."
+        )
+        return Table.of(columns, title, caption)
+
+    def conclusions(self) -> list[str]:
+        """A sentence for each case: what helps most where anything is shown to, and what does harm."""
+        gains: dict[str, dict[str, Estimate]] = {}
+        for case in self.cases:
+            if case.gain is not None:
+                gains.setdefault(" + ".join(case.absent), {})[str(case.impute)] = case.gain
+        told = []
+        for missing, found in gains.items():
+            best, top = max(found.items(), key=lambda item: item[1].value)
+            harmful = ", ".join(name for name, gain in found.items() if gain.sign < 0)
+            helps = f"{best} helps most, by {DIFFERENCE.text(top)}" if top.sign > 0 else "nothing is shown to beat zero"
+            told.append(f"Without {missing}: {helps}" + (f"; {harmful} is worse." if harmful else "."))
+        return told
 
 
 def evaluate_missing(
@@ -216,13 +242,7 @@ def _case(absent: Sequence[str], impute: str | None, likelihood: Tensor, right: 
     return Case(
         absent=list(absent),
         impute=impute,
-        accuracy=_interval(right),
-        nll=_interval(-likelihood),
-        gain=None if base is None else _interval(right - base),
+        accuracy=mean_interval(right.numpy(force=True)),
+        nll=mean_interval(-likelihood.numpy(force=True)),
+        gain=None if base is None else mean_interval((right - base).numpy(force=True)),
     )
-
-
-def _interval(values: Tensor) -> Interval:
-    mean = float(values.mean())
-    half = Z95 * float(values.double().std(unbiased=False)) / len(values) ** 0.5
-    return Interval(value=mean, low=mean - half, high=mean + half)

@@ -17,7 +17,7 @@ from typing import Any
 
 from mmbal.data.store.store import Store
 from mmbal.errors import UsageError
-from mmbal.files import locked, write_text
+from mmbal.files import locked, refuse_existing, write_text
 from mmbal.runs import CONFIG, METRICS
 from mmbal.version import __version__
 
@@ -72,8 +72,7 @@ def new_folder(out: Path | None, default: str, force: bool) -> Path:
     if out is None:
         return _numbered(Path("runs") / default)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not force:
-            raise UsageError(f"{out} exists.", "Take another --out, or --force to replace it.")
+        refuse_existing(out, force)
         if out.is_dir() and not (out / CONFIG).is_file():
             raise UsageError(f"{out} is not a run folder, so --force does not replace it.", "Take another --out.")
         shutil.rmtree(out) if out.is_dir() else out.unlink()

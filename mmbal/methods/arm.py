@@ -31,10 +31,8 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.maths.contribution import fusion_factors, rarity
-from mmbal.maths.sampling import systematic_draw
 from mmbal.methods.base import Method, Phase, Run
-from mmbal.models.contribution import RunningContribution
+from mmbal.methods.parts.arm import RunningContribution, fusion_factors, rarity, systematic_draw
 from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods

@@ -19,9 +19,9 @@ from scipy.stats import t as student
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
-from mmbal.errors import DataError
 from mmbal.maths.bootstrap import Bootstrap, Estimate, mcnemar
 from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.pairing import shared_rows
 
 
 class PairedTest(Frozen):
@@ -97,14 +97,4 @@ def _with_seeds(drawn: Array, spread: Sequence[Array], samples: int, confidence:
 
 def align(given: Sequence[Predictions]) -> list[Predictions]:
     """The rows whose ids all share, in the order of the first; raises DataError where they can't be matched."""
-    places = [{name: row for row, name in enumerate(p.ids.tolist())} for p in given]
-    if any(len(place) < len(p) for place, p in zip(places, given, strict=True)):
-        raise DataError("ids repeat within one of them, so samples can't be paired.")
-    shared = [name for name in places[0] if all(name in place for place in places)]
-    if not shared:
-        raise DataError("they have no sample in common (by id).")
-    aligned = [p.take(np.array([place[name] for name in shared])) for place, p in zip(places, given, strict=True)]
-    truth = [[p.classes[k] for k in p.labels] for p in aligned]
-    if any(names != truth[0] for names in truth):
-        raise DataError("they give other labels to the same ids.")
-    return aligned
+    return [p.take(rows) for p, rows in zip(given, shared_rows(given), strict=True)]

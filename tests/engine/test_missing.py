@@ -9,9 +9,10 @@ import torch
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import TrainConfig
-from mmbal.engine.missing import Case, Filler, Interval, MissingReport, complete_features, evaluate_missing
+from mmbal.engine.missing import Case, Filler, MissingReport, complete_features, evaluate_missing
 from mmbal.engine.train import train
 from mmbal.errors import ConfigError, DataError, UsageError
+from mmbal.maths.bootstrap import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,9 @@ def test_the_command(run, capsys):
 
 
 def test_the_command_says_what_helps_and_what_is_worse():
-    from mmbal.cli.missing import conclusions
-
     def case(absent, impute, gain):
-        low_high = None if gain is None else Interval(value=gain, low=gain - 0.02, high=gain + 0.02)
-        whole = Interval(value=0.5, low=0.4, high=0.6)
+        low_high = None if gain is None else Estimate(value=gain, low=gain - 0.02, high=gain + 0.02)
+        whole = Estimate(value=0.5, low=0.4, high=0.6)
         return Case(absent=absent, impute=impute, accuracy=whole, nll=whole, gain=low_high)
 
     cases = [
@@ -105,7 +104,7 @@ def test_the_command_says_what_helps_and_what_is_worse():
         *(case(["audio", "text"], "mean", 0.01), case(["audio", "text"], "noise", -0.01)),
     ]
     report = MissingReport(run="r", split="test", samples=9, complete=case([], None, None), cases=cases)
-    assert conclusions(report) == [
-        "Without audio: diffusion helps most, by 10.0 [8.0, 12.0] pp; noise is worse.",
+    assert report.conclusions() == [
+        "Without audio: diffusion helps most, by +10.0 pp [+8.0, +12.0]; noise is worse.",
         "Without audio + text: nothing is shown to beat zero.",
     ]

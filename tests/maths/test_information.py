@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-from mmbal.maths.contribution import shared_information
 from mmbal.maths.information import (
     binned,
     conditional_entropy,
@@ -19,6 +18,7 @@ from mmbal.maths.information import (
     normalised_mutual_information,
     standardised,
 )
+from mmbal.methods.parts.arm import shared_information
 
 LN2 = math.log(2)
 

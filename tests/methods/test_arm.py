@@ -13,8 +13,8 @@ import torch
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import Session
-from mmbal.maths.contribution import fusion_factors, rarity
 from mmbal.methods.base import Phase
+from mmbal.methods.parts.arm import fusion_factors, rarity
 
 Toy = Callable[..., Store]
 

@@ -15,6 +15,7 @@ from mmbal.errors import DataError
 from mmbal.maths.discrepancy import discrepancy, uniform_draw
 from mmbal.maths.folds import folds_of
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.pairing import rows_of
 
 WIDTH = 256  # inputs with more values than this are projected at random
 BATCH = 256
@@ -87,14 +88,13 @@ def _width(spec: ModalitySpec) -> int:
 
 def confidences_of(predictions: Predictions, store: Store, rows: Array) -> dict[str, Array]:
     """``p_m[y] (N,)`` of given predictions for rows of a store, matched by id; raises DataError where an id lacks."""
-    position = {name: i for i, name in enumerate(predictions.ids.tolist())}
-    lacking = [name for name in store.ids[rows].tolist() if name not in position]
-    if lacking:
+    try:
+        own = predictions.take(rows_of(predictions, store.ids[rows].tolist()))
+    except DataError as error:
         raise DataError(
-            f"The predictions have no row for {len(lacking)} samples of {store.path}, such as '{lacking[0]}'.",
+            f"{error.message[:-1]} of {store.path}.",
             "Predict its train split with models that were not trained on it (cross-fitted), or leave them out.",
-        )
-    own = predictions.take(np.array([position[name] for name in store.ids[rows].tolist()]))
+        ) from None
     logits: Mapping[str, Array] = own.logits
     found = {}
     for m, values in logits.items():

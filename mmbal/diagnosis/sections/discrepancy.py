@@ -15,13 +15,13 @@ from pydantic import Field
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import Decision, correct, log_likelihood
-from mmbal.diagnosis.decomposition import pair_rows
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
 from mmbal.maths.discrepancy import discrepancy
 from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.pairing import shared_rows
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, Form
@@ -108,7 +108,7 @@ def _models(predictions: Predictions, unimodal: Predictions | None) -> tuple[dic
     here = dict(zip(names, predictions.present_mask().T, strict=True))
     if unimodal is None or not set(names) <= set(unimodal.modalities):
         return predictions.logits, here, "the modalities' own decisions"
-    own, other = pair_rows(predictions, unimodal)
+    own, other = shared_rows([predictions, unimodal])
     theirs = dict(zip(unimodal.modalities, unimodal.present_mask().T, strict=True))
     logits = {m: np.zeros_like(predictions.logits[m]) for m in names}
     both = {m: np.zeros_like(here[m]) for m in names}

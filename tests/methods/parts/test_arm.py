@@ -2,7 +2,7 @@
 
 import torch
 
-from mmbal.maths.sampling import systematic_draw
+from mmbal.methods.parts.arm import systematic_draw
 
 
 def test_a_draw_keeps_every_row_near_its_expected_count():

@@ -1,16 +1,57 @@
-"""What each modality contributes to a model's decisions, by running averages over the batches that it has seen."""
+"""ARM: what a modality contributes to a decision, by the information that they share, and what follows from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmbal.maths.confidence import true_class_probability
-from mmbal.maths.contribution import shared_information
-from mmbal.maths.information import joint_histogram
+from mmbal.maths.information import (
+    joint_histogram,
+    normalised_conditional_mutual_information,
+    normalised_mutual_information,
+)
 from mmbal.models.fusion import Output, total
+
+
+def shared_information(counts: Tensor, interaction: bool = False) -> tuple[Tensor, Tensor]:
+    """NMI(o_m; o) and NCMI(o_m; o | o_rest) ``(M,)`` of histograms of o_m, o and o_rest ``(M, bins, bins, bins)``.
+
+    With ``interaction`` the second is NMI - NCMI / 2, which is negative where modalities complement one another. This is
+    the public code of arXiv 2501.01240: it divides I(o_m;o|o_rest) by H(o_m|o_rest) + H(o|o_rest), without the factor 2.
+    """
+    marginal = torch.tensor([normalised_mutual_information(c.sum(2)) for c in counts], dtype=torch.float64)
+    joint = torch.tensor([normalised_conditional_mutual_information(c) for c in counts], dtype=torch.float64)
+    return marginal, marginal - joint / 2 if interaction else joint
+
+
+def fusion_factors(contribution: Mapping[str, float], alpha: float, limit: float) -> dict[str, float]:
+    """``k_m = (mean of the others' c / c_m)^alpha`` within ``[1 / limit, limit]``: above one for less than the others."""
+
+    def factor(m: str) -> float:
+        others = [c for n, c in contribution.items() if n != m]
+        own, mean = max(contribution[m], 1e-9), max(sum(others) / len(others), 1e-9)
+        return min(max((mean / own) ** alpha, 1 / limit), limit)
+
+    return {m: factor(m) for m in contribution}
+
+
+def rarity(contribution: Tensor, gamma: float) -> Tensor:
+    """``1 + gamma (1 - c_i / max c)`` of contributions ``(N,)``: how often rows are drawn, relative to the best."""
+    return 1 + gamma * (1 - contribution / contribution.max().clamp(min=1e-9))
+
+
+def systematic_draw(weights: Tensor, start: float) -> Tensor:
+    """N positions in proportion to ``weights (N,)``, each within one of its expected count.
+
+    ``start``, in [0, 1), is the only chance in it; with equal weights every position is drawn once. Systematic
+    resampling, Kitagawa 1996, in the form of Douc, Cappe and Moulines, ISPA 2005.
+    """
+    ends = weights.double().cumsum(0) / weights.double().sum()
+    points = (torch.arange(len(weights), dtype=torch.float64, device=weights.device) + start) / len(weights)
+    return torch.searchsorted(ends, points, right=True).clamp(max=len(weights) - 1)
 
 
 class RunningContribution(nn.Module):
