@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # One thread a process in tests: they run side by side with others, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 quickstart: export OMP_NUM_THREADS = 2
+# Test processes side by side; `make test TEST_PROCESSES=0` runs them in one, for a debugger.
+TEST_PROCESSES ?= 2
 
 .PHONY: quickstart test test-slow check install clean
 
@@ -12,14 +14,14 @@ quickstart: $(VENV)/.installed
 	$(BIN)/mmbal quickstart
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow"
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m slow
 
 check: $(VENV)/.installed
-	$(BIN)/ruff check mmbal tests benchmarks examples
-	$(BIN)/ruff format --check mmbal tests benchmarks examples
+	$(BIN)/ruff check mmbal tests benchmarks examples docs
+	$(BIN)/ruff format --check mmbal tests benchmarks examples docs
 	$(BIN)/mypy
 
 install: $(VENV)/.installed
