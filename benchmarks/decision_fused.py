@@ -5,8 +5,8 @@
     python benchmarks/decision_fused.py runs/film runs/gated runs/attention_it [--json]
 
 For each run or predictions file, accuracy (%) and NLL (nats) on the test split: of the decision as it is, and of `adaptive`
-fitted on the calibration split from the parts alone, from `fused` alone, and by default (rules on `fused`, on the parts and on
-both, averaged). The last line is the world of decision_synthetic.py in which no part tells anything alone.
+fitted on the calibration split from the parts alone, from `fused` alone, and by default (rules on `fused`, on the parts and
+on both, averaged). The last line is the world of decision_synthetic.py in which no part tells anything alone.
 """
 
 from __future__ import annotations
