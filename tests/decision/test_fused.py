@@ -145,7 +145,7 @@ def test_no_part_tells_anything_and_the_layer_is_no_worse_than_the_model():
 
 
 def test_with_few_rows_and_a_decision_that_is_right_it_is_kept():
-    """``fused`` is made of the Bayes-optimal log-probabilities: what is lost over ten draws of 50 rows is next to nothing."""
+    """``fused`` is made of the Bayes-optimal log-probabilities: over five draws of 50 rows next to nothing is lost."""
     lost = []
     for seed in range(5):
         rng = np.random.default_rng(seed)
