@@ -56,17 +56,18 @@ def _people_with_both() -> None:
     """What only this data set can tell: the accuracy of people who had both modalities."""
     from mmbal.decision import rule_from_json, scores
     from mmbal.files import read_json
+    from mmbal.maths.scoring import correct
     from mmbal.predictions.humans import human_votes
 
     test = human_votes().select("test")
     rule = rule_from_json(read_json(Path(VOTES).with_suffix(".rule.json")), test.classes)
     fitted = scores(rule.apply(test), test.labels)["accuracy"]
-    alone = {m: float((test.logits[m].argmax(axis=1) == test.labels).mean()) for m in test.modalities}
+    alone = {m: float(correct(test.logits[m], test.labels).mean()) for m in test.modalities}
     assert test.fused is not None
     rows = [
         ["voice alone", alone["voice"]],
         ["face alone", alone["face"]],
-        ["both, votes summed", float((test.fused.argmax(axis=1) == test.labels).mean())],
+        ["both, votes summed", float(correct(test.fused, test.labels).mean())],
         ["other people, who had both", test.meta["both_accuracy"]["test"]],
         ["both, by the fitted decision layer", fitted],
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mmbal.files import read_npz
+from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 
 PSEUDO_VOTES = 0.5  # Jeffreys' prior: an emotion that none of ten raters named is improbable, not impossible
@@ -34,11 +35,11 @@ def human_votes() -> Predictions:
     """The raters as Predictions of the modalities ``voice`` and ``face``, fused by the plain sum of log-votes.
 
     Splits ``calibration`` and ``test`` are by clip; ``group`` is the actor. ``meta`` says how often those who had both
-    were right on the test split (the emotion most of them named).
+    were right on each split (the emotion most of them named; ties count as a decision by lot).
     """
     votes = read_votes()
     test = votes["split"] == "test"
-    both = votes["av_votes"].argmax(axis=1) == votes["label"]
+    both = correct(votes["av_votes"].astype(np.float64), votes["label"])
     voice, face = log_votes(votes["voice_votes"]), log_votes(votes["face_votes"])
     return Predictions.from_arrays(
         {

@@ -13,6 +13,7 @@ from mmbal.predictions.synthetic import GaussianWorld
 
 K = len(PARTS)
 NONE = np.zeros(K)  # no pseudo-counts
+START = np.eye(K)[AS_IT_IS]
 
 
 def fold(repeat: int, likelihood: list[list[float]]) -> Fold:
@@ -31,13 +32,13 @@ def test_the_gain_is_measured_with_weights_of_other_folds():
     # (all on the other candidate), so A gains log(0.5 / 0.5) = 0 and B loses log(0.2 / 0.8).
     a, b = fold(0, [row(0.5, 0.9)]), fold(0, [row(0.8, 0.2)])
     assert AS_IT_IS == 0
-    assert held_out_gain([a, b], NONE, n=2) == pytest.approx(math.log(0.2 / 0.8), abs=1e-3)
+    assert held_out_gain([a, b], NONE, 2, START) == pytest.approx(math.log(0.2 / 0.8), abs=1e-3)
 
 
 def test_the_gain_of_two_repeats_is_their_mean_and_each_keeps_to_itself():
     good = [fold(0, [row(0.4, 0.8)]), fold(0, [row(0.4, 0.8)])]  # log 2 a row
     even = [fold(1, [row(0.5, 0.5)]), fold(1, [row(0.5, 0.5)])]  # nothing
-    assert held_out_gain(good + even, NONE, n=2) == pytest.approx(2 * (math.log(2) + 0) / 2, abs=1e-3)
+    assert held_out_gain(good + even, NONE, 2, START) == pytest.approx(2 * (math.log(2) + 0) / 2, abs=1e-3)
 
 
 def calibrated(overconfidence: float = 1.0) -> GaussianWorld:

@@ -15,9 +15,11 @@ on the parts and ``fused`` together, shrunk towards ``fused``, and rules on the 
 
 Where the decision as it is is right already, whatever is fitted to few rows is worse. So the average needs a gain:
 
-    weight = sigmoid(G - required),    pi <- weight pi + (1 - weight) e_0
+    weight = sigmoid(G - required),    pi <- weight pi + (1 - weight) start
 
-G is what the average gains on n held-out rows over the decision as it is, in nats, with pi from other rows than those.
+``start`` is e_0, the decision as it is. G is what the average gains over it on n held-out rows, in nats, with pi from other
+rows than those. Where ``fused`` is an input, ``start`` is itself an average of ``fused`` and of ``fused`` at one temperature,
+by the same formula: so what changes decisions must gain over what makes their confidences honest.
 ``required`` is the prior log odds for the decision as it is: ``required_gain`` (3 nats) for up to 50 rows,
 ``-allowed_loss`` (-1 nat) from 90 on, linear in between.
 
@@ -90,6 +92,7 @@ WITHOUT = tuple(
 )
 FEW, MANY = 50, 90  # held-out rows between which the required gain falls
 AS_IT_IS = 0  # the candidate that all others are measured against
+HONEST = 1  # where fused is an input: the same decisions at a temperature
 NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
 
 
@@ -148,10 +151,14 @@ class Adaptive(Rule):
         as_it_is = np.eye(len(candidates))[AS_IT_IS]
         if FUSED in predictions.modalities and not len(incomplete):
             stacks[1] = as_it_is  # nothing shows how rules do on rows that lack a modality
-        gain = held_out_gain(folds, prior, len(predictions))
         required = float(np.interp(len(predictions), (FEW, MANY), (config.required_gain, -config.allowed_loss)))
+        start = as_it_is
+        if folds and candidates[AS_IT_IS].takes == FUSED:
+            honest = float(expit(len(predictions) * (held[:, HONEST] - held[:, AS_IT_IS]).mean() - required))
+            start = (1 - honest) * as_it_is + honest * np.eye(len(candidates))[HONEST]
+        gain = held_out_gain(folds, prior, len(predictions), start)
         weight = float(expit(gain - required)) if folds else 0.0
-        weights = weight * stacks + (1 - weight) * as_it_is
+        weights = weight * stacks + (1 - weight) * start
         more = {}
         if config.protect is not None and folds:
             share, raised = protected(folds, weights, predictions.labels, config.protect / 100)
@@ -326,13 +333,13 @@ def without_each(predictions: Predictions) -> list[Predictions]:
     return found
 
 
-def held_out_gain(folds: list[Fold], prior: np.ndarray, n: int) -> float:
-    """Nats that the average gains on ``n`` rows over the decision as it is, each fold weighed by others of its repeat."""
+def held_out_gain(folds: list[Fold], prior: np.ndarray, n: int, start: np.ndarray) -> float:
+    """Nats that the average gains on ``n`` rows over the mixture ``start (K,)``; each fold is weighed by the others."""
     gains = []
     for fold in folds:
         others = [other.likelihood for other in folds if other.repeat == fold.repeat and other is not fold]
         weights = mixture_weights(gathered(others, len(prior)), prior)
-        gains.append(logsumexp(fold.likelihood, axis=1, b=weights) - fold.likelihood[:, AS_IT_IS])
+        gains.append(logsumexp(fold.likelihood, axis=1, b=weights) - logsumexp(fold.likelihood, axis=1, b=start))
     return n * float(np.concatenate(gains).mean()) if gains else 0.0
 
 

@@ -11,6 +11,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.decision.base import Rule
+from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -26,7 +27,7 @@ class Best(Rule):
             rows = predictions.present.get(m, np.ones(len(predictions), dtype=bool))
             labels, log_p = predictions.labels[rows], log_softmax(logits[rows], axis=-1)
             own = log_p[np.arange(len(labels)), labels]
-            quality.append((np.mean(log_p.argmax(axis=1) == labels), own.mean()) if len(labels) else (-1.0, -np.inf))
+            quality.append((correct(log_p, labels).mean(), own.mean()) if len(labels) else (-1.0, -np.inf))
         order = sorted(range(len(quality)), key=lambda k: quality[k], reverse=True)
         return {"order": np.array(order, dtype=np.float64)}
 
