@@ -18,8 +18,8 @@ Where the decision as it is is right already, whatever is fitted to few rows is 
     weight = sigmoid(G - required),    pi <- weight pi + (1 - weight) start
 
 ``start`` is e_0, the decision as it is. G is what the average gains over it on n held-out rows, in nats, with pi from
-other rows than those. Where ``fused`` is an input, ``start`` is itself an average of ``fused`` and of ``fused`` at one temperature,
-by the same formula: so what changes decisions must gain over what makes their confidences honest.
+other rows than those. Where ``fused`` is an input, ``start`` is itself an average of ``fused`` and of ``fused`` at one
+temperature, by the same formula: so what changes decisions must gain over what makes their confidences honest.
 ``required`` is the prior log odds for the decision as it is: ``required_gain`` (3 nats) for up to 50 rows,
 ``-allowed_loss`` (-1 nat) from 90 on, linear in between.
 
