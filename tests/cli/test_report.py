@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
+from terminal import mmbal
 
-from mmbal.cli.app import app
 from mmbal.predictions.synthetic import GaussianWorld
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return mmbal("report", *arguments)
 
 
 @pytest.fixture(scope="module")
