@@ -19,7 +19,7 @@ from mmbal.decision.rules.adaptive import candidates_for, without_each
 from mmbal.decision.rules.pool import PRIOR_SCALE
 from mmbal.errors import ConfigError
 from mmbal.maths.scoring import correct
-from mmbal.predictions.format import Predictions, concatenate
+from mmbal.predictions.format import Predictions
 
 OLD = Path(__file__).parent / "old"
 TAKING = ("temperature", "pool", "bias", "vector", "classwise", "matrix", "discriminant", "adaptive")
@@ -224,7 +224,7 @@ def test_what_the_model_decided_stays_at_hand_under_a_rule():
     np.testing.assert_array_equal(again.fused, found.fused)
     rows = np.array([5, 3])
     np.testing.assert_array_equal(model_decision(found.take(rows)), data.fused[rows])
-    joined = concatenate([data.take(rows), found.take(rows)])
+    joined = Predictions.concatenate([data.take(rows), found.take(rows)])
     np.testing.assert_array_equal(model_decision(joined), data.fused[np.array([5, 3, 5, 3])])
     np.testing.assert_array_equal(fit_rule(found, "bias").apply(found), fit_rule(data, "bias").apply(data))
 

@@ -13,10 +13,11 @@ from mmbal.decision.fused import with_rule
 from mmbal.diagnosis import diagnose
 from mmbal.engine.checkpoint import attach_rule, detach_rule, load_model
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.evaluate import collect, find_predictions
+from mmbal.engine.evaluate import collect
 from mmbal.engine.train import Session, train
 from mmbal.errors import UsageError
-from mmbal.predictions.format import Predictions, concatenate
+from mmbal.predictions.format import Predictions
+from mmbal.runs import find_predictions
 
 
 def trained(toy, out: Path, fusion: str, **options) -> Path:
@@ -28,7 +29,9 @@ def trained(toy, out: Path, fusion: str, **options) -> Path:
 
 
 def raw(folder: Path) -> Predictions:
-    return concatenate([Predictions.load(folder / "predictions" / f"{split}.npz") for split in ("val", "test")])
+    return Predictions.concatenate(
+        [Predictions.load(folder / "predictions" / f"{split}.npz") for split in ("val", "test")]
+    )
 
 
 @pytest.mark.parametrize("fusion", ["film", "gated"])

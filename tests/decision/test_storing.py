@@ -11,7 +11,7 @@ from terminal import as_json, ok
 from worlds import modular
 
 from mmbal.decision import at_least_as_good, calibrate, fit_rule, rule_from_json, rule_to_json
-from mmbal.decision.fitting import same_order
+from mmbal.decision.comparison import same_order
 from mmbal.decision.protect import additions, loss_with_error, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
