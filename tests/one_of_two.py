@@ -4,10 +4,7 @@ import sys
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from test_contract import config_for
+from worlds import config_for
 
 from mmbal.data.store.store import Store
 from mmbal.engine.distributed import Processes

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from worlds import config_for
 
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.checkpoint import load_model
-from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
+from mmbal.engine.config import Choice
 from mmbal.engine.evaluate import collect
 from mmbal.engine.train import Session, dry_run, resume, train
 from mmbal.errors import Interrupted
@@ -34,20 +35,6 @@ MODES = {"audio": Choice(name="cnn", width=4), "video": Choice(name="mlp", hidde
 THREE = {"audio": 6, "text": 5, "video": 4}
 
 Toy = Callable[..., Store]
-
-
-def config_for(name: str, store: Store, **changes: Any) -> TrainConfig:
-    """A short run of a method under the fusion that it needs."""
-    values: dict[str, Any] = {
-        "data": str(store.path),
-        "method": Choice(name=name),
-        "fusion": Choice(name=methods.entry(name).about.fusion or "concat"),
-        "epochs": 2,
-        "batch_size": 16,
-        "optimiser": OptimiserConfig(lr=0.05),
-        "device": "cpu",
-    }
-    return TrainConfig(**(values | changes))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,3 +117,11 @@ def test_no_circle_between_modules():
 
     for module in list(graph):
         walk(module, ())
+
+
+def test_every_public_name_of_a_package_is_there():
+    """Some packages import a name at its first use, so an import alone does not tell."""
+    packages = [importlib.import_module(name) for name, path in modules() if path.name == "__init__.py"]
+    public = [(package, name) for package in packages for name in getattr(package, "__all__", [])]
+    assert {package.__name__ for package, _ in public} >= {"mmbal", "mmbal.data", "mmbal.decision", "mmbal.diagnosis"}
+    assert [f"{package.__name__}.{name}" for package, name in public if not hasattr(package, name)] == []

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from typer.testing import CliRunner
+from terminal import mmbal as program
+from terminal import ok
 
 import mmbal
-from mmbal.cli.app import app
 from mmbal.cli.console import duration, progress
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.store import ModalitySpec, Store, seal
@@ -35,12 +35,6 @@ from mmbal.training import pretrain, resume, sweep, train
 
 DIMS = {"audio": 6, "video": 4}
 FAST = ["--epochs", "2", "--batch-size", "16", "--device", "cpu"]
-
-
-def ok(*arguments: Any) -> str:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def config(store: Store, **changes: Any) -> TrainConfig:
@@ -269,7 +263,7 @@ def test_names_of_any_kind_break_no_page(tmp_path: Path):
 
 def test_progress_lines_say_what_they_are_about_and_how_long_it_takes(toy, tmp_path: Path):
     store = toy(DIMS)
-    result = CliRunner().invoke(app, ["pretrain", "--data", str(store.path), *FAST, "--out", str(tmp_path / "pre")])
+    result = program("pretrain", "--data", store.path, *FAST, "--out", tmp_path / "pre")
     lines = [line for line in result.stderr.splitlines() if "epoch" in line]
     assert [re.match(r"(\w+), epoch (\d): loss", line).groups() for line in lines] == [
         *(("audio", "1"), ("audio", "2")),
@@ -277,9 +271,7 @@ def test_progress_lines_say_what_they_are_about_and_how_long_it_takes(toy, tmp_p
     ]
     assert all(re.search(r"\(\d+ s left\)$", line) for line in lines[:-1])
     assert "left" not in lines[-1]
-    seeds = CliRunner().invoke(
-        app, ["train", "--data", str(store.path), *FAST, "--seeds", "2", "--out", str(tmp_path / "r")]
-    )
+    seeds = program("train", "--data", store.path, *FAST, "--seeds", "2", "--out", tmp_path / "r")
     assert re.findall(r"^(seed \d), epoch (\d)", seeds.stderr, re.MULTILINE) == [
         *(("seed 0", "1"), ("seed 0", "2")),
         *(("seed 1", "1"), ("seed 1", "2")),

@@ -10,7 +10,6 @@ _HOME = {
     "Batch": "store.loader",
     "Loader": "store.loader",
     "ModalitySpec": "store.store",
-    "Predictions": "predictions.format",
     "Preparation": "prepare",
     "Store": "store.store",
     "embedded_store": "prepare",

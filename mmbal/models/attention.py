@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmbal.config import Config
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError
 from mmbal.models.fusion import Fusion, linear, named_seed, total
 from mmbal.registry import fusions
 
@@ -122,6 +122,7 @@ class _AttentionFusion(Fusion):
     """What the three fusions share: the branches' second stages, pooling and the linear decision."""
 
     takes = "tokens"
+    at_least = 2
 
     class Config(Config):
         dim: int = Field(64, ge=1, description="width of attention and of the second stages")
@@ -129,8 +130,6 @@ class _AttentionFusion(Fusion):
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
-        if len(dims) < 2:
-            raise UsageError("Attention between modalities needs at least two.", "Use --fusion concat for one.")
         if config.dim % config.heads:
             raise ConfigError(f"fusion.dim ({config.dim}) is not a multiple of fusion.heads ({config.heads}).")
         self.stage = nn.ModuleDict({m: Stage(width, config.dim, f"stage.{m}") for m, width in dims.items()})

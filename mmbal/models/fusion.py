@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config, validate
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError
 from mmbal.registry import fusions
 
 
@@ -76,10 +76,18 @@ class Fusion(nn.Module):
 
     Config: ClassVar[type[Config]] = Config
     takes: ClassVar[str] = "features"  # or "tokens"
+    at_least: ClassVar[int] = 1  # modalities without which the fusion has nothing to do
     rule: str | None = None  # the decision rule refitted on the calibration split at each evaluation
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
+        """Raises ConfigError where there are fewer modalities than the fusion needs."""
         super().__init__()
+        if len(dims) < self.at_least:
+            raise ConfigError(
+                f"The fusion '{fusions.name_of(type(self))}' needs at least {self.at_least} modalities; the model has "
+                f"{len(dims)}.",
+                "Use --fusion concat for a single modality.",
+            )
         self.dims = dict(dims)
         self.classes = classes
         self.config = config
@@ -190,6 +198,8 @@ class AdaptiveFusion(SumFusion):
 class _Conditioned(Fusion):
     """What FiLM and gating share: one modality conditions all others."""
 
+    at_least = 2
+
     class Config(Config):
         by: str | None = Field(
             None, description="the modality that conditions the others; the first by name if not set"
@@ -197,8 +207,6 @@ class _Conditioned(Fusion):
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: _Conditioned.Config) -> None:
         super().__init__(dims, classes, config)
-        if len(dims) < 2:
-            raise UsageError(f"{type(self).__name__} needs at least two modalities.", "Use --fusion concat for one.")
         self.by = config.by or min(dims)
         if self.by not in dims:
             raise ConfigError(f"fusion.by: there is no modality '{self.by}'.", f"There are: {', '.join(sorted(dims))}.")

@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmbal.config import Config
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError
 from mmbal.models.attention import Block, filled
 from mmbal.models.fusion import Fusion, Output, linear, named_seed, total
 from mmbal.registry import fusions
@@ -121,6 +121,7 @@ class MODSFusion(Fusion):
     """Dynamic primary modality selection over the modalities' token sequences."""
 
     takes = "tokens"
+    at_least = 2
 
     class Config(Config):
         dim: int = Field(64, ge=1, description="d: width of nodes and attention")
@@ -131,8 +132,6 @@ class MODSFusion(Fusion):
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
-        if len(dims) < 2:
-            raise UsageError("A primary modality is chosen among at least two.", "Use --fusion concat for one.")
         if config.dim % config.heads:
             raise ConfigError(f"fusion.dim ({config.dim}) is not a multiple of fusion.heads ({config.heads}).")
         dim = config.dim

@@ -12,32 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner, Result
-
-from mmbal.cli.app import app
+from terminal import as_json, mmbal, ok, refused
 
 ROOT = Path(__file__).parents[2]
-runner = CliRunner()
 FAST = ["--epochs", "2", "--batch-size", "16", "--device", "cpu"]
-
-
-def mmbal(*arguments: Any) -> Result:
-    return runner.invoke(app, [str(a) for a in arguments])
-
-
-def ok(*arguments: Any) -> str:
-    result = mmbal(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(code: int, *arguments: Any) -> str:
-    """The error of a command that ends with ``code``: one sentence on stderr, no traceback, nothing on stdout."""
-    result = mmbal(*arguments)
-    assert result.exit_code == code, (result.exit_code, result.output)
-    assert "Traceback" not in result.output
-    assert "Internal error" not in result.output
-    return result.stderr
 
 
 @pytest.fixture
@@ -55,11 +33,11 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_main_job(features: Path, tmp_path: Path):
-    prepared = json.loads(ok("prepare", features, "--out", "S", "--json"))
+    prepared = as_json("prepare", features, "--out", "S")
     assert set(prepared["modalities"]) == {"audio", "video"}
-    pretrained = json.loads(ok("pretrain", "--data", "S", *FAST, "--out", "P", "--json"))
+    pretrained = as_json("pretrain", "--data", "S", *FAST, "--out", "P")
     assert set(pretrained["modalities"]) == {"audio", "video"}
-    trained = json.loads(ok("train", "--data", "S", "--method", "ogm_ge", *FAST, "--out", "A", "--json"))
+    trained = as_json("train", "--data", "S", "--method", "ogm_ge", *FAST, "--out", "A")
     assert trained["runs"][0]["method"] == "ogm_ge"
     ok("train", "--data", "S", "--fusion", "sum", "--encoders", "P", "--freeze-encoders", *FAST, "--out", "B")
     ok("calibrate", "B", "--rule", "pool")
@@ -88,7 +66,7 @@ def test_seeds_give_runs_and_their_spread(features: Path):
 
 def test_a_rehearsal_shows_shapes_and_time(features: Path):
     ok("prepare", features, "--out", "S")
-    found = json.loads(ok("train", "--data", "S", "--dry-run", "--json"))
+    found = as_json("train", "--data", "S", "--dry-run")
     assert found["shapes"] == {"audio": [8], "video": [5]}
     assert not Path("runs").exists()
 
@@ -137,7 +115,7 @@ def test_a_pickle_bomb_does_not_go_off(features: Path):
 
 
 def test_methods_can_be_listed_and_shown(tmp_path: Path):
-    listed = json.loads(ok("methods", "list", "--json"))
+    listed = as_json("methods", "list")
     assert {"joint", "unimodal", "ogm_ge"} <= {d["name"] for d in listed}
     assert "h_m ~ N(0" in ok("methods", "show", "ogm_ge")
     assert "tanh" in ok("methods", "show", "ogm")
@@ -145,7 +123,7 @@ def test_methods_can_be_listed_and_shown(tmp_path: Path):
 
 def test_the_doctor_finds_this_machine_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    found = json.loads(ok("doctor", "--json"))
+    found = as_json("doctor")
     assert all(c["ok"] for c in found["checks"]), found["checks"]
 
 

@@ -6,9 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
-
-from mmbal.cli.app import app
+from terminal import mmbal, ok
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(60) % 3
@@ -16,7 +14,7 @@ SCORES = RNG.normal(size=(60, 3)) + 3 * np.eye(3)[LABELS]
 
 
 def look(*arguments):
-    result = CliRunner().invoke(app, ["doctor", *map(str, arguments), "--json"])
+    result = mmbal("doctor", *arguments, "--json")
     return result, json.loads(result.stdout)["files"] if result.stdout else []
 
 
@@ -94,6 +92,6 @@ def test_other_files_are_named(tmp_path, name, content, code, words):
 
 def test_the_terminal_shows_it_in_words(tmp_path):
     np.savez(tmp_path / "p.npz", labels=LABELS, logits_audio=SCORES)
-    result = CliRunner().invoke(app, ["doctor", str(tmp_path / "p.npz")], env={"COLUMNS": "150"})
-    assert "decision of audio alone: logits" in result.stdout
-    assert "Nothing looks wrong." in result.stdout
+    shown = ok("doctor", tmp_path / "p.npz", env={"COLUMNS": "150"})
+    assert "decision of audio alone: logits" in shown
+    assert "Nothing looks wrong." in shown

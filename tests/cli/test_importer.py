@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from typer.testing import CliRunner
+from terminal import mmbal
 
-from mmbal.cli.app import app
 from mmbal.predictions.format import Predictions
 
 CSV = "label,split,m:x,m:y,n:x,n:y\nx,val,0.9,0.1,0.5,0.5\ny,test,0.2,0.8,,\n"
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["import", *map(str, arguments)])
+    return mmbal("import", *arguments)
 
 
 def test_a_csv_becomes_a_predictions_file(tmp_path):

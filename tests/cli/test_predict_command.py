@@ -5,26 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
 from scipy.io import wavfile
 from scipy.special import log_softmax
-from typer.testing import CliRunner
+from terminal import as_json, ok
 
-from mmbal.cli.app import app
 from mmbal.decision import rule_from_json
 from mmbal.predictions.format import Predictions
 
 CLIPS = 40  # more than one batch of prediction
-
-
-def mmbal(*arguments: Any) -> str:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +31,9 @@ def run(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
             lines.append(f"clips/{file.name},{word},{('train', 'val', 'test')[k % 3]}")
     (folder / "words.csv").write_text("\n".join(lines))
     store, out = folder / "store", folder / "run"
-    mmbal("prepare", folder / "words.csv", "--out", store, "--size", "32", "--sample-rate", "8000", "--mels", "24")
+    ok("prepare", folder / "words.csv", "--out", store, "--size", "32", "--sample-rate", "8000", "--mels", "24")
     late = ["--method", "unimodal", "--fusion", "sum", "--encoder", "cnn", "--batch-size", "8", "--epochs", "2"]
-    mmbal("train", "--data", store, *late, "--device", "cpu", "--out", out)
+    ok("train", "--data", store, *late, "--device", "cpu", "--out", out)
     return folder / "clips", out
 
 
@@ -58,11 +50,11 @@ def votes(out: Path, files: list[str]) -> tuple[list[int], Predictions]:
 def test_the_fitted_rule_decides_a_folder(run):
     """By hand, for the pool: log p = sum_m w_m beta_m log p_m, up to a constant."""
     clips, out = run
-    mmbal("calibrate", out, "--rule", "pool", "--force")
-    document = json.loads(mmbal("predict", out, clips, "--device", "cpu", "--json"))
-    assert document["rule"] == "pool"
-    assert document["failed"] == []
-    files = [file for clip in document["clips"] for file in clip["files"]]
+    ok("calibrate", out, "--rule", "pool", "--force")
+    told = as_json("predict", out, clips, "--device", "cpu")
+    assert told["rule"] == "pool"
+    assert told["failed"] == []
+    files = [file for clip in told["clips"] for file in clip["files"]]
     assert files == [str(file) for file in sorted(clips.iterdir())]
     assert len(files) == CLIPS
     held_out, recorded = votes(out, files)
@@ -74,10 +66,10 @@ def test_the_fitted_rule_decides_a_folder(run):
     }
     expected = log_softmax(sum(parts.values()), axis=-1)
     for row, k in enumerate(held_out):
-        clip = document["clips"][k]
-        found = np.log([clip["probabilities"][name] for name in document["classes"]])
+        clip = told["clips"][k]
+        found = np.log([clip["probabilities"][name] for name in told["classes"]])
         assert found == pytest.approx(expected[row], abs=1e-4)
-        assert clip["class"] == document["classes"][expected[row].argmax()]
+        assert clip["class"] == told["classes"][expected[row].argmax()]
         # A modality's contribution is its part, up to the same constant for all classes; they sum to the decision.
         for m, part in parts.items():
             share = np.array(clip["contribution"][m])
@@ -89,29 +81,29 @@ def test_the_fitted_rule_decides_a_folder(run):
 
 def test_the_flagship_rule_decides_too(run):
     clips, out = run
-    mmbal("calibrate", out, "--force")
-    document = json.loads(mmbal("predict", out, clips, "--device", "cpu", "--json"))
-    assert document["rule"] == "adaptive"
-    held_out, recorded = votes(out, [clip["files"][0] for clip in document["clips"]])
+    ok("calibrate", out, "--force")
+    told = as_json("predict", out, clips, "--device", "cpu")
+    assert told["rule"] == "adaptive"
+    held_out, recorded = votes(out, [clip["files"][0] for clip in told["clips"]])
     rule = rule_from_json(json.loads((out / "rule.json").read_text()), recorded.classes)
-    found = np.array([list(document["clips"][k]["probabilities"].values()) for k in held_out])
+    found = np.array([list(told["clips"][k]["probabilities"].values()) for k in held_out])
     assert np.log(found) == pytest.approx(rule.apply(recorded), abs=1e-4)
 
 
 def test_a_sound_alone_is_decided_by_the_rule_for_sound_alone(run, tmp_path):
     clips, out = run
-    mmbal("calibrate", out, "--rule", "pool", "--force")
+    ok("calibrate", out, "--rule", "pool", "--force")
     state = json.loads((out / "rule.json").read_text())["state"]
     held_out, recorded = votes(out, [str(file) for file in sorted(clips.iterdir())])
     clip = sorted(clips.iterdir())[held_out[0]]
     with av.open(str(clip)) as container:
         sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     wavfile.write(tmp_path / "sound.wav", 44100, sound.T)
-    table = mmbal("predict", out, tmp_path / "sound.wav", "--device", "cpu")
+    table = ok("predict", out, tmp_path / "sound.wav", "--device", "cpu")
     assert "Decided by the stored rule 'pool'" in table
     assert "pull of audio" in table
     assert "pull of video" not in table
-    (found,) = json.loads(mmbal("predict", out, tmp_path / "sound.wav", "--device", "cpu", "--json"))["clips"]
+    (found,) = as_json("predict", out, tmp_path / "sound.wav", "--device", "cpu")["clips"]
     k = recorded.modalities.index("audio")
     alone = log_softmax(recorded.logits["audio"][:1], axis=-1)
     expected = log_softmax(state["weight"][k] * state["beta"][k] * alone, axis=-1)

@@ -10,34 +10,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner, Result
+from terminal import as_json, mmbal, refused
 
-from mmbal.cli.app import app
 from mmbal.data.preparation.options import Options
 from mmbal.data.store.store import Store
 from mmbal.files import locked
 
 ROOT = Path(__file__).parents[2]
-runner = CliRunner()
-
-
-def mmbal(*arguments: Any) -> Result:
-    return runner.invoke(app, [str(a) for a in arguments])
-
-
-def refused(code: int, *arguments: Any) -> str:
-    """The error of a command that ends with ``code``: one sentence, no traceback."""
-    result = mmbal(*arguments)
-    assert result.exit_code == code, (result.exit_code, result.output)
-    assert "Traceback" not in result.output
-    assert "Internal error" not in result.output
-    return result.stderr
 
 
 @pytest.fixture
@@ -69,7 +53,7 @@ def test_from_a_folder_to_a_store(pets):
 
 def test_the_sub_commands_and_the_spellings_of_before(pets):
     mmbal("prepare", "init", pets)
-    document = json.loads(mmbal("prepare", "source", pets / "manifest.csv", "--size", 16, "--json").stdout)
+    document = as_json("prepare", "source", pets / "manifest.csv", "--size", 16)
     store = document["store"]
     assert mmbal("prepare", "check", store).stdout == mmbal("prepare", "--check", store).stdout
     assert mmbal("prepare", "list").stdout == mmbal("prepare", "--list").stdout
@@ -154,14 +138,14 @@ def test_what_another_process_writes_is_not_written(pets):
 
 
 def test_json_is_one_document_alone(pets):
-    assert json.loads(mmbal("prepare", "init", pets, "--json").stdout)["rows"] == 16
+    assert as_json("prepare", "init", pets)["rows"] == 16
     result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--workers", 1, "--json")
     document = json.loads(result.stdout)
     assert document["rows"] == 16
     assert document["classes"] == ["cat", "dog"]
     assert [f["kind"] for f in document["findings"] if f["level"] == "error"] == ["corrupt"]
-    assert json.loads(mmbal("prepare", "--check", document["store"], "--json").stdout)["problems"] == []
-    assert set(json.loads(mmbal("prepare", "--list", "--json").stdout)) >= {"avmnist", "cremad", "kinetics_sounds"}
+    assert as_json("prepare", "--check", document["store"])["problems"] == []
+    assert set(as_json("prepare", "--list")) >= {"avmnist", "cremad", "kinetics_sounds"}
 
 
 def test_strict_is_exit_code_4_after_the_store_is_there(pets):
@@ -286,7 +270,7 @@ def test_the_conversion_that_a_refused_pickle_is_answered_with_works(pets, suffi
         Path("mosi.pkl").write_bytes(pickle.dumps(ARRAYS))
     said = " ".join(refused(4, "prepare", f"mosi.{suffix}").split())
     shell(said[said.index("python -c") : said.index(" (one dictionary")])
-    document = json.loads(mmbal("prepare", "mosi.npz", "--label", "annotations", "--json").stdout)
+    document = as_json("prepare", "mosi.npz", "--label", "annotations")
     assert document["classes"] == ["Negative", "Positive"]
     assert document["modalities"]["text"] == {"kind": "sequence", "shape": [3, 2]}
 

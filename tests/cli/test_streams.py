@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from terminal import ok, refused
 
 import mmbal
-from mmbal.cli.app import app
 from mmbal.cli.console import CLOSED_PIPE
 
 HERE = Path(mmbal.__file__).parents[1]  # the mmbal that is tested, also where another one is installed
@@ -98,9 +97,5 @@ def test_names_that_mean_something_to_rich_are_printed_as_they_are(file, tmp_pat
     for arguments in (["diagnose", file, "--rule", "sum", "--bootstrap", 100, "--full"],
                       ["calibrate", file, "--split", "test", "--folds", 2, "--out", tmp_path / "[b]r.json"],
                       ["doctor", file]):  # fmt: skip
-        result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
-        assert result.exit_code == 0, result.output
-        assert "[red]" in result.stdout, arguments
-    result = CliRunner().invoke(app, ["diagnose", str(tmp_path / "[/x]")])
-    assert result.exit_code == 2
-    assert "[/x]" in result.stderr
+        assert "[red]" in ok(*arguments, env={"COLUMNS": "200"}), arguments
+    assert "[/x]" in refused(2, "diagnose", tmp_path / "[/x]")

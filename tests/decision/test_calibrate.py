@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_rules import gaussian
+from worlds import gaussian
 
 from mmbal.cli.calibrate import calibrate as command
 from mmbal.decision import calibrate, fit_rule, rule_from_json, rule_to_json

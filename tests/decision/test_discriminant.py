@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 from scipy.stats import multivariate_normal
-from test_hard_inputs import predictions
-from test_rules import gaussian
+from worlds import gaussian, of_logits
 
 from mmbal.decision import fit_rule, scores
 
@@ -86,9 +85,9 @@ def test_a_class_without_rows_is_found_by_those_who_vote_for_it():
     rng = np.random.default_rng(0)
     y = rng.integers(3, size=300)
     logits = [3 * np.eye(4)[y] + rng.normal(size=(300, 4)) for _ in range(2)]
-    rule = fit_rule(predictions(y, *logits), "discriminant")
+    rule = fit_rule(of_logits(y, *logits), "discriminant")
     fourth = [3 * np.eye(4)[[3] * 50] + rng.normal(size=(50, 4)) for _ in range(2)]
-    assert (rule.apply(predictions(np.full(50, 3), *fourth)).argmax(axis=1) == 3).mean() > 0.8
+    assert (rule.apply(of_logits(np.full(50, 3), *fourth)).argmax(axis=1) == 3).mean() > 0.8
 
 
 def test_it_reads_a_confusion_that_no_weighted_sum_can():
@@ -96,7 +95,7 @@ def test_it_reads_a_confusion_that_no_weighted_sum_can():
     rng = np.random.default_rng(1)
     y = rng.integers(6, size=800)
     swapped = 3 * np.eye(6)[np.array([1, 0, 2, 3, 4, 5])[y]] + rng.normal(size=(800, 6))
-    data = predictions(y, swapped, rng.normal(size=(800, 6)))
+    data = of_logits(y, swapped, rng.normal(size=(800, 6)))
     held_out, test = data.take(np.arange(200)), data.take(np.arange(200, 800))
     for scale in ("log", "root"):
         found = scores(fit_rule(held_out, "discriminant", scale=scale).apply(test), test.labels)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from worlds import modular
 
 from mmbal.decision import compare_rules, cross_fit, fit_rule, rule_from_json, rule_to_json
 from mmbal.decision.base import centre_of_weights
@@ -18,25 +19,10 @@ from mmbal.decision.rules.adaptive import candidates_for, without_each
 from mmbal.decision.rules.pool import PRIOR_SCALE
 from mmbal.errors import ConfigError
 from mmbal.maths.scoring import correct
-from mmbal.predictions.format import Predictions, concatenate
+from mmbal.predictions.format import Predictions
 
 OLD = Path(__file__).parent / "old"
 TAKING = ("temperature", "pool", "bias", "vector", "classwise", "matrix", "discriminant", "adaptive")
-
-
-def modular(n=200, seed=0, c=5, right=0.8, **more) -> Predictions:
-    """The class is (i + j) mod 5; modality a shows i, b shows j. No part tells the class, the model is right in 80 %."""
-    rng = np.random.default_rng(seed)
-    i, j = rng.integers(c, size=n), rng.integers(c, size=n)
-    labels = (i + j) % c
-    said = np.where(rng.random(n) < right, labels, rng.integers(c, size=n))
-    arrays = {
-        "labels": labels,
-        "logits_a": 2 * np.eye(c)[i] + rng.normal(size=(n, c)),
-        "logits_b": 2 * np.eye(c)[j] + rng.normal(size=(n, c)),
-        "fused": 4 * np.eye(c)[said] + rng.normal(size=(n, c)),
-    }
-    return Predictions.from_arrays(arrays | more)
 
 
 def summed(data: Predictions) -> Predictions:
@@ -238,7 +224,7 @@ def test_what_the_model_decided_stays_at_hand_under_a_rule():
     np.testing.assert_array_equal(again.fused, found.fused)
     rows = np.array([5, 3])
     np.testing.assert_array_equal(model_decision(found.take(rows)), data.fused[rows])
-    joined = concatenate([data.take(rows), found.take(rows)])
+    joined = Predictions.concatenate([data.take(rows), found.take(rows)])
     np.testing.assert_array_equal(model_decision(joined), data.fused[np.array([5, 3, 5, 3])])
     np.testing.assert_array_equal(fit_rule(found, "bias").apply(found), fit_rule(data, "bias").apply(data))
 

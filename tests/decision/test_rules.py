@@ -5,31 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from worlds import gaussian
 
 from mmbal.decision import cross_fit, fit_rule, rule_from_json, rule_to_json
 from mmbal.errors import ConfigError
-from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
-NAMES = [entry.name for entry in rules]
 
-
-def gaussian(n=120, c=4, modalities=3, seed=0, missing=False, scale=1.0) -> Predictions:
-    """Noisy votes for the true class, each modality with its own reliability and over-confidence."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(c, size=n)
-    arrays = {"labels": labels}
-    for k in range(modalities):
-        arrays[f"logits_m{k}"] = scale * (1 + k) * (2 * np.eye(c)[labels] / (1 + k) + rng.normal(size=(n, c)))
-        arrays[f"features_m{k}"] = rng.normal(size=(n, 5)) + labels[:, None]
-        arrays[f"weight_m{k}"] = rng.normal(size=(c, 5))
-        if missing:
-            arrays[f"present_m{k}"] = rng.random(n) < 0.7
-    arrays["bias"] = rng.normal(size=c)
-    return Predictions.from_arrays(arrays)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", rules.names())
 @pytest.mark.parametrize("missing", [False, True])
 def test_log_probabilities_come_back_the_same_through_json_and_tensors(name, missing):
     data = gaussian(missing=missing)
@@ -48,7 +31,7 @@ def test_log_probabilities_come_back_the_same_through_json_and_tensors(name, mis
     assert any(x.grad is not None and x.grad.abs().sum() > 0 for x in given.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", rules.names())
 def test_a_forward_in_half_precision_gives_what_a_file_gives(name):
     data = gaussian(c=20, missing=True)
     rule = fit_rule(data, name)
@@ -78,7 +61,7 @@ def test_what_does_not_fit_is_named(name, kind):
         rule.apply(given, present={"m7": np.ones(30, dtype=bool)})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", rules.names())
 def test_cross_fit_covers_every_row(name):
     data = gaussian(n=23, c=5)
     assert np.isfinite(cross_fit(data, name, folds=5)).all()

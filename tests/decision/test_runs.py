@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from terminal import as_json, ok
 
-from mmbal.cli.app import app
 from mmbal.decision import fit_rule, rule_from_json, rule_to_json
 from mmbal.decision.fused import with_rule
 from mmbal.diagnosis import diagnose
 from mmbal.engine.checkpoint import attach_rule, detach_rule, load_model
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.evaluate import collect, find_predictions
+from mmbal.engine.evaluate import collect
 from mmbal.engine.train import Session, train
 from mmbal.errors import UsageError
-from mmbal.predictions.format import Predictions, concatenate
+from mmbal.predictions.format import Predictions
+from mmbal.runs import find_predictions
 
 
 def trained(toy, out: Path, fusion: str, **options) -> Path:
@@ -29,7 +29,9 @@ def trained(toy, out: Path, fusion: str, **options) -> Path:
 
 
 def raw(folder: Path) -> Predictions:
-    return concatenate([Predictions.load(folder / "predictions" / f"{split}.npz") for split in ("val", "test")])
+    return Predictions.concatenate(
+        [Predictions.load(folder / "predictions" / f"{split}.npz") for split in ("val", "test")]
+    )
 
 
 @pytest.mark.parametrize("fusion", ["film", "gated"])
@@ -60,19 +62,13 @@ def test_a_stored_rule_takes_the_decision_of_the_model(fusion, toy, tmp_path):
 def test_calibrate_compares_with_the_model_also_where_a_rule_is_stored(toy, tmp_path):
     folder = trained(toy, tmp_path / "run", "film")
 
-    def calibrated(*more) -> dict:
-        result = CliRunner().invoke(app, ["calibrate", str(folder), "--rule", "bias", "--json", *more])
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
-
-    first = calibrated("--force")
+    first = as_json("calibrate", folder, "--rule", "bias", "--force")
     assert first["stored"] == str(folder)
-    second = calibrated()
+    second = as_json("calibrate", folder, "--rule", "bias")
     assert second["cross_fitted"] == first["cross_fitted"]
     stored = rule_from_json(json.loads((folder / "rule.json").read_text()))
     np.testing.assert_allclose(stored.apply(raw(folder)), find_predictions(folder).fused)
-    result = CliRunner().invoke(app, ["calibrate", str(folder), "--remove"])
-    assert "Removed the rule" in result.output
+    assert "Removed the rule" in ok("calibrate", folder, "--remove")
     assert not (folder / "rule.json").exists()
     assert load_model(folder).rule is None
     np.testing.assert_array_equal(find_predictions(folder).fused, raw(folder).fused)

@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import binom
-from test_fused import modular
-from typer.testing import CliRunner
+from terminal import as_json, ok
+from worlds import modular
 
-from mmbal.cli.app import app
 from mmbal.decision import at_least_as_good, calibrate, fit_rule, rule_from_json, rule_to_json
-from mmbal.decision.fitting import same_order
+from mmbal.decision.comparison import same_order
 from mmbal.decision.protect import additions, loss_with_error, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
@@ -21,12 +20,6 @@ from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 
 FAST = ("sum", "best")
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output
-    return result.stdout
 
 
 def row(accuracy: float, nll: float) -> dict:
@@ -56,13 +49,13 @@ def file(tmp_path):
 def test_a_rule_that_is_worse_is_not_stored(file):
     """The parts tell nothing, the model is right in four fifths. Before, the parts were compared with their sum."""
     rule = file.with_name("mine.rule.json")
-    told = json.loads(run("calibrate", file, "--rule", "mean", "--test", "--json"))
+    told = as_json("calibrate", file, "--rule", "mean", "--test")
     assert told["stored"] is None
     assert not told["at_least_as_good"]
     assert told["sentence"].endswith(": worse.")
     assert "not shown to be at least as good" in told["reason"]
     assert not rule.exists()
-    text = " ".join(run("calibrate", file, "--rule", "mean", "--force").split())
+    text = " ".join(ok("calibrate", file, "--rule", "mean", "--force").split())
     assert "The decision as it is (fused) is right in" in text
     assert "not shown to be at least as good" in text
     assert "Stored in" in text
@@ -71,14 +64,14 @@ def test_a_rule_that_is_worse_is_not_stored(file):
 
 def test_a_rule_that_changes_confidences_alone_is_stored_and_removed(file):
     rule = file.with_name("mine.rule.json")
-    told = json.loads(run("calibrate", file, "--rule", "temperature", "--json"))
+    told = as_json("calibrate", file, "--rule", "temperature")
     assert told["stored"] == str(rule)
     gain = next(r for r in told["cross_fitted"] if r["rule"] == "temperature")["accuracy_gain"]
     assert gain == {"value": 0, "low": 0, "high": 0, "least": 0}
     assert rule_from_json(json.loads(rule.read_text())).takes_fused
-    assert "Removed" in run("calibrate", file, "--remove")
+    assert "Removed" in ok("calibrate", file, "--remove")
     assert not rule.exists()
-    assert json.loads(run("calibrate", file, "--remove", "--json"))["removed"] is None
+    assert as_json("calibrate", file, "--remove")["removed"] is None
 
 
 def test_decisions_that_can_not_change_have_no_interval():

@@ -6,16 +6,15 @@ import json
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from terminal import mmbal
 
 from mmbal.cli import console
-from mmbal.cli.app import app
 from mmbal.diagnosis import Diagnosis
 from mmbal.predictions.synthetic import GaussianWorld
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["diagnose", *map(str, arguments), "--bootstrap", "100", "--rule", "pool"])
+    return mmbal("diagnose", *arguments, "--bootstrap", "100", "--rule", "pool")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def test_a_gate_that_holds_exits_3_with_the_figure_and_its_interval(files):
     ],
 )
 def test_what_is_wrong_is_one_sentence(files, arguments, code, message):
-    result = CliRunner().invoke(app, ["diagnose", str(files / "loud.npz"), "--rule", "pool", *arguments])
+    result = mmbal("diagnose", files / "loud.npz", "--rule", "pool", *arguments)
     assert result.exit_code == code
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from terminal import mmbal, ok
 
-from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.diagnosis.sections.discrepancy import discrepancy_of
@@ -97,10 +96,10 @@ def test_it_is_part_of_the_diagnosis_and_of_its_tables(noisy, tmp_path):
     assert sum(x.samples for bins in d.discrepancy.bins.values() for x in bins.values()) == 120
     assert d.discrepancy.preferred["a"].gain.low is not None
     p.save(tmp_path / "p.npz")
-    command = ["diagnose", str(tmp_path / "p.npz"), "--split", str(p.split[0]), "--rule", "pool", "--bootstrap", "100"]
-    assert "gain (pp)" not in CliRunner().invoke(app, command).stdout
-    shown = CliRunner().invoke(app, [*command, "--full"]).stdout
+    command = ["diagnose", tmp_path / "p.npz", "--split", p.split[0], "--rule", "pool", "--bootstrap", "100"]
+    assert "gain (pp)" not in ok(*command)
+    shown = ok(*command, "--full")
     assert "gain (pp)" in shown
     assert "0.00 to 0.25" in shown
-    gate = CliRunner().invoke(app, [*command, "--fail-if", "discrepancy.preferred.b.gain < 1"])
+    gate = mmbal(*command, "--fail-if", "discrepancy.preferred.b.gain < 1")
     assert gate.exit_code == 3

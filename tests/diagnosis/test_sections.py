@@ -71,12 +71,8 @@ def test_it_is_measured_or_says_why_not(section, bare):
     asked_for = {"human", "tails", "total"}  # by --human; of a run with a recorder; where both gaps are known
     empty = [key for key in section.fields if getattr(bare, key) in (None, {})]
     told = {n.what.split(".")[0] for n in bare.not_computed}
-    if empty and not set(section.fields) & asked_for:
-        assert set(section.fields) & told or type(section).__name__ in (
-            "PreferenceSection",
-            "SamplesSection",
-            "DiscrepancySection",
-        )
+    if not set(section.fields) & asked_for:
+        assert set(empty) <= told
 
 
 def test_every_figure_with_an_interval_is_recorded_under_its_path(examined):
@@ -106,7 +102,6 @@ def test_its_tables_print_everywhere(section, examined):
 def test_what_it_compares_is_there_and_paired(section, examined):
     _, d = examined
     known = figures_of(d)
-    other = example(seed=1)
     first = example()
     compared = compare_diagnoses({"a": first, "b": first}, rule="temperature", bootstrap=100)
     for path, (label, _) in section.compared(d).items():
@@ -115,31 +110,3 @@ def test_what_it_compares_is_there_and_paired(section, examined):
             found = compared.differences["b"].figures[path]
             assert found.value == 0, "a model does not differ from itself"
             assert found.low in (0, None)
-    assert other is not first
-
-
-def test_a_section_of_a_plug_in_is_one_file(examined, tmp_path, monkeypatch):
-    """The whole of a new figure: one class; its key, its figure for --fail-if, its table and its column follow."""
-    from collections.abc import Mapping
-    from typing import Any
-
-    from mmbal.diagnosis.section import Section
-    from mmbal.maths.bootstrap import SHARE, Estimate
-    from mmbal.tables import Column
-
-    class Confident(Section):
-        title = "Confident samples"
-        fields = {"confident": (Estimate | None, None)}
-
-        def measure(self, e: Examination) -> Mapping[str, Any]:
-            p = np.exp(e.decision.fused - e.decision.fused.max(axis=1, keepdims=True))
-            sure = (p.max(axis=1) / p.sum(axis=1)) > 0.9
-            return {"confident": e.figures.mean("confident", sure, bounds=SHARE)}
-
-        def tables(self, d: Diagnosis) -> list[Table]:
-            return [Table.of([Column("what", ["confident"]), Column("share", [d.confident])])]
-
-    examination, _ = examined
-    found = Confident().measure(examination)
-    p = np.exp(examination.predictions.fused)
-    assert found["confident"].value == pytest.approx(float(((p.max(axis=1) / p.sum(axis=1)) > 0.9).mean()))

@@ -5,9 +5,8 @@ import math
 
 import pytest
 from scipy.stats import norm
-from typer.testing import CliRunner
+from terminal import as_json, ok
 
-from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.sections.tails import Tails, compare_tails, read_tails, tails_in_words
 from mmbal.engine.config import OptimiserConfig, TrainConfig
@@ -95,21 +94,16 @@ def test_learning_rates_stand_side_by_side_at_the_terminal(toy, tmp_path):
         )
         train(config, out=tmp_path / f"lr{lr}")
 
-    def mmbal(*arguments):
-        result = CliRunner().invoke(app, [*map(str, arguments), "--bootstrap", "100"])
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
     slow, fast = tmp_path / "lr0.05", tmp_path / "lr0.4"
-    alone = mmbal("diagnose", slow, "--rule", "pool")
+    alone = ok("diagnose", slow, "--rule", "pool", "--bootstrap", "100")
     assert "tail index" in alone
     assert "Learning rate 0.05, batches of 4" in " ".join(alone.split())
-    both = mmbal("diagnose", slow, fast, "--rule", "pool")
+    both = ok("diagnose", slow, fast, "--rule", "pool", "--bootstrap", "100")
     assert "lr0.4" in both
     assert "tail index, audio" in both
-    document = json.loads(mmbal("report", slow, fast, "--json"))
+    document = as_json("report", slow, fast, "--bootstrap", "100")
     tails = [row["entries"][0]["tails"] for row in document["rows"]]
     assert [set(found) for found in tails] == [{"audio", "video"}] * 2
-    assert "tail index of the gradient noise" in mmbal("report", slow, fast)
-    mmbal("report", slow, "--out", tmp_path / "page.html")
+    assert "tail index of the gradient noise" in ok("report", slow, fast, "--bootstrap", "100")
+    ok("report", slow, "--out", tmp_path / "page.html", "--bootstrap", "100")
     assert "Tail index of the norms in training" in (tmp_path / "page.html").read_text()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from terminal import as_json, mmbal, refused
 
-from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
 from mmbal.predictions.format import Predictions
 
@@ -31,13 +28,13 @@ def file(tmp_path):
      ["report", "--bootstrap", "100"]],
 )  # fmt: skip
 def test_warnings_are_printed_on_stderr_and_kept_in_the_document(file, command):
-    result = CliRunner().invoke(app, [command[0], str(file), *command[1:]])
+    result = mmbal(command[0], file, *command[1:])
     assert result.exit_code == 0, result.output
     assert "Warning: " in result.stderr
     assert WORDS in result.stderr
     if command[0] != "report":
-        document = json.loads(CliRunner().invoke(app, [command[0], str(file), *command[1:], "--json"]).stdout)
-        assert WORDS in document.get("data", document)["warnings"][0]
+        told = as_json(command[0], file, *command[1:])
+        assert WORDS in told.get("data", told)["warnings"][0]
 
 
 def test_the_rule_is_never_fitted_on_the_rows_that_are_diagnosed(file):
@@ -52,7 +49,4 @@ def test_the_rule_is_never_fitted_on_the_rows_that_are_diagnosed(file):
 @pytest.mark.parametrize("command", ["diagnose", "calibrate", "report"])
 def test_a_file_of_another_kind_is_one_sentence(tmp_path, command):
     (tmp_path / "x.pkl").write_bytes(b"\x80\x04\x95\x00")
-    result = CliRunner().invoke(app, [command, str(tmp_path / "x.pkl")])
-    assert result.exit_code == 4
-    assert "is a pickle, not an .npz archive" in result.stderr
-    assert "Internal" not in result.stderr
+    assert "is a pickle, not an .npz archive" in refused(4, command, tmp_path / "x.pkl")

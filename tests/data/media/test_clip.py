@@ -1,13 +1,9 @@
-import json
-
 import numpy as np
 import pytest
 import torch
-import typer
 from scipy.special import log_softmax
-from typer.testing import CliRunner
+from terminal import as_json, ok
 
-from mmbal.cli.predict import predict as command
 from mmbal.data.media.clip import collate, encode_clip
 from mmbal.data.prepare import prepare
 from mmbal.data.store.loader import Loader
@@ -126,18 +122,12 @@ def test_what_cannot_be_classified_is_said(made, tmp_path):
 
 def test_the_command_prints_a_table_or_json(made):
     folder, _, run = made
-    app = typer.Typer()
-    app.command()(command)
-    result = CliRunner().invoke(
-        app, [str(run), str(folder / "c0.mp4"), str(folder / "c1.mp4"), "--json", "--device", "cpu"]
-    )
-    assert result.exit_code == 0, result.output
-    document = json.loads(result.stdout)
-    assert [c["files"] for c in document["clips"]] == [[str(folder / "c0.mp4")], [str(folder / "c1.mp4")]]
-    assert sum(document["clips"][0]["probabilities"].values()) == pytest.approx(1)
-    table = CliRunner().invoke(app, [str(run), str(folder / "c0.mp4"), "--device", "cpu"])
-    assert "pull of audio" in table.stdout
-    assert "as it is" in table.stdout
+    told = as_json("predict", run, folder / "c0.mp4", folder / "c1.mp4", "--device", "cpu")
+    assert [c["files"] for c in told["clips"]] == [[str(folder / "c0.mp4")], [str(folder / "c1.mp4")]]
+    assert sum(told["clips"][0]["probabilities"].values()) == pytest.approx(1)
+    table = ok("predict", run, folder / "c0.mp4", "--device", "cpu")
+    assert "pull of audio" in table
+    assert "as it is" in table
 
 
 def test_a_part_of_a_clip_is_that_part(made, tmp_path, clip):

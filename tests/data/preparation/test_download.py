@@ -6,9 +6,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from typer.testing import CliRunner
+from terminal import mmbal
 
-from mmbal.cli.app import app
 from mmbal.data.datasets import cremad
 from mmbal.data.preparation import download as module
 from mmbal.data.preparation.download import Item, download
@@ -197,7 +196,7 @@ def test_cremad_is_fetched_and_prepared_in_one_command(server, tmp_path, clip, m
             items.append(item(file, server.files[file]))
     monkeypatch.setattr(cremad, "_table", lambda: [*items, Item("AudioWAV/gone.wav", 1, "0" * 64)])
     command = ["prepare", "cremad", "--root", "here", "--download", "--base-url", server.url, "--verify", "--val", "0"]
-    result = CliRunner().invoke(app, [*command, "--size", "16", "--workers", "1", "--json"])
+    result = mmbal(*command, "--size", "16", "--workers", "1", "--json")
     assert result.exit_code == 4, result.output  # four of the six emotions have no clip
     document = json.loads(result.stdout)
     assert document["splits"] == {"train": 2, "test": 1}
