@@ -1,4 +1,4 @@
-"""`mmbal missing`: what a model is worth without a modality, and whether filling it in helps."""
+"""`mmbal missing`: how well a model decides with a missing modality, and whether filling it in helps."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def missing(
     draws: Annotated[int, typer.Option(min=1, help="Draws averaged, for noise and diffusion.")] = 8,
     updates: Annotated[int, typer.Option(min=1, help="Training steps of the diffusion imputer.")] = 2000,
     weighting: Annotated[
-        str, typer.Option(help="Its loss weights: debias, constant, p2, min_snr or inverse.")
+        str, typer.Option(help="Loss weights of the diffusion imputer: debias, constant, p2, min_snr or inverse.")
     ] = "debias",
-    seed: Annotated[int, typer.Option(min=0, help="Of the imputer and the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the imputer and the draws.")] = 0,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Take modalities away from a trained model, fill them in, and compare the decisions."""
+    """Remove modalities from the input of a trained model, fill them in, and compare the decisions."""
     from mmbal.engine.missing import IMPUTATIONS, Case, evaluate_missing
     from mmbal.maths.snr import check_weighting
     from mmbal.runs import decided_by
@@ -60,8 +60,8 @@ def missing(
         ["missing", "filled in by", "accuracy", "NLL", "gain over zero (pp)"],
         [row(case) for case in (report.complete, *report.cases)],
         title=f"{report.run} · {report.split} · {report.samples} complete samples",
-        caption=f"{decided_by(report.rule)} 95 % intervals; the gain is paired by sample. zero: the model's own way with a "
-        "missing modality.",
+        caption=f"{decided_by(report.rule)} 95 % intervals; the gain is paired by sample. zero: a missing modality's "
+        "feature is zero, as in training.",
         numeric=("accuracy", "NLL", "gain over zero (pp)"),
     )
     for sentence in conclusions(report):
@@ -69,7 +69,7 @@ def missing(
 
 
 def conclusions(report: MissingReport) -> list[str]:
-    """A sentence for each case of absence: what helps most where anything is shown to, and what does harm."""
+    """A sentence for each set of missing modalities: what helps most where a gain is shown, and what is worse."""
     gains: dict[str, dict[str, Interval]] = {}
     for case in report.cases:
         if case.gain is not None:
@@ -78,7 +78,9 @@ def conclusions(report: MissingReport) -> list[str]:
     for absent, found in gains.items():
         best, top = max(found.items(), key=lambda item: item[1].value)
         harmful = ", ".join(name for name, gain in found.items() if gain.high < 0)
-        helps = f"{best} helps most, by {_interval(top)} pp" if top.low > 0 else "nothing is shown to beat zero"
+        helps = (
+            f"{best} helps most, by {_interval(top)} pp" if top.low > 0 else "nothing is shown to be better than zero"
+        )
         told.append(f"Without {absent}: {helps}" + (f"; {harmful} is worse." if harmful else "."))
     return told
 

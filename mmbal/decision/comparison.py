@@ -301,8 +301,9 @@ def unlike(fitted: Predictions, judged: Predictions, times: float = 1.5, deviati
     if new <= times * seen or new - seen <= deviations * spread:
         return ""
     return (
-        f"Mean NLL is {seen:.2f} on '{fitted.split[0]}' but {new:.2f} on '{judged.split[0]}': the '{fitted.split[0]}' samples "
-        "were probably seen in training, or have another source. A rule fitted on them may not help on new samples."
+        f"Mean NLL is {seen:.2f} on '{fitted.split[0]}' but {new:.2f} on '{judged.split[0]}'. "
+        f"The '{fitted.split[0]}' samples were probably seen in training, or have another source. "
+        "A rule fitted on them may not help on new samples."
     )
 
 

@@ -9,9 +9,9 @@ temperature), ``v_0 = log mean_m exp v_m`` their linear pool, ``u_m`` v_m less i
 Every rule of the family is a MAP estimate in some of these terms, with Gaussian priors that shrink towards the plain
 consensus ``w_m = 1 / M``, all else 0; where the model's own decision is one of the inputs, towards that alone. A prior's
 scale is stated in nats: ``strength`` is the standard deviation a priori of what the block adds to a logit. The size of the
-log-probabilities is divided out, so ``strength`` means the same for 2 classes and for 100, and for small and large logits.
-The shrinkage of class-wise terms towards the shared weights is that of a hierarchical model (partial pooling; Gelman and Hill
-2007, ch. 12). The linear pool v_0 is there for modalities that are sometimes confidently wrong: in a
+log-probabilities is divided out, so ``strength`` means the same for 2 classes and 100, and for small and large logits.
+The shrinkage of class-wise terms towards the shared weights is that of a hierarchical model (partial pooling; Gelman and
+Hill 2007, ch. 12). The linear pool v_0 is there for modalities that are sometimes confidently wrong: in a
 log-linear pool they overrule the others, in a linear pool they do not. The level is what a softmax removes; without it a
 weight per class could not act on a logit, since d_c logit_c = d_c (u_c + l).
 As for a temperature, one pseudo-row's worth of uniform labels joins the data, so that separable data have a solution.

@@ -55,7 +55,11 @@ class SideBySide(Frozen):
                 change = self.differences[name].figures
                 told = [signed(form).text(change[p]) if p in change else None for p, (_, form) in shown.items()]
                 columns.append(Column("difference", told, drop=1))
-        how = f"Paired on {self.samples} samples." if self.paired else "On different samples, so not paired."
+        how = (
+            f"Paired on {self.samples} samples."
+            if self.paired
+            else "The samples differ, so the intervals are not paired."
+        )
         return Table.of(columns, caption=how)
 
 
@@ -76,7 +80,7 @@ def compare_diagnoses(
     Raises UsageError where there are fewer than two.
     """
     if len(inputs) < 2:
-        raise UsageError("A comparison needs two diagnoses or more.")
+        raise UsageError("A comparison needs at least two diagnoses.")
     subjects = {n: x if isinstance(x, Subject) else Subject(Path(n), read(x), None, None) for n, x in inputs.items()}
     for one in subjects.values():
         one.predictions.require_plausible()
