@@ -32,7 +32,7 @@ DEBUG = "MMBAL_DEBUG"
 
 
 class InOrder(TyperGroup):
-    """The commands with `prepare` first: it is a group, and groups come last where nobody says otherwise."""
+    """The commands with `prepare` first: it is a group, and groups come last by default."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda name: name != "prepare")

@@ -47,7 +47,7 @@ class Advance(Protocol):
 
 
 class _Stream(io.TextIOWrapper):
-    """Text to a stream of bytes; ends the program where nobody reads them any more."""
+    """Text to a stream of bytes; ends the program where the reader has gone."""
 
     def write(self, text: str) -> int:
         try:

@@ -42,7 +42,7 @@ class SideBySide(Frozen):
     differences: dict[str, Difference]
 
     def table(self) -> Table:
-        """One row a figure, one column a diagnosis, and beside all but the first their difference to it."""
+        """One row for each figure and one column for each diagnosis, with the differences to the first."""
         first = next(iter(self.diagnoses.values()))
         known = {name: figures_of(d) for name, d in self.diagnoses.items()}
         shown = {path: said for section in SECTIONS for path, said in section.compared(first).items()}

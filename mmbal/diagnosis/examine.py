@@ -109,16 +109,16 @@ class Examination:
         bootstrap: int = 1000,
         seed: int = 0,
         confidence: float = 0.95,
-        **asked: Any,
+        **given: Any,
     ) -> Examination:
-        """Draw the bootstrap table and find the decision; ``asked``: reference, human, run.
+        """Draw the bootstrap table and find the decision; ``given``: reference, human, run.
 
         Raises UsageError where there is no sample.
         """
         decision = decision_of(predictions)
         boot = Bootstrap.of(len(predictions), predictions.group, bootstrap, seed, confidence)
         figures = Figures(boot, predictions.labels, predictions.classes)
-        return cls(predictions, calibration, decision, figures, rule, seed, **asked)
+        return cls(predictions, calibration, decision, figures, rule, seed, **given)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def shared_information(counts: Tensor, interaction: bool = False) -> tuple[Tenso
 
 
 def fusion_factors(contribution: Mapping[str, float], alpha: float, limit: float) -> dict[str, float]:
-    """``k_m = (mean of the others' c / c_m)^alpha`` within ``[1 / limit, limit]``: above one for less than the others."""
+    """``k_m = (mean of the others' c / c_m)^alpha`` within ``[1 / limit, limit]``: above one where m contributes less."""
 
     def factor(m: str) -> float:
         others = [c for n, c in contribution.items() if n != m]

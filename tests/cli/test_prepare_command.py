@@ -60,7 +60,7 @@ def test_from_a_folder_to_a_store(pets):
     assert "16 samples" in said.stdout
     result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--length", 8, "--out", "s", "--workers", 1)
     assert result.exit_code == 0, result.output
-    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 file or row lost"):
+    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 file or sample lost"):
         assert text in result.stdout
     checked = mmbal("prepare", "--check", "s")
     assert checked.exit_code == 0
@@ -181,7 +181,7 @@ def test_what_is_wrong_is_said_in_a_sentence(pets):
     assert "avmnist" in refused(2, "prepare", "avmnst")
     assert "mmbal prepare init" in refused(2, "prepare", pets)
     assert "no file" in refused(2, "prepare", "nowhere.csv")
-    assert "Where is CREMA-D?" in refused(2, "prepare", "cremad")
+    assert "CREMA-D is not shipped" in refused(2, "prepare", "cremad")
     assert "not a store" in refused(2, "prepare", "--check", pets)
     assert "not a store" in refused(2, "prepare", "check", pets)
     assert "No DIR given." in refused(2, "prepare", "init")
@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said_in_a_sentence(pets):
     assert "Bytes have no vocabulary" in refused(2, "prepare", pets / "t.csv", "--tokens", "bytes", "--vocabulary", 9)
     assert "MODALITY=KIND" in refused(2, "prepare", "avmnist", "--kind", "image")
     Path("m.csv").write_text("path,label\n,x\n")
-    assert "no usable row" in refused(4, "prepare", "m.csv")
+    assert "no usable sample" in refused(4, "prepare", "m.csv")
     Path("mosi.pkl").write_bytes(b"\x80\x04.")
     assert "never reads one" in refused(4, "prepare", "mosi.pkl")
     assert "audio_features" in refused(5, "prepare", "avmnist", "--audio-features", "cepstrum")

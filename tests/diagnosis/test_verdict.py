@@ -266,7 +266,9 @@ def test_an_interval_that_prints_as_zero_carries_no_sentence(loud):
     assert not any("calibrate" in a for a in commands(changed(loud, decision_gap=tiny)))
 
 
-@pytest.mark.parametrize(("n", "ends"), [(40, "with 40 samples; with more samples it may find a gain."), (4000, "with 4000 samples.")])
+@pytest.mark.parametrize(
+    ("n", "ends"), [(40, "with 40 samples; with more samples it may find a gain."), (4000, "with 4000 samples.")]
+)
 def test_a_rule_that_keeps_the_decision_is_told_to_do_so(loud, n, ends):
     zero = Estimate(value=0.0, low=0.0, high=0.0)
     same = Gap(accuracy=Estimate(value=0.0, low=-0.01, high=0.01), nats=zero)

@@ -215,7 +215,7 @@ def test_scores_that_are_said_to_be_logits_stay_as_they_are_also_when_read_again
 def test_rows_that_do_not_fit_the_others_are_told_with_their_line(tmp_path):
     text, _ = table(n=30)
     found = predictions_from_csv(write(tmp_path, text + "z,no,test,0,0,0,0.2,0.3,0.5\n"))
-    assert "the sum of 1 row of 'audio' is not that of the others (first: row 32)" in found.warnings
+    assert "the sum of 1 row of 'audio' differs from that of the others (first: row 32)" in found.warnings
     with pytest.raises(DataError, match=r"row 32: there is no label"):
         predictions_from_csv(write(tmp_path, text + "z,,test,0.2,0.3,0.5,0.2,0.3,0.5\n"))
     with pytest.raises(DataError, match=r"row 34, column 'audio:no': the score is infinite"):
@@ -228,7 +228,7 @@ def test_what_is_around_the_table_is_passed_over_and_told(tmp_path):
     indexed = "\n".join(["," + header, *(f"{k},{line}" for k, line in enumerate(lines))])
     found = predictions_from_csv(write(tmp_path, indexed))
     same(found, p)
-    assert "it was taken for an index" in found.warnings[0]
+    assert "it is an index" in found.warnings[0]
     same(predictions_from_csv(write(tmp_path, "sep=;\n" + text.replace(",", ";"))), p)
     latin = text.replace("maybe", "vielleicht schön")
     (tmp_path / "scores.csv").write_bytes(latin.encode("latin-1"))

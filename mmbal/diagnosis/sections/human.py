@@ -58,7 +58,7 @@ def human_of(
     preference: Any,
     per_class: Mapping[str, Mapping[str, Any]],
 ) -> Human:
-    """The model's accuracy alone and preference by emotion beside the raters'.
+    """The model's accuracy alone and preference by emotion, compared with the raters'.
 
     ``per_class``: class -> "alone" and "follows" -> modality -> estimate.
 
