@@ -203,9 +203,9 @@ class Reader:
         told = form_of(table[here])
         if told.form == "logits":
             if (table[here] < 0).any():
-                raise DataError(f"'{key}' holds negative values, so they are no probabilities.")
+                raise DataError(f"'{key}' holds negative values, so these are not probabilities.")
             if table[here].max(initial=0) > 1:
-                raise DataError(f"'{key}' holds {table[here].max():g}, so they are no probabilities.")
+                raise DataError(f"'{key}' holds {table[here].max():g}, so these are not probabilities.")
         elif told.form != "probabilities":
             self.notes.append(f"'{key}' was read as {told.words}")
         if told.odd:

@@ -59,7 +59,7 @@ def test_what_is_right_is_told_of_in_no_word():
         ({"logits_a+b": AUDIO}, "'a+b' holds '+'", ""),
         ({"logits_audio": AUDIO.T}, "'logits_audio' has shape (4, 120): it looks transposed", "logits_audio.T"),
         ({"labels": LABELS + 1}, "'labels' ranges from 1 to 4, but there are 4 classes", "count from 1"),
-        ({"labels": np.where(np.arange(N) == 3, -1, LABELS)}, "ranges from -1 to 3", "without one"),
+        ({"labels": np.where(np.arange(N) == 3, -1, LABELS)}, "ranges from -1 to 3", "without a label"),
         ({"labels": softmax(AUDIO)}, "'labels' has shape (120, 4); one class per sample", ""),
         ({"labels": np.ones((N, C))}, "'labels' marks several classes", ""),
         ({"labels": np.where(np.arange(N) == 3, np.nan, LABELS)}, "'labels' holds NaN in 1 samples (first: row 3)", ""),

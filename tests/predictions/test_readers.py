@@ -51,7 +51,7 @@ def test_logits_and_fused_scores(tmp_path):
     ("text", "says"),
     [
         ("", "empty"),
-        ("label,m:x,m:y\n", "no rows"),
+        ("label,m:x,m:y\n", "no samples"),
         ("m:x,m:y\n1,2\n", "no column 'label'"),
         ("label,x,y\nx,1,2\n", "column 'x'"),
         ("label,split\nx,test\n", "no column <modality>:<class>"),
@@ -253,7 +253,7 @@ def test_labels_of_a_table_as_numbers(tmp_path):
     ("content", "words"),
     [
         (b"\x80\x04\x95\x0b\x00", "is a pickle"),
-        (b"a;no;test;1.234,5;2;3;4", "no rows"),
+        (b"a;no;test;1.234,5;2;3;4", "no samples"),
         (b"label;m:x;m:y\nx;1.234,5;2\n", "'1.234,5' is not a number"),
         (b"label,m:x,m:y\nx,1_0,2\n", "'1_0' is not a number"),
         (b"label,m:x,m:y,\nx,1,2,3\n", "column 4 has cells, but no name"),

@@ -80,7 +80,7 @@ def test_a_bad_row_is_a_finding_with_its_line(tmp_path, row, why):
     ("text", "why"),
     [
         ("", "is empty"),
-        ("path,label\n", "no rows"),
+        ("path,label\n", "no samples"),
         ("path,class\na,b\n", "no column 'label'"),
         ("label,notes\nx,y\n", "no column with media"),
         ("path,label,label\na,b,c\n", "two columns 'label'"),
