@@ -77,8 +77,8 @@ def test_the_sub_commands_and_the_spellings_of_before(pets):
     assert mmbal("prepare", "init", pets, "--force").exit_code == 0
     # A file may be called as a sub-command is.
     Path("list").write_text("image,label\n")
-    assert "of no kind that can be prepared" in refused(2, "prepare", "./list")
-    assert "of no kind that can be prepared" in refused(2, "prepare", "source", "list")
+    assert "not of a kind that can be prepared" in refused(2, "prepare", "./list")
+    assert "not of a kind that can be prepared" in refused(2, "prepare", "source", "list")
 
 
 def test_help_shows_every_option_with_its_choices_bounds_and_default(monkeypatch):
@@ -186,7 +186,7 @@ def test_what_is_wrong_is_said_in_a_sentence(pets):
     assert "not a store" in refused(2, "prepare", "check", pets)
     assert "No DIR given." in refused(2, "prepare", "init")
     assert "No hashes" in refused(2, "prepare", "avmnist", "--verify")
-    assert "--download fetches from" in refused(2, "prepare", "avmnist", "--base-url", "http://localhost/")
+    assert "--base-url needs --download" in refused(2, "prepare", "avmnist", "--base-url", "http://localhost/")
     assert "Bytes have no vocabulary" in refused(2, "prepare", pets / "t.csv", "--tokens", "bytes", "--vocabulary", 9)
     assert "MODALITY=KIND" in refused(2, "prepare", "avmnist", "--kind", "image")
     Path("m.csv").write_text("path,label\n,x\n")
