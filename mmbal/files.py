@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: atomic writes, locks, JSON and NPZ without pickles, hashes."""
+"""Files that are complete or do not exist: atomic writes, locks, JSON and NPZ without pickles, hashes."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def _kind_of_archive(path: Path) -> FileKind:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile:
-        return FileKind("zip", "an .npz archive")  # damaged: reading it says how
+        return FileKind("zip", "an .npz archive")  # damaged; reading it gives the reason
     if any(name.endswith("data.pkl") for name in names):
         return FileKind(
             "checkpoint",

@@ -73,7 +73,7 @@ class AboutDataset:
 
 @dataclass(frozen=True)
 class AboutNothing:
-    """Nothing is asked of a recorder, or of a section of the diagnosis."""
+    """Recorders and sections of the diagnosis have no metadata."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Registry(Generic[A]):
         known = [f.name for f in fields(self.about)]  # type: ignore[arg-type]
         for key in about:
             if key not in known:
-                raise ValueError(f"Nothing called '{key}' is known of a {self.kind}: {', '.join(known)}.")
+                raise ValueError(f"A {self.kind} has no field '{key}'; its fields are: {', '.join(known)}.")
         told = self.about(**about)
 
         def add(cls: type[T]) -> type[T]:
@@ -147,7 +147,7 @@ class Registry(Generic[A]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True  # first, since the modules ask registries themselves while they are imported
+        self._loaded = True  # first, since the modules use registries themselves while they are imported
         try:
             module = importlib.import_module(self.source)
             for found in pkgutil.iter_modules(getattr(module, "__path__", [])):

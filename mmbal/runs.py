@@ -2,7 +2,7 @@
 
 A run's decisions lie in ``predictions/<split>.npz`` as the model makes them. A rule that `mmbal calibrate` stored has
 its own decisions beside them, in ``predictions/rule_<split>.npz``: on the rows that it was fitted on they are
-cross-fitted, so that no row is judged by a rule that has seen it.
+cross-fitted, so no row is judged by a rule that was fitted on it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def forget_rule(folder: Path) -> None:
 
 
 def decided_by(rule: str | None) -> str:
-    """The sentence with which every command says whether a stored rule counts."""
+    """The sentence that every command prints about the stored rule."""
     return "Decided by the model as it is." if rule is None else f"Decided by the stored rule '{rule}'."
 
 
@@ -213,7 +213,7 @@ def read(value: Source, *, ruled: bool = True) -> Predictions:
 
 
 def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
-    """The Predictions of a run folder, a checkpoint in one, or a predictions file, all splits together.
+    """The Predictions of all splits, from a run folder, a checkpoint in one, or a predictions file.
 
     A rule that is stored with the run decides, unless ``ruled`` is false: then the decisions are those of the model as
     it was trained. Rows that the rule was fitted on have cross-fitted decisions. Raises UsageError where there are no
@@ -224,7 +224,7 @@ def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
     if folder is None:
         if path.suffix == ".pt" and path.is_file():
             raise UsageError(
-                f"{path} stands alone, without the predictions of its run.",
+                f"{path} is not in a run folder, so it has no predictions.",
                 "Give the run folder, or make predictions from your model: docs/your-model.md.",
             )
         if path.is_dir():

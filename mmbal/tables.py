@@ -18,7 +18,7 @@ GAP = 3  # characters between two columns in a terminal
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its head, and a cell a row (text, a number, a figure with an interval, or None for nothing).
+    """One column: its head, and a cell a row (text, a number, a figure with an interval, or None).
 
     ``drop`` orders what is left out where room is short: the highest first, 0 never. ``bar`` is the width of the bar
     that stands behind a share, 0 for none. ``left`` aligns at the left; the first column of a table always does.

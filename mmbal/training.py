@@ -1,4 +1,4 @@
-"""Training as a user asks for it, from Python or the command line: a run, and the pages that tell what came of it."""
+"""Training as a user asks for it, from Python or the command line: a run, and the pages with its results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def resume(
 def pretrain(
     config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
 ) -> Result:
-    """Train every modality alone, put them together as the unimodal ensemble, and write its pages.
+    """Train every modality alone, combine them as the unimodal ensemble, and write its pages.
 
     See :func:`mmbal.engine.pretrain.pretrain`. Raises what :func:`train` raises.
     """

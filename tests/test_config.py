@@ -73,7 +73,9 @@ def test_a_broken_config_file_is_named(tmp_path: Path):
 
 def test_a_method_says_which_fusions_it_can_take(toy):
     store = toy({"a": 3, "b": 2})
-    with pytest.raises(ConfigError, match="'mods' needs a fusion with 'selector', which 'film' has not") as caught:
+    with pytest.raises(
+        ConfigError, match="'mods' needs a fusion with 'selector', which 'film' does not have"
+    ) as caught:
         resolve(TrainConfig(data="s", method=Choice(name="mods"), fusion=Choice(name="film")), store)
     assert "mods, mods_light" in caught.value.hint
     assert resolve(TrainConfig(data="s", method=Choice(name="mods"), fusion=Choice(name="mods_light")), store)

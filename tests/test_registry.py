@@ -39,7 +39,7 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest():
 
 
 def test_an_unknown_fact_is_refused_with_those_that_are_known():
-    with pytest.raises(ValueError, match="Nothing called 'famly' is known of a method: family, year"):
+    with pytest.raises(ValueError, match="A method has no field 'famly'; its fields are: family, year"):
         methods.register("plugged", famly="boosting")
 
 

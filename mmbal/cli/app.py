@@ -32,7 +32,7 @@ DEBUG = "MMBAL_DEBUG"
 
 
 class InOrder(TyperGroup):
-    """The commands with `prepare` first: it is a group, and groups come last where nobody says otherwise."""
+    """The commands with `prepare` first: it is a group, and groups come last by default."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda name: name != "prepare")
@@ -45,14 +45,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Which modality does a multimodal classifier really listen to, what does that cost, and how is it mended?",
+    help="Which modality does a multimodal classifier follow, what does that cost, and how can it be corrected?",
     epilog="First steps: [bold]mmbal quickstart[/bold]. Exit codes: 0 ok, 1 internal, 2 usage, 3 a gate failed, "
-    "4 data, 5 config or checkpoint, 130 interrupted, 141 nobody reads the output any more.",
+    "4 data, 5 config or checkpoint, 130 interrupted, 141 the reader of the output has gone.",
 )
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``command`` with its failures said in one sentence and one hint, under the exit code of their kind."""
+    """``command``, whose failures print one sentence and one hint and give the exit code of their kind."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -69,7 +69,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             error = MmbalError(
                 f"Internal error: {type(failure).__name__}: {failure}",
-                "This is a fault of mmbal. Run it again with --debug and report what it prints.",
+                "This is a bug in mmbal. Run the command again with --debug and report what it prints.",
             )
         if os.environ.get(DEBUG):
             raise error
@@ -97,19 +97,21 @@ def options(
 
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "The way of the data": (pretrain, train, calibrate, diagnose, report),
+    "From data to a diagnosis": (pretrain, train, calibrate, diagnose, report),
     "More": (quickstart, predict, sweep, missing, doctor),
 }
-prepare = typer.Typer(cls=WithDefault, help="Media, features or a known data set into a store.")
+prepare = typer.Typer(cls=WithDefault, help="Turn media, features or a known data set into a store.")
 for name, subcommand in PREPARE.items():
     prepare.command(name)(guarded(subcommand))
-app.add_typer(prepare, name="prepare", rich_help_panel="The way of the data")
+app.add_typer(prepare, name="prepare", rich_help_panel="From data to a diagnosis")
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command))
 app.command("import", rich_help_panel="More")(guarded(import_model))
 
-methods = typer.Typer(no_args_is_help=False, help="What there is to choose from: `list` it, or `show` one of it.")
+methods = typer.Typer(
+    no_args_is_help=False, help="Methods, fusions, rules, encoders and data sets: `list` them, or `show` one."
+)
 methods.command("list")(guarded(list_members))
 methods.command("show")(guarded(show_member))
 

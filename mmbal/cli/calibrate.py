@@ -1,4 +1,4 @@
-"""`mmbal calibrate`: fits the decision layer on held-out rows, shows all rules side by side, stores the one asked for."""
+"""`mmbal calibrate`: fits the decision layer on held-out samples, compares the rules, and stores the chosen one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def calibrate(
     rule: Annotated[
         str, typer.Option(help="The rule to store: adaptive, pool, temperature, classwise...")
     ] = "adaptive",
-    split: Annotated[str, typer.Option(help="Held-out rows to fit on; a run's validation split.")] = "calibration",
+    split: Annotated[
+        str, typer.Option(help="Held-out samples to fit on; for a run, its validation split.")
+    ] = "calibration",
     test: Annotated[bool, typer.Option("--test", help="Also judge the rules on the test split.")] = False,
     protect: Annotated[
         float | None,
@@ -33,16 +35,17 @@ def calibrate(
         Path | None, typer.Option(help="Write the rule (JSON) here. Default: in the run, or NAME.rule.json beside it.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Store a rule that is not shown to be as good; replace what is at --out.")
+        bool,
+        typer.Option(
+            "--force", help="Store the rule even if it is not shown to be at least as good; replace the file at --out."
+        ),
     ] = False,
-    remove: Annotated[
-        bool, typer.Option("--remove", help="Take the stored rule away; the model decides again.")
-    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the stored rule; the model decides again.")] = False,
     json: Json = False,
 ) -> None:
-    """Fit the decision layer: how much each modality's decision should count, class by class, from held-out rows.
+    """Fit the decision layer on held-out samples: how much each modality's decision should count, class by class.
 
-    The rule is stored only where held-out rows show that it is at least as good as the decision as it is.
+    The rule is stored only where held-out samples show that it is at least as good as the decision as it is.
     """
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
@@ -99,7 +102,7 @@ def _remove(path: Path, target: Path | None, where: str, json: bool) -> None:
 
 
 def show(result: Calibration) -> None:
-    """Print the sentence, whether the rule is worth storing, what it does, and the tables of rules and classes."""
+    """Print the sentence, whether the rule is stored, what it does, and the tables of rules and classes."""
     shown, reason = result.worth_storing()
     console.say(result.sentence(), style="bold")
     console.say(reason, style="" if shown else "yellow")

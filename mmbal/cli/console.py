@@ -1,7 +1,7 @@
-"""The only file that knows Rich: data go to stdout, progress and messages to stderr, JSON alone where it was asked for.
+"""The only file that uses Rich: data go to stdout, progress and messages to stderr; with --json, JSON alone.
 
-:func:`open_streams` makes both work wherever they lead: a terminal or file of an encoding that lacks a character gets a
-plain stand-in for it, and a pipe whose reader has gone ends the command without a word.
+:func:`open_streams` makes both work wherever they lead: where an encoding has no such character, a plain
+one is written, and a pipe whose reader has gone ends the command without a message.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Advance(Protocol):
 
 
 class _Stream(io.TextIOWrapper):
-    """Text to a stream of bytes; ends the program where nobody reads them any more."""
+    """Text to a stream of bytes; ends the program where the reader has gone."""
 
     def write(self, text: str) -> int:
         try:
@@ -67,7 +67,7 @@ class _Stream(io.TextIOWrapper):
 
 
 def _stand_in(error: UnicodeError) -> tuple[str, int]:
-    """For the characters that an encoding lacks: plain ones that say the same, else their escaped code."""
+    """For characters that an encoding does not have: plain ones of the same meaning, else their escaped code."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -86,7 +86,7 @@ def open_streams() -> None:
 
 
 def close_streams() -> None:
-    """Write what is still buffered."""
+    """Write what is still in the buffers."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()
@@ -116,7 +116,7 @@ def table(
     named = max((cell_len(str(row[0])) for row in rows), default=0)
     for position, name in enumerate(columns):
         right = name in numeric if numeric is not None else position > 0
-        whole = position == 0 and named <= out.width // 2  # a long path must not take the room of all other columns
+        whole = position == 0 and named <= out.width // 2  # a long path must not squeeze all other columns
         grid.add_column(Text(name), justify="right" if right else "left", no_wrap=whole, overflow="fold")
     for row in rows:
         grid.add_row(*(cell if isinstance(cell, Text) else Text("–" if cell is None else str(cell)) for cell in row))
@@ -124,7 +124,7 @@ def table(
 
 
 def show(*tables: Tabular) -> None:
-    """Print tables on stdout as they fit its width, and say once on stderr what had no room."""
+    """Print tables on stdout as wide as it allows, and name on stderr the columns that do not fit."""
     dropped: list[str] = []
     intervals = True
     for shown in tables:
@@ -138,7 +138,7 @@ def show(*tables: Tabular) -> None:
         table(heads, fitted.table.rows(fitted.intervals), title=title, numeric=right, caption=caption)
     missing = [*dict.fromkeys(dropped), *([] if intervals else ["the intervals"])]
     if missing:
-        note(f"The terminal is too narrow for: {', '.join(missing)}. A wider one, --json or a file has them.")
+        note(f"The terminal is too narrow for: {', '.join(missing)}. Use a wider terminal, --json or a file.")
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -153,7 +153,7 @@ def paragraph(sentences: Iterable[str]) -> None:
 
 
 def commands(lines: Iterable[tuple[str, str]]) -> None:
-    """Print commands worth typing next, each with its purpose, on one line where all have room."""
+    """Print useful next commands, each with its purpose, on one line where there is room for all."""
     told = list(lines)
     width = max((len(command) for command, _ in told), default=0)
     fits = all(width + len(purpose) + 4 <= out.width for _, purpose in told)

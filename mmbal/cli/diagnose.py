@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def diagnose(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Runs, checkpoints, predictions or feature files (.npz); two or more: side by side."),
+        typer.Argument(help="Runs, checkpoints, predictions or feature files (.npz); two or more are compared."),
     ],
     split: Annotated[str, typer.Option(help="Split to diagnose.")] = "test",
     reference: Annotated[
         Path | None,
         typer.Option(help="Separately trained encoders: a run of `mmbal pretrain`, or a file with the same ids."),
     ] = None,
-    human: Annotated[bool, typer.Option("--human", help="CREMA-D: put the human raters beside the model.")] = False,
+    human: Annotated[bool, typer.Option("--human", help="CREMA-D: compare the model with the human raters.")] = False,
     rule: Annotated[str, typer.Option(help="Decision rule to compare the model's own decision with.")] = "adaptive",
     full: Annotated[
         bool, typer.Option("--full", help="All tables: Shapley, samples, missing modalities, norms, geometry.")
@@ -46,9 +46,9 @@ def diagnose(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Say which modality decides, class by class, whether the evidence supports that, and what it costs.
+    """Show which modality decides, class by class, whether the evidence supports that, and what it costs.
 
-    Of a run, the diagnosis is also written to diagnosis.json in its folder.
+    The diagnosis of a run is also written to diagnosis.json in its folder.
     """
     from mmbal.diagnosis.comparison import compare_diagnoses
     from mmbal.diagnosis.gate import Condition
@@ -100,7 +100,7 @@ def diagnose(
 
 
 def show(diagnosis: Diagnosis, full: bool = False) -> None:
-    """Print the verdict, what to type next, and the tables: the main ones, or all."""
+    """Print the verdict, the next commands, and the tables: the main ones, or all."""
     from mmbal.diagnosis.tables import tables_of, title_of
     from mmbal.runs import decided_by
 
@@ -115,7 +115,9 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
             console.note(f"Not computed: {n.what}: {n.reason}{f'; needs {n.needs}' if n.needs else ''}.")
     elif diagnosis.not_computed:
         whats = list(dict.fromkeys(n.what.split(".")[0] for n in diagnosis.not_computed))
-        console.note(f"Not computed: parts of {', '.join(whats)}; why: --full. All figures: --json or --out FILE.")
+        console.note(
+            f"Not computed: parts of {', '.join(whats)}. --full gives the reasons; --json or --out FILE gives all figures."
+        )
 
 
 def _side_by_side(compared: SideBySide) -> None:

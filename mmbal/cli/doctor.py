@@ -1,4 +1,4 @@
-"""`mmbal doctor`: versions, devices, and what works here; with a file: what it seems to hold, and what looks wrong."""
+"""`mmbal doctor`: versions, devices, and what works here; with a file: what it holds, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def doctor(
 ) -> None:
     """Look at this machine, or at files: what each array or column seems to be, and what looks wrong.
 
-    Without FILE: try what mmbal needs here (decoding, the embedded data, a device). With FILE: exit 4 where mmbal does not
-    take one of them.
+    Without FILE: try what mmbal needs here (decoding, the embedded data, a device). With FILE: exit 4 where mmbal
+    can't use one of them.
     """
     if files:
         _look_at(files, as_json)

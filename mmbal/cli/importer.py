@@ -46,7 +46,7 @@ def import_model(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Take in anybody's model: a CSV of scores, features with a linear head, or the field's usual checkpoints.
+    """Import any model: a CSV of scores, features with a linear head, or a usual two-ResNet-18 checkpoint.
 
     Examples: [bold]mmbal import scores.csv[/bold]; [bold]mmbal import best_model.pth --data stores/cremad[/bold].
     The formats, and how to collect predictions in Python: docs/your-model.md.
@@ -97,9 +97,11 @@ def _show(found: Predictions, out: Path, as_json: bool) -> None:
     splits = ", ".join(f"{n} {name}" for name, n in found.splits().items())
     console.say(f"{out}: {splits}; {len(found.classes)} classes; {', '.join(found.modalities)}")
     if "scores" in document:
-        console.say(f"The numbers were taken for {_forms(found.meta['scores'])}.")
+        console.say(f"The numbers were read as {_forms(found.meta['scores'])}.")
     if found.fused is None:
-        console.say("No fused scores: the plain sum of the modalities' log-scores stands in for the model's decision.")
+        console.say(
+            "There are no fused scores: the plain sum of the modalities' log-scores is taken for the model's decision."
+        )
     _next(str(out))
 
 
@@ -136,7 +138,7 @@ def _import_checkpoint(
             figures = result.summary[split]
             console.say(f"{split}: accuracy {console.percent(figures['accuracy'])}, NLL {figures['nll']:.3f}")
     console.say(
-        "If that is far below what the model is known for, the store's preprocessing is not that of its training."
+        "If this is far below the model's known accuracy, the store was not preprocessed as its training data were."
     )
     _next(str(result.folder))
 

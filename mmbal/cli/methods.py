@@ -1,4 +1,4 @@
-"""`mmbal methods list|show`: what there is to choose from, and what each does."""
+"""`mmbal methods list|show`: methods, fusions, rules, encoders and data sets, and what each does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mmbal missing`: what a model is worth without a modality, and whether filling it in helps."""
+"""`mmbal missing`: how well a model decides with a missing modality, and whether filling it in helps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def missing(
     draws: Annotated[int, typer.Option(min=1, help="Draws averaged, for noise and diffusion.")] = 8,
     updates: Annotated[int, typer.Option(min=1, help="Training steps of the diffusion imputer.")] = 2000,
     weighting: Annotated[
-        str, typer.Option(help="Its loss weights: debias, constant, p2, min_snr or inverse.")
+        str, typer.Option(help="Loss weights of the diffusion imputer: debias, constant, p2, min_snr or inverse.")
     ] = "debias",
-    seed: Annotated[int, typer.Option(min=0, help="Of the imputer and the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the imputer and the draws.")] = 0,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Take modalities away from a trained model, fill them in, and compare the decisions."""
+    """Remove modalities from the input of a trained model, fill them in, and compare the decisions."""
     from mmbal.engine.missing import IMPUTATIONS, evaluate_missing
     from mmbal.maths.snr import check_weighting
 

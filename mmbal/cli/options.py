@@ -184,7 +184,7 @@ class WithDefault(TyperGroup):
 
 
 def choose_store(data: Path | None) -> Path:
-    """The store asked for, else the latest prepared here, else the embedded digits; says which was taken."""
+    """The given store, else the latest prepared here, else the embedded digits; prints which one it is."""
     from mmbal.data.prepare import embedded_store
     from mmbal.data.store.store import latest_store
 

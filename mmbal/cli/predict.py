@@ -27,11 +27,10 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Classify own clips, made into inputs as the training data were.
+    """Classify your own clips. They are prepared as the training data were.
 
-    Beside the class stands how far each modality pulls towards it: its part of the decision for that class over the mean
-    of the other classes, in nats; negative where it speaks against it. A file that can't be read makes the exit code 4,
-    after all the others are done.
+    Each modality's margin for the predicted class is its contribution to that class minus its mean contribution to the
+    other classes, in nats. A file that can't be read gives exit code 4, after all other files are done.
     """
     if end is not None and end <= (start or 0.0):
         raise UsageError(f"--end {end:g} is not after --start {start or 0:g}.")
@@ -52,7 +51,7 @@ def predict(
             ]
             for d in result.decisions
         ]
-        head = ["files", "class", "probability", *(f"pull of {m}" for m in modalities)]
+        head = ["files", "class", "probability", *(f"margin of {m}" for m in modalities)]
         console.table(head, rows, caption=decided_by(result.rule))
     if result.failed:
         for lost, reason in result.failed[:SHOWN_REASONS]:

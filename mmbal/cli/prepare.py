@@ -50,7 +50,7 @@ def prepare(
             autocompletion=complete_source,
         ),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Where a known data set lies.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of a known data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="The store to write. Default: stores/NAME.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one a core.")] = None,
     options: dict[str, Any] = {},  # noqa: B006, never changed
@@ -82,7 +82,7 @@ def prepare(
         bool, typer.Option("--download", help="Fetch a known data set's files to --root first.", rich_help_panel=CHECKS)
     ] = False,
     base_url: Annotated[
-        str | None, typer.Option(help="Fetch from here instead of the files' home.", rich_help_panel=CHECKS)
+        str | None, typer.Option(help="Fetch from this address instead of the original one.", rich_help_panel=CHECKS)
     ] = None,
     check_store: Annotated[
         Path | None,
@@ -92,9 +92,9 @@ def prepare(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Decode media, or take features, once: into a store that all other commands read.
+    """Decode media, or read features, once, into a store that all other commands read.
 
-    Given again, an interrupted command goes on where it stopped.
+    Run an interrupted command again: it goes on where it stopped.
     A bad file never stops the others. It becomes a finding.
 
     [bold]mmbal prepare list[/bold] lists the known data sets.
@@ -226,7 +226,7 @@ def _show(result: Preparation) -> None:
     if len(store.classes) > SHOWN_CLASSES:
         rows.append([f"... {len(store.classes) - SHOWN_CLASSES} more", *("" for _ in splits)])
     rows.append(["all", *store.splits().values()])
-    lacking = "In brackets: how many have a modality that some lack."
+    lacking = "In brackets: how many samples have a modality that is missing from others."
     some_lack = any(not mask.all() for mask in store.present.values())
     console.table(
         ["class", *splits], rows, title=f"{store.name}: {len(store)} samples", caption=lacking if some_lack else ""

@@ -41,10 +41,10 @@ def _human_raters(program: Any) -> None:
 
     votes = human_votes()
     votes.save(VOTES)
-    _heading("1. People: who heard the voice, who saw the face, and what becomes of adding them up")
+    _heading("1. People: some heard the voice, some saw the face; what does their sum decide?")
     console.say(
         "CREMA-D's raters named the emotion of 4,901 clips; some heard only the voice, some saw only the face. Their\n"
-        f"votes are a classifier with two modalities, written to {VOTES} in mmbal's format, as any framework could."
+        f"answers are a classifier with two modalities, written to {VOTES} in mmbal's format, as any framework can."
     )
     _run(program, f"mmbal diagnose {VOTES}")
     _run(program, f"mmbal calibrate {VOTES} --test")
@@ -53,7 +53,7 @@ def _human_raters(program: Any) -> None:
 
 
 def _people_with_both() -> None:
-    """What only this data set can tell: the accuracy of people who had both modalities."""
+    """What only this data set can show: the accuracy of people who had both modalities."""
     from mmbal.decision import rule_from_json, scores
     from mmbal.files import read_json
     from mmbal.maths.scoring import correct
@@ -90,7 +90,7 @@ def _digits(program: Any) -> None:
 def _next(folder: Path) -> None:
     _heading("Your own data")
     console.say(
-        f"All of it is in {folder}. Next:\n"
+        f"All files are in {folder}. Next:\n"
         "  mmbal prepare clips.csv               columns path,label[,split,start,end]; or features.npz\n"
         "  mmbal pretrain                        what each modality is capable of\n"
         "  mmbal train --fusion adaptive         late fusion, weighed at the decision layer\n"
@@ -102,11 +102,11 @@ def _next(folder: Path) -> None:
 
 
 def _run(program: Any, line: str) -> None:
-    """Say a command and run it, exactly as if it had been typed."""
+    """Print a command and run it, exactly as if it had been typed."""
     console.say(f"\n$ {line}", style="bold cyan")
     code = program.main(shlex.split(line)[1:], prog_name="mmbal", standalone_mode=False)
     if code:
-        raise MmbalError(f"`{line}` ended with exit code {code}.", "`mmbal doctor` tells more.")
+        raise MmbalError(f"`{line}` ended with exit code {code}.", "`mmbal doctor` shows what does not work here.")
 
 
 def _heading(text: str) -> None:

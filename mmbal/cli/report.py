@@ -32,7 +32,7 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     optimistic: Annotated[
-        bool, typer.Option("--optimistic", help="Also the best epoch on TEST data, where a run recorded it.")
+        bool, typer.Option("--optimistic", help="Also show the best epoch on TEST data, where a run recorded it.")
     ] = False,
     card: Annotated[bool, typer.Option("--card", help="Write CARD.md and report.html into each run's folder.")] = False,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,

@@ -1,4 +1,4 @@
-"""`mmbal train`: parse, train, print what came out and what to type next."""
+"""`mmbal train`: parse, train, print the results and the next commands."""
 
 from __future__ import annotations
 
@@ -51,9 +51,12 @@ def train(
     config: ConfigFile = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run; --epochs may extend it.")] = None,
     optimistic: Annotated[
-        bool | None, typer.Option("--optimistic", help="Also follow the test figures by epoch, as papers quote.")
+        bool | None,
+        typer.Option("--optimistic", help="Also record the test figures of each epoch, as many papers report them."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show config, shapes, sizes and time, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Dry run: show config, shapes, sizes and time, and train nothing.")
+    ] = False,
     out: Out = None,
     force: Force = False,
     as_json: Json = False,

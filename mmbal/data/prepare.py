@@ -28,7 +28,7 @@ MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURES = (".npz", ".mat")
 PICKLES = (".pkl", ".pickle", ".p", ".pt", ".pth", ".joblib")
 OF_NAMED = ("split", "subset")  # options of known data sets, of those that have something to choose
-OF_FILES = ("label", "modality", "kind")  # of files alone
+OF_FILES = ("label", "modality", "kind")  # of files only
 ROWS_A_WORKER = 8  # fewer are not worth starting another process
 
 
@@ -54,7 +54,7 @@ class Preparation:
             first = serious[0]
             raise DataError(
                 f"{count(len(serious), 'finding', 'findings')}, the first: {first.where}: {first.kind}, {first.reason}.",
-                f"The store is written all the same: {self.store.path}",
+                f"The store was written anyway: {self.store.path}",
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,11 +120,11 @@ def prepare(
     except OSError as error:
         raise DataError(
             f"{target} cannot be written ({error.strerror or error}).",
-            "What is encoded is kept; the same command goes on.",
+            "The encoded samples are kept; the same command goes on.",
         ) from None
     except KeyboardInterrupt:
         raise Interrupted(
-            "Interrupted; what is encoded is kept.", "The same command goes on where it stopped."
+            "Interrupted; the encoded samples are kept.", "The same command goes on where it stopped."
         ) from None
     remember(target)
     result = Preparation(built.store, built.findings, time.perf_counter() - began, built.resumed, built.existed)
@@ -150,10 +150,10 @@ def read_source(
         options = validate(Options, {**dataset.defaults, **given}, "options")
         found: list[Finding] = []
         if base_url and not download:
-            raise UsageError("--base-url is where --download fetches from.", "Give both, or neither.")
+            raise UsageError("--base-url needs --download.", "Give both, or neither.")
         if download:
             if root is None:
-                raise UsageError("Where to?", "Give --root DIR; what is there already is kept.")
+                raise UsageError("--download needs --root DIR.", "Files that are already in DIR are kept.")
             found += dataset.download(root, url=base_url, progress=progress)
         samples = dataset.read(root, options)
         if verify:
@@ -174,19 +174,19 @@ def read_source(
             f"{path} is a pickle, which can run any code when it is read; mmbal never reads one.",
             f"Convert it once, where you trust it: {_conversion(path)} (one dictionary per split inside: docs/data.md)",
         )
-    asked = {"root": root, "verify": verify, "download": download, "base-url": base_url}
-    _refuse(path, {**asked, **given}, *asked, *OF_NAMED, *(("kind",) if suffix in MANIFESTS else ()))
+    used = {"root": root, "verify": verify, "download": download, "base-url": base_url}
+    _refuse(path, {**used, **given}, *used, *OF_NAMED, *(("kind",) if suffix in MANIFESTS else ()))
     if suffix in MANIFESTS:
         manifest = read_manifest(path, options)
         manifest.recipes = recipes_for(manifest.rows, options)
         return manifest, options
     if suffix in FEATURES:
         return read_features(path, options), options
-    raise UsageError(f"{path} is of no kind that can be prepared.", f"Known: {', '.join((*MANIFESTS, *FEATURES))}.")
+    raise UsageError(f"{path} is not of a kind that can be prepared.", f"Known: {', '.join((*MANIFESTS, *FEATURES))}.")
 
 
 def _refuse(source: str | Path, given: Mapping[str, Any], *names: str) -> None:
-    """Raise UsageError where something is asked for that does not apply to the source."""
+    """Raise UsageError where an option is given that does not apply to the source."""
     for name in names:
         if given.get(name):
             raise UsageError(f"--{name} does not apply to {source}.", "What applies to what: mmbal prepare --help")

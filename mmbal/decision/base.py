@@ -64,10 +64,10 @@ class Rule(ABC):
 
         ``known``: what the rule's ``estimate`` may be told to save time.
 
-        Raises UsageError where there are no rows, or where the rule needs arrays that the predictions lack.
+        Raises UsageError where there are no rows, or where the rule needs arrays that the predictions do not have.
         """
         if not len(predictions):
-            raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
+            raise UsageError("There are no samples to fit a decision rule on.", "Give a calibration split.")
         predictions = inputs_of(predictions, cls.takes)
         parameters = cls.estimate(predictions, cls.Config() if config is None else config, **known)
         ordered = {name: np.array(value, dtype=np.float64, order="C") for name, value in parameters.items()}
@@ -89,8 +89,8 @@ class Rule(ABC):
         """Fused log-probabilities ``(N, C)``, NumPy float64 for Predictions and arrays, a tensor for tensors.
 
         ``predictions``: Predictions, or a mapping modality -> logits ``(N, C)``, with the model's own fused logits under
-        ``fused`` for a rule that takes them. ``present``: modality -> mask ``(N,)``, false where a row lacks the modality
-        (what stands in its logits is then ignored).
+        ``fused`` for a rule that takes them. ``present``: modality -> mask ``(N,)``, false where the modality is missing
+        (its logits are then ignored).
         Raises ConfigError where modalities or classes are not those of the fit, rows do not match, or the rule takes
         the model's own decision and it is not given.
         """
@@ -110,15 +110,15 @@ class Rule(ABC):
             unknown = sorted(set(present or {}) - set(given))
             if unknown:
                 raise ConfigError(
-                    f"`present` tells of '{unknown[0]}', which has no {self.source} here.",
+                    f"`present` names '{unknown[0]}', which has no {self.source} here.",
                     did_you_mean(unknown[0], given),
                 )
         inputs = [self._input(given, m) for m in self.modalities]
         tensors = all(isinstance(given[m], Tensor) for m in self.modalities)
         mask = self._mask(inputs, {} if present is None else present)
-        # where, not a product: what stands in for a missing modality may be NaN
+        # torch.where, not a product: the logits of a missing modality may be NaN
         inputs = [torch.where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)]
-        with torch.autocast(mask.device.type, enabled=False):  # half precision would turn close decisions over
+        with torch.autocast(mask.device.type, enabled=False):  # half precision would change close decisions
             scores = self.combine(torch.stack(inputs, dim=1) if self.source == "logits" else inputs, mask)  # type: ignore[arg-type]
             fused = torch.log_softmax(scores, dim=-1)
         return fused if tensors else fused.numpy()
@@ -135,13 +135,13 @@ class Rule(ABC):
     def _input(self, given: Mapping[str, Any], modality: str) -> Tensor:
         if modality not in given and modality == FUSED:
             raise ConfigError(
-                "The rule takes the model's own decision beside its modalities, and it is not given.",
+                "The rule also needs the model's own decision, which is not given.",
                 "Give the model's fused logits (N, C), as they were before any rule, under the key 'fused'.",
             )
         if modality not in given:
             raise ConfigError(
                 f"The rule was fitted with modality '{modality}', which has no {self.source} here.",
-                f"Give the {self.source} of {_some(self.modalities)}; mark missing rows with `present`.",
+                f"Give the {self.source} of {_some(self.modalities)}; mark samples without a modality with `present`.",
             )
         value = given[modality]
         if not isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""Decision rules side by side on held-out samples, against the decision as it is, and whether one is worth storing."""
+"""Compares decision rules with the decision as it is on held-out samples, and decides whether one should be stored."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ class Calibration:
     test: list[dict[str, Any]] | None
     test_classes: list[dict[str, Any]] | None
     n_test: int | None
-    protect: float | None = None  # pp that any class may lose, where a bound was asked for
-    warning: str = ""  # why the calibration rows may be no fair sample, as far as the test rows show it
+    protect: float | None = None  # pp that any class may lose, where a bound is set
+    warning: str = ""  # why the calibration rows may not be like the test rows; empty where nothing shows it
 
     def worth_storing(self) -> tuple[bool, str]:
         """Whether the fitted rule is shown to be at least as good as ``fused`` by cross-fitting, and the reason."""
@@ -202,7 +202,7 @@ class Calibration:
         return f"Against the decision as it is the fitted layer loses accuracy in {each}."
 
     def tables(self) -> list[Table]:
-        """The rules side by side and the fitted one class by class: cross-fitted, and on the test split where asked."""
+        """The rules side by side and the fitted one class by class: cross-fitted, and on the test split where requested."""
         title = f"Cross-fitted on the {self.n} samples of '{self.split}', {self.folds} folds"
         found = [_rules_table(self.rows, self.name, title), _classes_table(self.classes, self.name)]
         if self.test is not None and self.test_classes is not None:
@@ -245,7 +245,7 @@ def calibrate(
     names: Sequence[str] = COMPARED,
     protect: float | None = None,
 ) -> Calibration:
-    """Fit ``rule`` on a split, and compare rules on it by cross-fitting; on the test split only where ``test`` says so.
+    """Fit ``rule`` on a split, and compare rules on it by cross-fitting; on the test split only where ``test`` is true.
 
     ``protect``: accuracy in pp that any class may lose against the decision as it is (rule ``adaptive``).
     Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them;
@@ -258,7 +258,7 @@ def calibrate(
         have = ", ".join(predictions.splits())
         raise UsageError(
             f"The predictions have no calibration split (they have: {have}).",
-            "Mark held-out rows in an array 'split' as 'calibration', or cross-fit on what there is: --split "
+            "Mark held-out samples in an array 'split' as 'calibration', or cross-fit on what there is: --split "
             f"{next(iter(predictions.splits()))}.",
         )
     rows = predictions.select(split)
@@ -290,10 +290,10 @@ def calibrate(
 
 
 def unlike(fitted: Predictions, judged: Predictions, times: float = 1.5, deviations: float = 4.0) -> str:
-    """A warning where the decision is far surer of the rows that rules are fitted on than of those they are judged on.
+    """A warning where the decision is far more confident on the rows that rules are fitted on than on those that judge.
 
-    Far surer: by ``times`` in mean loss, and by that many standard errors. Rows that the model was trained on look
-    like that; a rule fitted on them learns how confident a model is of what it has seen.
+    "Far" means by the factor ``times`` in mean loss, and by ``deviations`` standard errors. Rows that the model was
+    trained on look like that; a rule fitted on them learns how confident the model is on its training data.
     """
     losses = [-as_it_is(rows)[np.arange(len(rows)), rows.labels] for rows in (fitted, judged)]
     seen, new = (float(loss.mean()) for loss in losses)
@@ -301,8 +301,9 @@ def unlike(fitted: Predictions, judged: Predictions, times: float = 1.5, deviati
     if new <= times * seen or new - seen <= deviations * spread:
         return ""
     return (
-        f"Mean NLL is {seen:.2f} on '{fitted.split[0]}' and {new:.2f} on '{judged.split[0]}': the model has probably seen "
-        "the former in training, or they come from elsewhere. A rule fitted on them may be no help on new rows."
+        f"Mean NLL is {seen:.2f} on '{fitted.split[0]}' but {new:.2f} on '{judged.split[0]}'. "
+        f"The '{fitted.split[0]}' samples were probably seen in training, or have another source. "
+        "A rule fitted on them may not help on new samples."
     )
 
 

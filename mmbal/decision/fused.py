@@ -2,7 +2,7 @@
 
 A model with a summed or concatenated linear head decides by the sum of its modalities' logits: its decision is a
 function of these parts, and a rule that sees the parts sees everything. A model that is not additive (FiLM, gates,
-attention) knows more than its parts tell. Its fused logits are then one more input of a rule, under the name ``fused``
+attention) uses more than its parts show. Its fused logits are then one more input of a rule, under the name ``fused``
 and after the modalities. :func:`inputs_of` is the one place that puts them there.
 """
 
@@ -66,7 +66,7 @@ def model_decision(predictions: Predictions) -> Array | None:
 def summands(predictions: Predictions, fused: Array) -> dict[str, Array] | None:
     """The modalities' logits, where they sum to ``fused (N, C)`` up to a constant per row; else None.
 
-    What stands in the logits of a missing modality may count or not: a linear head adds its share of the bias there.
+    The logits of a missing modality may count or not: a linear head adds its share of the bias there.
     """
     mask = dict(zip(predictions.modalities, predictions.present_mask().T, strict=True))
     parts = predictions.logits

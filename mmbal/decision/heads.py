@@ -21,7 +21,7 @@ class HeadRule(Rule):
 
     @classmethod
     def need(cls, predictions: Predictions, *keys: str) -> None:
-        """Raise UsageError where the predictions lack arrays (``features``, ``weight``) that the rule works on."""
+        """Raise UsageError where the predictions do not have the arrays (``features``, ``weight``) of the rule."""
         for key in keys:
             lacking = [m for m in predictions.modalities if m not in getattr(predictions, key)]
             if lacking:

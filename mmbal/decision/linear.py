@@ -8,12 +8,12 @@ temperature), ``v_0 = log mean_m exp v_m`` their linear pool, ``u_m`` v_m less i
 
 Every rule of the family is a MAP estimate in some of these terms, with Gaussian priors that shrink towards the plain
 consensus ``w_m = 1 / M``, all else 0; where the model's own decision is one of the inputs, towards that alone. A prior's
-scale is stated in nats: ``strength`` is the standard deviation a priori of what the block adds to a logit, the size of the
-log-probabilities divided out, so that it means the same for 2 classes and for 100, and for quiet and loud heads. The
-shrinkage of class-wise terms towards the shared weights is that of a hierarchical model (partial pooling; Gelman and Hill
-2007, ch. 12). The linear pool v_0 is there for modalities that are confidently wrong now and then: a log-linear pool lets
-them veto, the linear pool does not. The level is what a softmax forgets; without it a weight per class could not act on a
-logit, since d_c logit_c = d_c (u_c + l).
+scale is stated in nats: ``strength`` is the standard deviation a priori of what the block adds to a logit. The size of the
+log-probabilities is divided out, so ``strength`` means the same for 2 classes and 100, and for small and large logits.
+The shrinkage of class-wise terms towards the shared weights is that of a hierarchical model (partial pooling; Gelman and
+Hill 2007, ch. 12). The linear pool v_0 is there for modalities that are sometimes confidently wrong: in a
+log-linear pool they overrule the others, in a linear pool they do not. The level is what a softmax removes; without it a
+weight per class could not act on a logit, since d_c logit_c = d_c (u_c + l).
 As for a temperature, one pseudo-row's worth of uniform labels joins the data, so that separable data have a solution.
 """
 
@@ -38,7 +38,7 @@ WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mea
 MIXTURE_SCALE = 1.0  # of the linear pool's weight, whose mean is 0
 BIAS_SCALE = 0.5  # of a class's bias, in nats
 SIDE_SHARE = 0.5  # of the strength, for levels and for probabilities: side terms to those in log-probabilities
-FAINT = 1e-6  # mean square of log-probabilities below which a block has nothing to say, and no scale of its own
+FAINT = 1e-6  # mean square of log-probabilities below which a block carries no information and has no scale
 
 
 class LogLinear(Rule):
@@ -154,7 +154,7 @@ class LogLinear(Rule):
 
 
 def _energy(block: np.ndarray) -> float:
-    """Mean over rows (and classes) of the squared length of what a logit sees of the block."""
+    """Mean over rows (and classes) of the squared length of the block's input to one logit."""
     return max(float((block**2).sum(axis=1).mean()), FAINT) if block.size else 1.0
 
 

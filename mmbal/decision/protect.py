@@ -2,12 +2,12 @@
 
     p(c) ~ exp(s_c) (a p_rule(c) + (1 - a) p_fused(c)),    s_c >= 0,  0 <= a <= 1
 
-A fitted rule is best on average, and a class that the decision as it is favours can pay for it. Raising the scores of
+A fitted rule is best on average, but a class that the decision as it is favours can lose accuracy. Raising the scores of
 such a class is the optimal answer: among all decisions from given probabilities, the one with the highest accuracy under a
 bound on the accuracy of classes multiplies their probabilities by constants (Neyman and Pearson's lemma for several
 classes). The mixture is there for bounds that no additions meet: a = 0 is the decision as it is, which loses nothing.
 
-Whether a bound is met is judged on held-out rows, with one standard error of the class's loss to spare.
+Whether a bound is met is judged on held-out rows, with a margin of one standard error of the class's loss.
 Reference for the additions: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, arXiv 2007.07314, where they
 follow from the class frequencies; here they follow from the bound.
 """

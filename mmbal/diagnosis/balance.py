@@ -1,8 +1,8 @@
 """Relative balance: a modality's share of the decision, against its share of the evidence.
 
 The contributions ``x_m`` of modality m are its part of the fused logits less their mean over the samples (a constant
-offset is the head's bias, and tells nothing about a sample). A softmax does not see a constant over the classes, so what
-counts is their class-centred part:
+offset is the head's bias, and carries no information about a sample). A softmax does not see a constant over the
+classes, so their class-centred part counts:
 
     S[c, m] = sum over samples of class c of  mean_k |x_m[k] - mean_j x_m[j]|             contribution: share over m
     E[c, m] = the same of  w[m, k] x_m[k]                                                  capability: share over m
@@ -16,10 +16,10 @@ under this bound, of the multinomial regression
 with a wide Gaussian prior on u, the prior ``d ~ N(0, tau^2)`` that shrinks class-wise weights to one weight per
 modality, and an own bias per class. tau maximises the marginal likelihood (Laplace's approximation) of the regression
 without the bound. A contribution times its weight is the evidence, in nats, that it really carries. So the index compares
-the evidence that is claimed with the evidence that is there. It is 0 exactly where no re-weighting by modality and class
-beats a common factor: a Bayes-optimal decision layer has w = 1 throughout. It does not ask for equality (a useless
-modality should contribute nothing), nor about a common temperature. A modality whose best weight would be negative, since
-it misleads, has capability 0.
+the evidence that a contribution claims with the evidence that it carries. It is 0 exactly where no re-weighting by
+modality and class beats a common factor: a Bayes-optimal decision layer has w = 1 throughout. It does not ask for
+equality (a useless modality should contribute nothing), and a common temperature does not change it. A modality that
+misleads, whose best weight would be negative, has capability 0.
 
 Tests: shares of weights that are bounded at zero do not show how well the weights are known. So "contribution equals
 capability" is tested on the contrast  L[c, m] sum_k S[c, k] - S[c, m] sum_k L[c, k]  of the weights without the bound; L is
@@ -58,7 +58,7 @@ SMALLEST_UNIT = (
 
 
 def contributions_of(decision: Decision, predictions: Predictions) -> Array:
-    """The contributions ``(N, M, C)`` less their means; zero where a sample lacks the modality."""
+    """The contributions ``(N, M, C)`` less their means; zero where the modality is missing."""
     mask = predictions.present_mask()[:, :, None]
     parts = np.stack([decision.contribution[m] for m in decision.modalities], axis=1) * mask
     mean = parts.sum(axis=0) / np.maximum(mask.sum(axis=0), 1)

@@ -14,8 +14,10 @@ from mmbal.maths.scoring import correct as correct
 from mmbal.maths.shapley import shapley_values
 from mmbal.predictions.format import Array, Predictions
 
-ADDITIVE = "contribution_<modality> (or subset_<a>+<b> for every coalition)"  # what parts of a decision take
-MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost more than they tell
+ADDITIVE = (
+    "contribution_<modality> (or subset_<a>+<b> for every coalition)"  # the arrays that give the parts of a decision
+)
+MAX_MODALITIES = 8  # 2^8 coalitions; exact values of more would cost too much
 
 
 def log_likelihood(logits: Array, labels: Array) -> Array:

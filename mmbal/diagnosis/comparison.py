@@ -43,7 +43,7 @@ class SideBySide(Frozen):
     differences: dict[str, Difference]
 
     def table(self) -> Table:
-        """One row a figure, one column a diagnosis, and beside all but the first their difference to it."""
+        """One row for each figure and one column for each diagnosis, with the differences to the first."""
         first = next(iter(self.diagnoses.values()))
         known = {name: figures_of(d) for name, d in self.diagnoses.items()}
         shown = {path: said for section in SECTIONS for path, said in section.compared(first).items()}
@@ -56,7 +56,11 @@ class SideBySide(Frozen):
                 change = self.differences[name].figures
                 told = [signed(form).text(change[p]) if p in change else None for p, (_, form) in shown.items()]
                 columns.append(Column("difference", told, drop=1))
-        how = f"Paired on {self.samples} samples." if self.paired else "On different samples, so not paired."
+        how = (
+            f"Paired on {self.samples} samples."
+            if self.paired
+            else "The samples differ, so the intervals are not paired."
+        )
         return Table.of(columns, caption=how)
 
 
@@ -77,7 +81,7 @@ def compare_diagnoses(
     Raises UsageError where there are fewer than two.
     """
     if len(inputs) < 2:
-        raise UsageError("A comparison needs two diagnoses or more.")
+        raise UsageError("A comparison needs at least two diagnoses.")
     subjects = {n: x if isinstance(x, Subject) else Subject(Path(n), read(x), None, None) for n, x in inputs.items()}
     for one in subjects.values():
         one.predictions.require_plausible()

@@ -6,9 +6,9 @@
 
 Both gaps compare like with like. For the representation each encoder is read out by a linear probe on its features
 (its own decision where there are none), calibrated by a temperature, and the modalities are fused by one weight each,
-all cross-fitted; what probes and folds cost cancels in the difference, since both sides pay it. A probe is itself uncertain,
-so the intervals of the whole and of each modality in nats redraw every sample in both its roles: as one that is scored,
-and, by its influence on the probes, as one that they were fitted to. The intervals by class redraw the scores alone.
+all cross-fitted. Probes and folds cost accuracy, on both sides alike, so it cancels in the difference. A probe is itself
+uncertain, so the intervals of the whole and of each modality in nats redraw every sample in both its roles: as one that is
+scored, and, by its influence on the probes, as one that they were fitted to. The intervals by class redraw the scores alone.
 """
 
 from __future__ import annotations
@@ -69,16 +69,16 @@ class Reading:
 
     @classmethod
     def of(cls, predictions: Predictions, rule: str, probes: Mapping[str, Probe], seed: int) -> Reading:
-        """Read by ``rule``; the votes of modalities in ``probes`` are uncertain, those of others are given."""
+        """Fused by ``rule``; the logits of modalities in ``probes`` are uncertain, those of the others are given."""
         log_p = np.empty((len(predictions), len(predictions.classes)))
         slopes = {m: np.zeros_like(log_p) for m in probes}
         for fitted, rows in cross_fitted_rules(predictions, rule, FOLDS, seed):
             held_out = predictions.take(rows)
-            votes = {m: torch.from_numpy(held_out.logits[m]).double().requires_grad_() for m in fitted.modalities}
-            fused = fitted.apply(votes, held_out.present)
+            logits = {m: torch.from_numpy(held_out.logits[m]).double().requires_grad_() for m in fitted.modalities}
+            fused = fitted.apply(logits, held_out.present)
             log_p[rows] = fused.detach().numpy()
             total = fused[torch.arange(len(rows)), torch.from_numpy(held_out.labels)].sum()
-            for m, slope in zip(votes, torch.autograd.grad(total, list(votes.values())), strict=True):
+            for m, slope in zip(logits, torch.autograd.grad(total, list(logits.values())), strict=True):
                 if m in slopes:
                     slopes[m][rows] = slope.numpy()
         influence = np.zeros(len(predictions))

@@ -1,7 +1,7 @@
-"""The diagnosis as a typed, versioned document: what every diagnosis says, and the keys of all sections.
+"""The diagnosis as a typed, versioned document: what every diagnosis holds, and the keys of all sections.
 
 Keys of modalities and classes are their names. A figure that can't be computed is left out of its table (or null), and
-``not_computed`` says why and which array it would need.
+``not_computed`` gives the reason and the array that is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BASICS = {r"^data\.absent\b": "data.missing"}  # renamed since version 0.1.0
 
 
 class Document(Frozen):
-    """What every diagnosis says, whatever its sections."""
+    """What every diagnosis holds, whatever its sections."""
 
     schema_version: int = SCHEMA_VERSION
     mmbal: str = Field(description="version of mmbal that wrote it")

@@ -51,7 +51,7 @@ def diagnose(
     decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
     where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
     ``rule``: the decision rule that the model's own decision is compared with. ``seed`` draws the replicates of the
-    bootstrap; no sentence of the verdict depends on it. ``source`` is how the verdict's advice calls the predictions.
+    bootstrap; no sentence of the verdict depends on it. ``source`` is the name of the predictions in the verdict's advice.
     ``run``: the folder of the run that they come from.
     Raises UsageError (no such split, no samples), DataError (labels that can't be right, a reference that does not fit,
     ``human`` on other data).
@@ -81,7 +81,7 @@ def choose(
 
 @dataclass
 class Examination:
-    """One split under examination: what sections measure with, and what was and was not found so far.
+    """One split under examination: what the sections need to measure, and what they have found so far.
 
     ``found`` holds the keys of the sections measured so far, ``per_class`` their figures by class.
     """
@@ -109,16 +109,16 @@ class Examination:
         bootstrap: int = 1000,
         seed: int = 0,
         confidence: float = 0.95,
-        **asked: Any,
+        **given: Any,
     ) -> Examination:
-        """Draw the bootstrap table and find the decision; ``asked``: reference, human, run.
+        """Draw the bootstrap table and find the decision; ``given``: reference, human, run.
 
         Raises UsageError where there is no sample.
         """
         decision = decision_of(predictions)
         boot = Bootstrap.of(len(predictions), predictions.group, bootstrap, seed, confidence)
         figures = Figures(boot, predictions.labels, predictions.classes)
-        return cls(predictions, calibration, decision, figures, rule, seed, **asked)
+        return cls(predictions, calibration, decision, figures, rule, seed, **given)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a condition."""
+    """The result of a condition: the figure that it is about, and whether it holds."""
 
     condition: Condition
     holds: bool
@@ -106,7 +106,7 @@ def _ways(path: str) -> set[str]:
 
 
 def _nearest(path: str, known: Collection[str]) -> str:
-    """A hint at what there is where the path leaves the known ones; at any place where its words are found together."""
+    """A hint: the known paths that hold all words of an unknown one, or those that continue its known part."""
     words, start = set(path.lower().replace(" ", "_").split(".")), ""
     if not any(name.startswith(path.split(".")[0] + ".") for name in known):
         figures = [name for name in known if not name.endswith((".value", ".low", ".high"))]
@@ -122,7 +122,7 @@ def _nearest(path: str, known: Collection[str]) -> str:
 
 
 def _empty(node: Any, path: str = "") -> set[str]:
-    """The paths that exist and hold nothing."""
+    """The paths that exist but hold no figure."""
     if node in (None, {}):
         return {path}
     if isinstance(node, dict):

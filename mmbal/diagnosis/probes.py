@@ -17,7 +17,7 @@ from mmbal.predictions.format import Array
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear probe, cross-fitted: out-of-fold ``logits (N, C)``, zero where the modality is absent."""
+    """A linear probe, cross-fitted: out-of-fold ``logits (N, C)``, zero where the modality is missing."""
 
     logits: Array
     features: Array

@@ -31,12 +31,12 @@ class Data(Frozen):
     fingerprint: str | None = Field(
         None, description="hash of a run's files that it follows from; null for other files"
     )
-    meta: dict[str, Any] = Field(description="what the predictions file says of itself")
+    meta: dict[str, Any] = Field(description="metadata of the predictions file")
     warnings: list[str] = Field([], description="what was done to read the file, and what looks wrong in it")
 
 
 class Settings(Frozen):
-    """How the intervals and the fitted parts came about."""
+    """How intervals and fitted parts were computed."""
 
     bootstrap: int
     seed: int
@@ -62,7 +62,7 @@ class RepresentationGap(Gap):
 
 
 class NotComputed(Frozen):
-    """A figure that the predictions do not allow."""
+    """A figure that can't be computed from the predictions."""
 
     what: str
     reason: str
@@ -70,7 +70,7 @@ class NotComputed(Frozen):
 
 
 class Advice(Frozen):
-    """A command worth typing next, and what it does."""
+    """A useful next command, and what it does."""
 
     command: str
     purpose: str

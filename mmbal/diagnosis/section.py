@@ -1,6 +1,6 @@
 """What a section of a diagnosis is: one figure, or a few that belong together, on one page of ``sections/``.
 
-A section names its keys of the document, says when it can be measured, measures, and hands out its tables. Everything
+A section names its keys of the document, states when it can be measured, measures it, and returns its tables. Everything
 else (diagnosis.json, ``--fail-if``, the terminal, HTML, Markdown, the intervals of ``diagnose A B``) follows from that.
 """
 
@@ -24,7 +24,7 @@ Fields = Mapping[str, tuple[Any, Any]]  # key -> type, and default or pydantic's
 class Section(ABC):
     """A page of the diagnosis. ``measure`` is needed, the rest where there is something to show.
 
-    What a table shows must be a figure of the document: who sees it can type its path into ``--fail-if``.
+    Every figure of a table is a figure of the document: its path can be given to ``--fail-if``.
     """
 
     order: ClassVar[int] = 1000  # sections are measured and shown in this order; a later one may use an earlier one
@@ -38,7 +38,7 @@ class Section(ABC):
     def measure(self, e: Examination) -> Mapping[str, Any]:
         """The section's keys with their figures; ``e.file`` takes the figures by class.
 
-        What can't be computed is left out, and ``e.lacks`` is told why.
+        What can't be computed is left out, and ``e.lacks`` notes the reason.
         """
 
     def tables(self, d: Diagnosis) -> list[Table]:
@@ -50,7 +50,7 @@ class Section(ABC):
         return []
 
     def class_columns(self, d: Diagnosis, wide: bool) -> list[Column]:
-        """Columns of the table of classes, one cell for each class that has samples; ``wide`` where room is no matter."""
+        """Columns of the table of classes, one cell for each class that has samples; ``wide``: of any width."""
         return []
 
     def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:

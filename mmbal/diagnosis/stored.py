@@ -1,6 +1,6 @@
-"""The diagnosis of what a path stands for, as `mmbal diagnose` prints it; of a run it is kept in the folder.
+"""The diagnosis of what a path stands for, as `mmbal diagnose` prints it; for a run it is stored in the folder.
 
-The kept one is taken again while nothing that it follows from has changed: mmbal, the settings, and the files of
+The stored one is used again while nothing that it depends on has changed: mmbal, the settings, and the files of
 :meth:`mmbal.runs.Subject.fingerprint`.
 """
 
@@ -26,7 +26,7 @@ def diagnosis_of(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Diagnosis:
-    """The diagnosis of ``subject`` (:func:`mmbal.runs.subject` makes one of a path): the kept one, or measured now.
+    """The diagnosis of ``subject`` (:func:`mmbal.runs.subject` makes one of a path): the stored one, or measured now.
 
     Arguments and errors are those of :func:`mmbal.diagnosis.diagnose`.
     """

@@ -22,7 +22,7 @@ def tables_of(d: Diagnosis, full: bool = True) -> list[Table]:
 
 
 def titled_tables(d: Diagnosis, full: bool = True, wide: bool = False) -> Iterator[tuple[str, list[Table]]]:
-    """Headings, each with its tables; ``wide`` where the width of a table is no matter, as on a page."""
+    """Headings, each with its tables; ``wide``: tables may have any width, as on a page."""
     yield "Modalities", [modalities(d)]
     if len(d.sampled()) > 1:
         yield "Classes", [classes(d, wide)]

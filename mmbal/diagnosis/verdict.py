@@ -20,7 +20,7 @@ MAJORITY = 0.5  # below this share no modality is followed in most samples
 USEFUL = 0.1  # an accuracy this far above chance should be found if it is there
 POWER = 2.04  # ((1.96 + 0.84) / 1.96)^2: samples that find a difference with 80 % power, over those that just reach it
 SLIGHT = 0.05  # nats a sample: below this the confidences are called slightly wrong
-FEW_FITTED = 100  # with fewer samples a rule may fail to show a gain for want of samples
+FEW_FITTED = 100  # with fewer samples a rule may miss a gain because there are too few
 SAME = 1e-6  # nats: a rule whose gain is closer to zero than this changes nothing
 PEOPLE = "human raters"  # the producer of predictions that no encoder made
 
@@ -28,7 +28,7 @@ PEOPLE = "human raters"  # the producer of predictions that no encoder made
 def verdict_of(d: Diagnosis) -> list[str]:
     """A few sentences: who decides, whether the evidence supports that, for which classes, and what is lost where.
 
-    A model that is not better than chance is told so first; of its modalities nothing is said.
+    For a model that is not better than chance the verdict says so first, and says nothing about its modalities.
     """
     if d.data.samples < MIN_SAMPLES:
         return [_too_few(d)]
@@ -52,7 +52,7 @@ def verdict_of(d: Diagnosis) -> list[str]:
 
 
 def learned(d: Diagnosis) -> bool:
-    """Whether the decision is shown to be better than chance (true of a document that does not say)."""
+    """Whether the decision is shown to be better than chance (true for a document without that figure)."""
     return d.accuracy.above_chance is None or d.accuracy.above_chance.sign > 0
 
 
@@ -221,7 +221,7 @@ def _majority(d: Diagnosis) -> str:
         return ""
     name = max(d.data.classes, key=lambda c: d.data.classes[c])
     return (
-        f"The model is right in {_percent(d.accuracy.fused)} of the samples; naming '{name}' every time would be right in "
+        f"The model is right in {_percent(d.accuracy.fused)} of the samples; always choosing '{name}' would be right in "
         f"{100 * d.accuracy.chance:.0f} %."
     )
 
@@ -244,7 +244,7 @@ def _who(d: Diagnosis) -> str:
     shares = _and([f"{m} in {_percent(found.follows[m])}" for m in order])
     if found.none is not None and found.none.value > MAJORITY:
         return (
-            "The model mostly decides as none of its modalities does alone: where they disagree, it decides otherwise in "
+            "The model mostly decides differently from each of its modalities alone: where they disagree, it does so in "
             f"{_percent(found.none)} of the samples (it follows {shares})."
         )
     where = f"where the modalities disagree, the model follows {shares} of the samples."
@@ -353,11 +353,11 @@ def _lost_accuracy(d: Diagnosis) -> str:
     if d.decision_gap is None or not _shown(d.decision_gap.accuracy, 100, 1):
         return ""
     lost = f"The model loses {_loss(d.decision_gap.accuracy)} at the decision layer."
-    return f"{lost} The fitted rule gains that back{cost}." if (cost := _cost(d)) else lost
+    return f"{lost} The fitted rule recovers this{cost}." if (cost := _cost(d)) else lost
 
 
 def _cost(d: Diagnosis) -> str:
-    """What the fitted rule loses on single classes, to follow what it gains; empty where no loss is shown."""
+    """What the fitted rule loses on single classes, as the end of a sentence; empty where no loss is shown."""
     costs = [f"{_loss(_negated(gap.accuracy))} on {c}" for c, gap in _losers(d).items()]
     return f", but loses {_listed(costs)}" if costs else ""
 
@@ -370,16 +370,16 @@ def _losers(d: Diagnosis) -> dict[str, ClassGap]:
 
 
 def _unchanged(gap: Gap) -> bool:
-    """Whether the fitted rule makes of every sample what the model makes of it."""
+    """Whether the fitted rule leaves every decision as the model made it."""
     ends = () if gap.nats is None else (gap.nats.low, gap.nats.high)
     return gap.accuracy.value == 0 and bool(ends) and all(end is not None and abs(end) < SAME for end in ends)
 
 
 def _kept(d: Diagnosis) -> str:
     n = d.settings.fitted_samples
-    few = "" if n is None or n >= FEW_FITTED else "; with more it might"
+    few = "" if n is None or n >= FEW_FITTED else "; with more samples it may find a gain"
     samples = "the samples" if n is None else f"{n} samples"
-    return f"The rule '{d.settings.rule}' finds nothing to gain at the decision layer with {samples}{few}."
+    return f"The rule '{d.settings.rule}' finds no gain at the decision layer with {samples}{few}."
 
 
 def _encoders(d: Diagnosis) -> str:

@@ -106,7 +106,7 @@ def load_model(path: str | Path) -> Checkpoint:
         model.load_state_dict(content["model"])
         lacking = method.load_state_dict(content["method"], strict=False).missing_keys
         if lacking:
-            raise ConfigError(f"{path}: the method's state lacks '{lacking[0]}'.")
+            raise ConfigError(f"{path}: the method's state has no '{lacking[0]}'.")
         rule = content["rule"]
         return Checkpoint(
             model=model.eval(),
@@ -160,7 +160,7 @@ def attach_rule(
 def detach_rule(path: str | Path) -> bool:
     """Undo :func:`attach_rule`: the run decides as it was trained, by the rule of its fusion where that has one.
 
-    Returns whether there was a rule to take away.
+    Returns whether there was a rule to remove.
     """
     file = checkpoint_path(Path(path))
     content = read_checkpoint(file)
@@ -198,7 +198,7 @@ def load_encoders(path: Path, model: MultimodalClassifier) -> None:
         try:
             encoder.load_state_dict(state)
         except RuntimeError:
-            raise ConfigError(f"The encoder of '{m}' in {path} has another shape than the one asked for.") from None
+            raise ConfigError(f"The encoder of '{m}' in {path} has another shape than the configured one.") from None
 
 
 def move(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:

@@ -60,8 +60,10 @@ class TrainConfig(Config):
     augment: bool = True
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
     select: Literal["accuracy", "nll"] = Field("accuracy", description="validation figure that picks the best epoch")
-    record: tuple[str, ...] = Field((), description="what to watch during training: heavy_tails")
-    optimistic: bool = Field(False, description="also follow the test figures by epoch, as papers quote their best")
+    record: tuple[str, ...] = Field((), description="what to record during training: heavy_tails")
+    optimistic: bool = Field(
+        False, description="also record the test figures of each epoch, as many papers report their best"
+    )
     seed: int = Field(0, ge=0)
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -100,7 +102,7 @@ def require_fusion(method: str, fusion: str) -> None:
     if lacking:
         fitting = [e.name for e in fusions if needs <= _gives(e)]
         raise ConfigError(
-            f"The method '{method}' needs a fusion with '{lacking[0]}', which '{fusion}' has not.",
+            f"The method '{method}' needs a fusion with '{lacking[0]}', which '{fusion}' does not have.",
             f"Fusions that have it: {', '.join(fitting)}.",
         )
 

@@ -39,7 +39,7 @@ def import_run(
     """Load a two-ResNet-18 checkpoint (see :mod:`mmbal.models.adapters`) and run it on the store ``data``.
 
     The folder is a run's, but its config.yaml tells only what the model is, since how it was trained is not known.
-    Raises ConfigError where the checkpoint can't be read, or has not the store's classes or modalities.
+    Raises ConfigError where the checkpoint can't be read, or does not have the store's classes or modalities.
     """
     path, store = Path(path), Store.open(data)
     imported = import_checkpoint(path, store.modalities)

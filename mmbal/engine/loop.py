@@ -120,7 +120,7 @@ def train_epoch(
 def forward(
     run: Run, method: Method, batch: Batch, phase: Phase, config: TrainConfig
 ) -> tuple[Output, dict[str, Tensor]]:
-    """What the model says about a batch in training, and its losses."""
+    """The model's output for a batch in training, and its losses."""
     with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         read = run.model.encode(batch, phase.modalities, phase.modalities if phase.alone else None)
         features = method.on_features(read, batch, run)

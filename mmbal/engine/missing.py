@@ -1,4 +1,4 @@
-"""What a trained model is worth when a modality is missing, and whether filling it in helps (docs/missing-modalities.md)."""
+"""How well a trained model decides with a missing modality, and whether filling it in helps (docs/missing-modalities.md)."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Features = dict[str, Tensor]
 
 
 class Case(Frozen):
-    """The decision with the modalities ``absent`` filled in by ``impute``; no one is absent in the complete case."""
+    """The decision where the modalities ``absent`` are missing and filled in by ``impute``; none in the complete case."""
 
     absent: list[str]
     impute: str | None
     accuracy: Estimate
     nll: Estimate = Field(description="nats")
-    gain: Estimate | None = Field(None, description="accuracy over leaving it at zero, paired by sample")
+    gain: Estimate | None = Field(None, description="accuracy minus that with zero, paired by sample")
 
 
 class MissingReport(Frozen):
@@ -80,7 +80,11 @@ class MissingReport(Frozen):
         for missing, found in gains.items():
             best, top = max(found.items(), key=lambda item: item[1].value)
             harmful = ", ".join(name for name, gain in found.items() if gain.sign < 0)
-            helps = f"{best} helps most, by {DIFFERENCE.text(top)}" if top.sign > 0 else "nothing is shown to beat zero"
+            helps = (
+                f"{best} helps most, by {DIFFERENCE.text(top)}"
+                if top.sign > 0
+                else "nothing is shown to be better than zero"
+            )
             told.append(f"Without {missing}: {helps}" + (f"; {harmful} is worse." if harmful else "."))
         return told
 
@@ -97,12 +101,12 @@ def evaluate_missing(
     seed: int = 0,
     device: str = "auto",
 ) -> MissingReport:
-    """Take away each modality, and (for M > 2) all but one, and decide on what is left.
+    """Remove each modality, and (for M > 2) all but one, and decide by the others.
 
-    Encoders run once. ``zero`` is the model's own way: the feature is zero and the modality counts as absent; ``mean`` and
+    Encoders run once. ``zero`` is as in training: the feature is zero and the modality counts as missing; ``mean`` and
     ``noise`` put in the mean, or Gaussian draws with mean and spread, of the train split's features; ``diffusion`` draws
     them given the present modalities' features, by a :class:`~mmbal.models.imputer.FeatureDiffusion` trained on the train
-    split for ``updates`` steps. What is put in counts as present. With chance in it, the probabilities of ``draws`` draws
+    split for ``updates`` steps. What is put in counts as present. Where it is random, the probabilities of ``draws`` draws
     are averaged. Decisions are those of the run's stored rule where it has one, else the model's own. ``data`` says
     where the store is, if it has moved.
 
@@ -114,7 +118,7 @@ def evaluate_missing(
             raise UsageError(f"There is no imputation '{name}'.", did_you_mean(name, IMPUTATIONS))
     checkpoint = load_model(run)
     if len(checkpoint.modalities) < 2:
-        raise DataError("The model has one modality; without it nothing is left to decide on.")
+        raise DataError("The model has only one modality; without it, no decision is possible.")
     store = Store.open(data if data is not None else checkpoint.store["path"])
     if store.hash != checkpoint.store["hash"]:
         raise ConfigError(
@@ -162,12 +166,12 @@ def complete_features(
         parts.append({m: z[have] for m, z in model.encode(batch).items()})
     features = {m: torch.cat([part[m] for part in parts]) for m in model.modalities}
     if not sum(map(len, labels)):
-        raise DataError(f"No sample of '{split}' has all modalities, so none can be taken away and compared.")
+        raise DataError(f"No sample of '{split}' has all modalities, so none can be removed and compared.")
     return torch.cat(labels), features
 
 
 class Filler:
-    """Fills in modalities from what the ``known`` features of the train split tell; the imputer learns when first asked."""
+    """Fills in modalities from the ``known`` features of the train split; the imputer is trained on its first use."""
 
     def __init__(self, known: Features, updates: int, weighting: Weighting) -> None:
         self.known = known
@@ -176,7 +180,7 @@ class Filler:
         self._imputer: FeatureDiffusion | None = None
 
     def __call__(self, name: str, features: Features, absent: Sequence[str]) -> Features:
-        """``features`` with those of the modalities in ``absent`` replaced; they are not looked at."""
+        """``features`` with those of the modalities in ``absent`` replaced; their values are not read."""
         if name == "diffusion":
             return self._draw(features, absent)
         return {m: self._typical(m, z, name == "noise") if m in absent else z for m, z in features.items()}

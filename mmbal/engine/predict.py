@@ -27,7 +27,7 @@ ORDER = (
     "video",
     "image",
     "text",
-)  # which of a sample's files is asked first: a sound, before a clip with sound
+)  # the order in which a sample's files are tried: a sound before a clip with sound
 BATCH = 32
 
 Sample = tuple[Path, ...]  # its files, in ORDER
@@ -46,7 +46,7 @@ class Decision:
         return int(self.probabilities.argmax())
 
     def pull(self, m: str) -> float:
-        """How far modality m pulls towards the decision: its part for that class over the mean of the others, nats."""
+        """The margin of modality m for the decided class: its part there minus its mean part elsewhere (nats)."""
         part = self.contribution[m]
         return float(part[self.best] - np.delete(part, self.best).mean())
 
@@ -144,7 +144,7 @@ class _Clips:
             if clips:
                 yield collate(clips, self._specs, first=len(self.read) - len(clips))
         if not self.read:
-            raise DataError(f"Not one of {len(self._samples)} samples can be read; the first: {self.failed[0][1]}")
+            raise DataError(f"None of the {len(self._samples)} samples can be read; the first: {self.failed[0][1]}")
 
 
 def predict(

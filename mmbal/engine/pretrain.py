@@ -18,7 +18,7 @@ from mmbal.runs import CHECKPOINT, CONFIG, ENVIRONMENT, PRETRAIN, SUMMARY
 def pretrain(
     config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
 ) -> Result:
-    """Train every modality alone (a run each, in a sub-folder), and put them together as the unimodal ensemble.
+    """Train every modality alone (a run each, in a sub-folder), and combine them as the unimodal ensemble.
 
     The folder is itself a run: its model sums the separately trained branches, its predictions hold each modality's
     own decision, so it can be diagnosed, calibrated and given as ``encoders_from``. ``config`` sets data, encoders and

@@ -1,6 +1,6 @@
-"""Recorders: what a run may watch while it trains (`record: [heavy_tails]`), without changing a bit of it.
+"""Recorders: what a run may record while it trains (`record: [heavy_tails]`), without changing the training.
 
-The loop calls them where it says so in :class:`Recorder`; their figures by epoch go to metrics.jsonl, their summary to
+The loop calls them as :class:`Recorder` states; their figures by epoch go to metrics.jsonl, their summary to
 a file of their own in the run folder, and their state to last.pt, so that a resumed run records as one piece.
 """
 

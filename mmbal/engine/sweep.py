@@ -92,7 +92,7 @@ def sweep(
 
 
 def check(job: Job) -> None:
-    """Set a run up as training does, without training it or writing anything; an error says which variant it is of."""
+    """Set a run up as training does, without training it or writing anything; an error names the variant."""
     try:
         Session(job.config).method.stages(job.config.epochs)
     except MmbalError as error:

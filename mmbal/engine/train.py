@@ -139,7 +139,7 @@ class Session:
         if self.model.fusion.rule is not None:
             meta["rule"] = (
                 self.model.fusion.rule
-            )  # the rule decides, so the sum before it is no decision for rules to take
+            )  # the rule decides, so the sum before it is not stated as the decision
         return collect(self.model, self.method, self.loader(split), self.device, meta=meta, brief=brief)
 
     def evaluated(self) -> tuple[str, ...]:
@@ -292,7 +292,7 @@ def resume(
         config = config.model_copy(update={"data": data})
     if epochs is not None:
         if epochs < config.epochs:
-            raise UsageError(f"{folder} aims at {config.epochs} epochs; --epochs {epochs} is less.")
+            raise UsageError(f"{folder} is configured for {config.epochs} epochs; --epochs {epochs} is less.")
         config = config.model_copy(update={"epochs": epochs})
     if finished(folder) and (epochs is None or epochs <= read_summary(folder)["epochs"]):
         return Result(folder, read_summary(folder))
@@ -317,7 +317,7 @@ def _guarded(session: Session, resume: bool) -> Result:
     except KeyboardInterrupt:
         done = len(session.history)
         raise Interrupted(
-            f"Interrupted after epoch {done} of {session.config.epochs}; that far everything is saved.",
+            f"Interrupted after epoch {done} of {session.config.epochs}; everything up to there is saved.",
             f"Go on with: mmbal train --resume {session.folder}",
         ) from None
     left_out = session.config.epochs - len(session.history)
@@ -332,7 +332,7 @@ def _guarded(session: Session, resume: bool) -> Result:
 def best_epoch(history: list[dict[str, Any]], select: str) -> int:
     """The epoch (from 1) of the last stage with the best validation figure; ties go to the lower NLL, then to the earlier.
 
-    Earlier stages train something else than the model that is asked for, such as teachers.
+    Earlier stages train something other than the final model, such as teachers.
     """
     history = [entry for entry in history if entry["stage"] == history[-1]["stage"]]
 

@@ -1,9 +1,9 @@
-"""How sure a figure is: bootstrap intervals, standard errors, McNemar's test, Holm's correction.
+"""The uncertainty of figures: bootstrap intervals, standard errors, McNemar's test, Holm's correction.
 
 Everything rests on one table of counts, how often each replicate draws each sample. A statistic that is a function of
 sums over samples is then a matrix product for all replicates at once, and two statistics of the same table are paired.
 
-A bootstrap interval changes a little with the seed of its replicates. What the verdict says must not, so its tests rest on
+A bootstrap interval changes a little with the seed of its replicates. The verdict must not change, so its tests rest on
 standard errors that no seed changes: that of a mean (:class:`Mean`), and the jackknife's for any other statistic
 (:class:`Jackknife`). Both take whole groups as the independent units, as the bootstrap does.
 """
@@ -22,7 +22,7 @@ from mmbal.errors import UsageError
 SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
 GAIN = (-1.0, 1.0)  # and of the difference of two
 MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
-MIN_SAMPLES = 10  # of fewer samples no interval is given: drawing a handful again shows nothing of what it lacks
+MIN_SAMPLES = 10  # fewer samples get no interval: drawing a handful again shows too little
 MOST_LEFT_OUT = 500  # replicates of a jackknife; more units than that are left out several at a time
 BLOCK = 128  # replicates weighed at a time: bounds the memory of the float64 copy of their counts
 
@@ -154,8 +154,8 @@ class Bootstrap:
     def mean_of(self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None) -> Mean:
         """The mean of ``values (n,)`` of ``rows`` (all where not given) with its standard error.
 
-        With ``bounds``, the least and the greatest value that a sample can have, a unit of each is added, so that what
-        never happened in these samples is not taken for impossible (Agresti and Coull 1998; Bonett and Price 2012).
+        With ``bounds``, the least and the greatest value that a sample can have, a unit of each is added. This
+        keeps the interval from collapsing when all samples agree (Agresti and Coull 1998; Bonett and Price 2012).
         """
         member = self.member if rows is None else self.member[rows]
         values = np.asarray(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How sure each modality is of the truth: the score by which most balancing methods say who is ahead."""
+"""Each modality's confidence in the true class: the score by which most balancing methods find the modality ahead."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def discrepancy(confidence: Mapping[str, Array], present: Mapping[str, Array] | 
     """
     names = tuple(sorted(confidence))
     if len(names) < 2:
-        raise UsageError("A discrepancy lies between modalities; there is only one.")
+        raise UsageError("A discrepancy needs at least two modalities, and there is only one.")
     values = np.stack([np.asarray(confidence[m], dtype=np.float64) for m in names], axis=1)
     have = np.ones(values.shape, dtype=bool)
     for i, m in enumerate(names):

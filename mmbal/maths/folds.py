@@ -25,7 +25,7 @@ def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.nd
     n = len(labels)
     if group is None:
         if n < 2:
-            raise DataError(f"Cross-fitting needs two rows or more, and there are {n}.")
+            raise DataError(f"Cross-fitting needs at least two samples; there {'is' if n == 1 else 'are'} {n}.")
         order = rng.permutation(n)
         order = order[np.argsort(labels[order], kind="stable")]
         fold = np.empty(n, dtype=np.int64)
@@ -35,7 +35,9 @@ def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.nd
     counts = np.zeros((members.max() + 1, labels.max() + 1))
     np.add.at(counts, (members, labels), 1)
     if len(counts) < 2:
-        raise DataError("Cross-fitting keeps groups together, but all rows are of one group.", "Leave 'group' out.")
+        raise DataError(
+            "Cross-fitting keeps each group in one fold, but all samples are of one group.", "Leave 'group' out."
+        )
     folds = min(folds, len(counts))
     load = np.zeros((folds, counts.shape[1]))
     where = np.empty(len(counts), dtype=np.int64)

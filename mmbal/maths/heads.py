@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 LOGIT_SPREAD = 2.0
-FIT_ROWS = 10_000  # more rows than this are thinned before a fit: a head has settled long before, and stays quick
+FIT_ROWS = 10_000  # more rows than this are thinned before a fit: the head hardly changes, and the fit stays fast
 
 Array = np.ndarray
 

@@ -64,8 +64,8 @@ def fisher_ratio(prototypes: Tensor, seen: Tensor, spread: Tensor) -> Tensor:
     return between / spread.clamp(min=1e-8)
 
 
-def repaired(alone: float | None, together: float | None) -> float:
-    """Share of the errors made ``alone`` (an accuracy) that are not made ``together``; 0 if that is more, or not known."""
-    if alone is None or together is None or alone == 1:
+def repaired(alone: float | None, fused: float | None) -> float:
+    """Share of the errors made ``alone`` (an accuracy) that are not made ``fused``; 0 if these are more, or not known."""
+    if alone is None or fused is None or alone == 1:
         return 0.0
-    return max(0.0, (together - alone) / (1 - alone))
+    return max(0.0, (fused - alone) / (1 - alone))

@@ -1,4 +1,4 @@
-"""How good probabilities are: accuracy, log score, calibration error, Brier score."""
+"""Scores of probabilities: accuracy, log score, calibration error, Brier score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def correct(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How far each decision is right ``(N,)``, for logits or probabilities ``(N, C)`` and labels ``(N,)``.
 
     1 where the true class has the highest score, 0 where another has, and 1/k where it shares the highest score with
-    k - 1 others. So a tie counts as what a decision by lot gives on average. It does not depend on the order of the
+    k - 1 others. So a tie counts as a random choice does on average. The accuracy does not depend on the order of the
     classes or on the last bit of a sum, and a row of equal scores is a guess, 1/C. Scores are equal where they differ by
     less than ``TIE`` of the row's largest magnitude. This is the one accuracy of mmbal.
     """

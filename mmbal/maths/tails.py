@@ -21,9 +21,9 @@ from scipy.stats import norm
 from mmbal.errors import DataError, UsageError
 from mmbal.maths.bootstrap import Estimate
 
-FEWEST = 10  # order statistics below which a tail index means nothing
+FEWEST = 10  # with fewer order statistics a tail index is meaningless
 Z95 = float(norm.ppf(0.975))
-LIGHTEST = 1e3  # an index beyond which no tail is told from none
+LIGHTEST = 1e3  # an index beyond which there is no power tail
 
 
 class TailIndex(Estimate):
@@ -63,7 +63,7 @@ def hill(values: np.ndarray, k: int | None = None, *, block: int = 1, confidence
     excess = np.log(np.maximum(values / threshold, 1.0))
     gamma = excess.sum() / k
     if gamma <= 0:
-        raise DataError("The largest values are all alike: they have no tail.")
+        raise DataError("The largest values are all equal: they have no tail.")
     # The estimate is a ratio of sums, of excesses and of exceedances; its residual has mean zero.
     residual = excess / gamma - (excess > 0)
     sums = np.add.reduceat(residual, np.arange(0, n, block)) if block > 1 else None
@@ -78,7 +78,7 @@ def scan(values: np.ndarray, largest_share: float = 0.1) -> int:
     """The ``k`` whose fitted power law lies nearest to the k largest values (Kolmogorov-Smirnov distance).
 
     At most ``largest_share`` of the values count as the tail: more would reach into the body of the law and bias the
-    index, of which the interval, that of sampling alone, says nothing. Source: Clauset, Shalizi and Newman, SIAM Review
+    index. The interval covers sampling only, not this bias. Source: Clauset, Shalizi and Newman, SIAM Review
     2009, arXiv 0706.1062, section 3.3.
     """
     logs = np.sort(np.log(np.asarray(values, dtype=np.float64)))[::-1]

@@ -1,19 +1,20 @@
-"""AIM: at each depth, each modality also decides beside others that have only their least learned units to speak by.
+"""AIM: at every depth, add a loss of one modality combined with only the least discriminative units of the others.
 
 After Shen, Chen and Zhang, "AIM: Adaptive Intra-Network Modulation for Balanced Multimodal Learning", 2025, arXiv
-2508.19769; our instantiation, since its formulas could not be had.
+2508.19769; our instantiation, since its formulas could not be obtained.
 
     A_m^d = accuracy of the nearest class prototype on h_m^d, what depth d of encoder m gives;  A^d = that of all m together
     s_m^d = (d / D) tanh(alpha (A^d - A_m^d) / (1 - A_m^d)),   running figures, before each update
     U_m^d = the fraction rho of the depth's units with the lowest variance between / variance within classes
-    u_m^d = h_m^d itself beside, of every other n, h_n^d on U_n^d and zero on n's other units
+    u_m^d = h_m^d itself and, of every other n, h_n^d on U_n^d and zero on n's other units
     L = CE(fusion(h), y) + sum_d sum_m s_m^d CE(head_d(u_m^d), y)
 
-U is the auxiliary block. Where the others speak by it alone, m must decide and gets the gradient that a fused decision,
-once right without m, no longer gives; so do the units of U. The strength is the share of m's errors that all repair: it
-is large for a weak modality, does not fade as training accuracies near one, and does not leave out the strongest, which
-joint training holds below its own best too. Shallow depths, not made to decide, count less. head_d is a sum of linear
-decisions, at the last depth the model's fusion. With rho = 0 and s = 1 there it is joint training with own losses.
+U is the auxiliary block. Where the others are reduced to it, m and the units of U get a gradient. The fused loss
+gives them none where the decision is right without them. The strength is the share of m's errors that all modalities
+repair. It is large for a weak modality and does not fade as training accuracies approach one. It includes the strongest
+modality, which joint training also holds below its own best. Shallow depths are no classifiers, so they count less. head_d
+is a sum of linear decisions, at the last depth the model's fusion. With rho = 0 and s = 1 there it is joint training with
+own losses.
 
 Deviations: auxiliary blocks trained jointly with the weak modality, strength by depth, and prototypes as the probe are
 the abstract's; blocks of units, Fisher ratio, strength, heads, sum of losses, and matching stages by relative depth, ours.
@@ -46,7 +47,7 @@ from mmbal.registry import methods
     off={"alpha": 0.0},
 )
 class AIM(Method):
-    """Measures each depth of each encoder with prototypes, and lets each modality decide beside auxiliary blocks."""
+    """Probes each depth with prototypes, and adds losses of each modality with auxiliary blocks of the others."""
 
     at_least = 2
 

@@ -8,8 +8,8 @@ ICASSP 2023, doi 10.1109/ICASSP49357.2023.10096641.
     p       = ceiling sin(pi / 2 min(l, eps) / eps)                  l: share of the training that is over
     L       = CE(o', y) + lambda sum_m CE(o_m, y)                    o': int(p D_m) features of such m set to zero
 
-Deviations: our instantiation, since the paper's text could not be had: the formulas are those of a public benchmark. That
-benchmark masks int(p C) of the modality's logits (`mask = logits`, for additive fusions); its unused setting U = 512, the
+Deviations: our instantiation, since the paper's text could not be obtained: the formulas are those of a public benchmark. It
+masks int(p C) of the modality's logits (`mask = logits`, for additive fusions); its unused setting U = 512, the
 width of a feature, suggests that the paper masks features, which is the default. There l grows by epoch / 10 with every
 batch, so p is at its end after a few batches of the second epoch; here l is a share of the epochs. There the modalities
 depended on are those of the batch before; here those of the batch itself. The threshold for M > 2 and `ceiling` are ours.
@@ -58,7 +58,7 @@ def masked_share(progress: float, eps: float, ceiling: float = 1.0) -> float:
     off={"own": 0.0, "ceiling": 0.0},
 )
 class AMCo(Method):
-    """Masks the modality depended on in the fused loss, beside own losses."""
+    """Masks the modality depended on in the fused loss, and adds own losses."""
 
     at_least = 2
 

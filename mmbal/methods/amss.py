@@ -1,4 +1,4 @@
-"""AMSS: in each step only some units of an encoder learn; an encoder that tells less about the label has more of them.
+"""AMSS: in each step only some units of an encoder learn; the less an encoder tells about the label, the more units learn.
 
 Yang, Pan, Jiang, Xu and Tang, "Learning to Rebalance Multi-Modal Optimization by Adaptively Masking Subnetworks", TPAMI
 2025, arXiv 2404.08347.

@@ -1,16 +1,16 @@
-"""ARL: give the encoder whose predictions are surer a larger gradient, as long as the other modalities contribute more.
+"""ARL: give the encoder with more confident predictions a larger gradient, as long as the other modalities contribute more.
 
 Wei, Luo and Luo, "Improving Multimodal Learning via Imbalanced Learning", ICCV 2025, arXiv 2507.10203.
 
     L    = CE(o, y) + gamma sum_m CE(o_m, y)        from epoch `starts`; with weight `early` before
     c_m  = share of mean_i sum_c |o_m|[i, c]                                  how much m contributes
-    h_m  = max(share of mean_i H(softmax(o_m)[i]), floor)                     how unsure m is
+    h_m  = max(share of mean_i H(softmax(o_m)[i]), floor)                     how uncertain m is
     w_m  = share of 1 / h_m                                                   share: divided by the sum over modalities
     a    = softmax_m(T w_m mean_{k != m} c_k)
     g_m <- (1 + a_m) g_m                            for the gradients of encoder m
 
-The best fusion weights follow the inverse variance of the modalities, so the surer modality should contribute more. It gets
-a larger gradient as long as the others contribute more than it does.
+The best fusion weights follow the inverse variance of the modalities, so the more certain modality should contribute more.
+It gets a larger gradient as long as the others contribute more than it does.
 
 Deviations: the public code computes a and never assigns it, so both encoders keep 1 + 1/2; here it is assigned. The paper
 scales the gradient at the encoder's output, which is the same. For M > 2 the other modality's contribution becomes the
@@ -56,7 +56,7 @@ def asymmetry(
     off={"gamma": 0.0, "early": 0.0, "scale": 0.0},
 )
 class ARL(Method):
-    """Scales the encoders' gradients by confidence and by what the others contribute, beside own losses."""
+    """Scales the encoders' gradients by confidence and by what the others contribute, and adds own losses."""
 
     at_least = 2
 

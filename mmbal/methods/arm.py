@@ -46,7 +46,7 @@ from mmbal.registry import methods
     off={"alpha": 0.0, "beta": 0.0, "gamma": 0.0},
 )
 class ARM(Method):
-    """Scales features by contribution, minimises the worst modality's loss, and repeats samples that are ill understood."""
+    """Scales features by contribution, minimises the worst modality's loss, and repeats samples with low contributions."""
 
     at_least = 2
 

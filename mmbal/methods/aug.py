@@ -1,10 +1,10 @@
-"""AUG: give the modality that decides worse one more classifier, boosted on what its earlier ones leave over.
+"""AUG: give the modality that decides worse one more classifier, boosted on the errors of its earlier ones.
 
 Jiang, Huang and Yang, "Rethinking Multimodal Learning from the Perspective of Mitigating Classification Ability
 Disproportion", NeurIPS 2025, arXiv 2502.20120. Head j of modality m is o_mj = V relu(U_mj z_m), V shared by all heads.
 
     L_m = CE(r, o_mn) + CE(y, sum_{j<=n} o_mj) + CE(y, sum_{j<n} o_mj);   L_m = CE(y, o_m1) while there is one head
-    r   = y (1 - lambda sum_{j<n} softmax(o_mj)[y])                        what the earlier heads leave of the truth
+    r   = y (1 - lambda sum_{j<n} softmax(o_mj)[y])                        what the earlier heads leave to learn
     s_m = mean_i softmax(sum_j o_mj)[y_i];   every t_N epochs, m gets one more head if  max_{k != m} s_k - sigma s_m > tau
 
 Deviations: r is kept at or above zero (below, its loss has no minimum). s_m is of the ensemble, as in the public code: the
@@ -12,7 +12,7 @@ paper sums the heads' probabilities, which grow with their number. That code sub
 (`residual = ensemble`, lambda 0.5), compares s_k / s_m with 1 + tau (`rule = ratio`) and weighs the decision by hand
 (`weights = {audio: 0.4, video: 0.6}`); its added heads never reach the optimiser, here all do, from the start. It steps one
 modality after the other, here one step serves all; they share V alone. t_N is a tenth of the epochs, as there. The heads
-decide in the fusion's place, on the features that it is given. An absent modality casts no vote.
+decide in the fusion's place, on the features that it is given. A missing modality contributes nothing.
 """
 
 from collections.abc import Mapping
@@ -81,14 +81,14 @@ class AUG(Method):
         self.names = sorted(model.modalities)
         self.register_buffer("active", torch.ones(len(self.names), dtype=torch.long))  # heads in use
 
-    def votes(self, m: str, features: Tensor) -> Tensor:
+    def heads(self, m: str, features: Tensor) -> Tensor:
         """Logits ``(J, B, C)`` of the heads of m that are in use."""
         layers = cast(nn.ModuleList, self.hidden[m])[: int(self.active[self.names.index(m)])]
         return torch.stack([self.last(layer(features).relu()) for layer in layers])
 
     def fuse(self, output: Output) -> Output:
-        said = {m: self.votes(m, z).sum(0) * output.present[m][:, None] for m, z in output.features.items()}
-        weighted = {m: self.config.weights.get(m, 1.0) * vote for m, vote in said.items()}
+        said = {m: self.heads(m, z).sum(0) * output.present[m][:, None] for m, z in output.features.items()}
+        weighted = {m: self.config.weights.get(m, 1.0) * o for m, o in said.items()}
         return replace(output.with_contributions(weighted), logits=said)
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
@@ -97,8 +97,8 @@ class AUG(Method):
         losses = {}
         for m in phase.modalities:
             labels, present = batch.labels, output.present[m]
-            votes = self.votes(m, output.features[m])
-            earlier, newest = votes[:-1], votes[-1]
+            each = self.heads(m, output.features[m])
+            earlier, newest = each[:-1], each[-1]
             losses[f"ensemble/{m}"] = masked_cross_entropy(output.logits[m], labels, present)
             if len(earlier):
                 left = residual(earlier, labels, self.config.shrinkage, self.config.residual)

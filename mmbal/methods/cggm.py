@@ -1,7 +1,7 @@
 """CGGM: classifiers on the single modalities steer the encoders' gradients, in size and in direction.
 
 Guo, Jin, Chen and Zhao, "Classifier-guided Gradient Modulation for Enhanced Multimodal Learning", NeurIPS 2024,
-arXiv 2411.01409. A linear probe of each modality learns beside the model, from features that get no gradient.
+arXiv 2411.01409. A linear probe of each modality learns along with the model, from features that get no gradient.
 
     d_m   = accuracy of probe m on this batch - that on the batch before
     B_m   = (sum_k d_k - d_m) / sum_k d_k

@@ -1,4 +1,4 @@
-"""CML: no decision may become surer when a modality is taken away.
+"""CML: no decision may become more confident when a modality is removed.
 
 Ma, Zhang, Wu, Fu, Zhang and Hu, "Calibrating Multimodal Learning", ICML 2023, arXiv 2306.01265. With conf(S) the largest
 probability of the decision with the modalities S alone, along a chain of sets S_M > S_{M-1} > ... > S_1, each without one
@@ -38,7 +38,7 @@ def rank_loss(
 
 @methods.register(family="regularisation", year=2023, paper="2306.01265", status="exact", off={"strength": 0.0})
 class CML(Method):
-    """Adds a penalty on confidence that grows when a modality goes."""
+    """Adds a penalty on confidence that grows when a modality is removed."""
 
     at_least = 2
 

@@ -1,4 +1,4 @@
-"""DI-MML: train each modality by itself, let it learn from the others where only they are good, and combine at the end.
+"""DI-MML: train each modality alone, let it learn from the others where only they are good, and combine them at the end.
 
 Fan, Xu, Wang, Liu and Guo, "Detached and Interactive Multimodal Learning", ACM MM 2024, arXiv 2407.19514. First stage, with
 one classifier H that all share and one of its own for each:
@@ -145,5 +145,5 @@ class DIMML(Method):
         there = torch.stack([*(output.present[m] for m in names), torch.ones_like(output.present[names[0]])], dim=1)
         *weights, fused = confidence_weights(logits.float(), there, self.config.temperature)[..., None].unbind(dim=1)
         assert output.contribution is not None
-        votes = {m: w * own[m] + fused * output.contribution[m] for m, w in zip(names, weights, strict=True)}
-        return replace(output, logits=own, contribution=votes, fused=total(votes))
+        parts = {m: w * own[m] + fused * output.contribution[m] for m, w in zip(names, weights, strict=True)}
+        return replace(output, logits=own, contribution=parts, fused=total(parts))

@@ -43,7 +43,7 @@ from mmbal.registry import methods
     off={"gate": False, "kappa": 0.0, "unimodal": 0.0},
 )
 class DynCIM(Method):
-    """Weighs samples and modalities by two curricula, and gates the votes of an additive fusion."""
+    """Weighs samples and modalities by two curricula, and gates the contributions of an additive fusion."""
 
     at_least = 2
 
@@ -51,7 +51,7 @@ class DynCIM(Method):
         kappa: float = Field(2.0, ge=0, description="kappa: how much less hard samples count at first; 0: all alike")
         ramp: float = Field(0.5, gt=0, le=1, description="T / epochs: when all samples count alike")
         unimodal: float = Field(1.0, ge=0, description="lambda: weight of the modalities' own losses; 0 none")
-        gate: bool = Field(True, description="g: weigh the votes of each sample by a learned gate")
+        gate: bool = Field(True, description="g: weigh the contributions in each sample by a learned gate")
 
     losses_before: Tensor
     emphasis: Tensor
@@ -63,7 +63,7 @@ class DynCIM(Method):
         if self.config.gate:
             if not isinstance(model.fusion, LinearFusion):
                 hint = "Use --fusion concat, or --set method.gate=false."
-                raise ConfigError("DynCIM gates the votes of an additive fusion.", hint)
+                raise ConfigError("DynCIM gates the contributions of an additive fusion.", hint)
             self.gate = DecisionGate(model.fusion.dims)
         self.register_buffer("losses_before", torch.full((len(self.names),), torch.nan))
         self.register_buffer("emphasis", torch.ones(len(self.names)))
@@ -75,8 +75,8 @@ class DynCIM(Method):
         if not self.config.gate or output.contribution is None:
             return output
         weight = self.gate(output.features, output.present)
-        votes = {m: vote * weight[m][:, None] for m, vote in output.contribution.items()}
-        return replace(output, contribution=votes, fused=total(votes))
+        parts = {m: part * weight[m][:, None] for m, part in output.contribution.items()}
+        return replace(output, contribution=parts, fused=total(parts))
 
     def on_epoch_start(self, run: Run) -> None:
         self.seen = torch.zeros(2, len(run.train.store), device=run.device)  # sum of losses and visits by sample

@@ -1,21 +1,21 @@
 """Alternating training, weak before strong: one modality a step, in an order that Shapley values set anew each epoch.
 
 After Shi, Zhang, Liu, Liu, Cheng and Lu, "Modality Equilibrium Matters: Minor-Modality-Aware Adaptive Alternating for
-Cross-Modal Memory Enhancement", 2025, arXiv 2506.00030; our instantiation, since its formulas could not be had.
+Cross-Modal Memory Enhancement", 2025, arXiv 2506.00030; our instantiation, since its formulas could not be obtained.
 
     phi_m = exact Shapley value of m in the game v(S) = validation accuracy with the modalities S alone, v({}) = 0
-    EDM   = sqrt( mean_m ( phi_m / sum_k phi_k - 1/M )^2 )          0: all modalities are worth as much
+    EDM   = sqrt( mean_m ( phi_m / sum_k phi_k - 1/M )^2 )          0: all Shapley values are equal
     steps on each batch, m in order of growing phi_m; only encoder m learns:
     L_m   = CE(o_m, y) + gamma CE(o, y) + alpha mean_{k != m} CE(cos(G_m z_m, G_k mu_k) / tau, y)
                                         + beta  mean_{k != m} ( 1 - cos(G_m z_m, G_k z_k) )
 
 mu_k (C, D_k) is the memory of modality k, running class means of its features, written in k's own step; G_m is a linear
-map into a space that all share. Joint training feeds the weak modality what the strong one leaves over; here each has a
-step of its own, and the weak one the first. What the others have learned reaches it through their memories (by class)
+map into a space that all share. In joint training the weak modality learns only what the strong one leaves; here each has
+a step of its own, and the weak one has the first. What the others have learned reaches it through their memories (by class)
 and their mapped features (by sample), neither of which it can change in its step.
 
 Deviations: all that goes beyond the abstract is ours: the game, EDM, memory, map and losses. In EDM a modality that harms
-is worth nothing. The validation split sets the order; the test split nothing.
+counts as 0. The validation split sets the order; the test split nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,16 +39,16 @@ from mmbal.registry import methods
 
 
 def equilibrium_deviation(phi: Mapping[str, float]) -> float:
-    """EDM of Shapley values: 0 for equal shares, ``sqrt(M - 1) / M`` where one modality is worth all."""
-    worth = {m: max(value, 0.0) for m, value in phi.items()}
-    whole = sum(worth.values())
-    shares = [value / whole if whole else 1 / len(phi) for value in worth.values()]
+    """EDM of Shapley values: 0 for equal shares, ``sqrt(M - 1) / M`` where one modality has all of it."""
+    positive = {m: max(value, 0.0) for m, value in phi.items()}
+    whole = sum(positive.values())
+    shares = [value / whole if whole else 1 / len(phi) for value in positive.values()]
     return float((sum((share - 1 / len(phi)) ** 2 for share in shares) / len(phi)) ** 0.5)
 
 
 @methods.register(family="alternating", year=2025, paper="2506.00030", status="our instantiation", off=None)
 class EDMAlternating(Method):
-    """One step a modality, weak to strong, aligned with what the others remember."""
+    """One step a modality, weak to strong, aligned with the memories of the others."""
 
     at_least = 2
 
@@ -81,8 +81,8 @@ class EDMAlternating(Method):
                 absent = set(self.names) - set(names)
                 right = [(self.model.without(o, absent).fused.argmax(-1) == b.labels).sum() for o, b in outputs]
                 value[names] = int(torch.stack(right).sum()) / rows
-            worth = shapley_values(value, self.names)
-            self.phi.copy_(torch.tensor([worth[m] for m in self.names]))
+            shares = shapley_values(value, self.names)
+            self.phi.copy_(torch.tensor([shares[m] for m in self.names]))
         phi = dict(zip(self.names, self.phi.tolist(), strict=True))
         run.log("edm", equilibrium_deviation(phi))
         for m in self.names:

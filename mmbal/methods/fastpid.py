@@ -1,4 +1,4 @@
-"""FastPID scheduling: train modalities apart until they are as unique as one another and most synergetic, then together.
+"""FastPID scheduling: train modalities separately until they are equally unique and most synergetic, then jointly.
 
 Tang, Xu, Liu and Chen, "Shaping Initial State Prevents Modality Competition in Multi-modal Fusion: A Two-stage Scheduling
 Framework via Fast Partial Information Decomposition", 2025, arXiv 2509.20840. Features are read as codes (unit length, 5
@@ -14,7 +14,7 @@ decomposition takes gradient steps with the margins projected; ours is solved to
 all others together, S is the mean over m, and m stops where U_m exceeds the smallest. It looks every 5 epochs, and its
 first stage has at most two thirds of all: here a twentieth of the epochs if not set, and a half. It starts the second
 stage with a twentieth of the learning rate, where both share one schedule here. Its validation set is the test set; here
-training rows decide. Rows that lack a modality are not counted.
+training rows decide. Rows with a missing modality are not counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ class FastPID(Method):
         self.joint.fill_(fallen or int(self.changes) > 1)
 
     def decomposed(self, run: Run) -> tuple[dict[str, float], float]:
-        """The unique share of each modality beside all others, and the mean synergy, in bits, of the training rows."""
+        """The unique share of each modality against all others, and the mean synergy, in bits, of the training rows."""
         names, rows = self.model.modalities, torch.from_numpy(run.train.split_rows)
         store = run.train.store
         found = {m: torch.zeros(len(store), d, device=run.device) for m, d in self.model.fusion.dims.items()}

@@ -109,7 +109,7 @@ class G2D(Method):
 
     @torch.no_grad()
     def taught(self, batch: Batch) -> Output:
-        """What the teachers say of a batch."""
+        """The teachers' outputs for a batch."""
         with evaluating(self.kept):
             taught: Output = self.kept(batch)
             return taught

@@ -1,7 +1,7 @@
-"""GMM-guided loss: tell balanced samples from imbalanced ones by a mixture of two Gaussians, and treat them differently.
+"""GMM-guided loss: separate balanced from imbalanced samples by a mixture of two Gaussians, and treat them differently.
 
 After Liu, Yu, Liu and Chen, "Quantifying Multimodal Imbalance: Adaptive Loss via Probabilistic Sample Separation", 2025,
-arXiv 2510.21797; our instantiation, since its formulas could not be had and there is no public code.
+arXiv 2510.21797; our instantiation, since its formulas could not be obtained and there is no public code.
 
     g_i   = max_m p_im[y] - min_m p_im[y]     the gap between the modalities of sample i, p_im = softmax(o_im)
     pi_i  = posterior of the component with the larger mean, in a mixture of two Gaussians

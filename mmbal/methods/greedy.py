@@ -14,7 +14,7 @@ Deviations: the paper has MMTM modules between the layers of two networks; here 
 encoder (mmbal/methods/parts/greedy.py), and M modalities share its squeeze. It starts at gates of one, so at joint training.
 The logarithm is the natural one, as in the paper; the public code takes log10, where a threshold of 0.01 is 0.023 here. That
 code brings the second modality's running mean up to date with the first one's gate; here each has its own. Speeds are
-summed over the steps outside windows, as there. Tests use the gates as they are. A missing modality tells the gates zeros.
+summed over the steps outside windows, as there. Tests use the gates as they are. A missing modality gives the gates zeros.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""IPRM: mix the modalities' features on the sphere, by weights that a look before each step sets anew.
+"""IPRM: mix the modalities' features on the sphere, by weights that a probe before each step sets anew.
 
 Yang, Wu and Jiang, "Towards Equilibrium: An Instantaneous Probe-and-Rebalance Multimodal Learning Approach", IJCAI 2025,
 doi.org/10.24963/ijcai.2025/395. For each pair (a, v) of modalities, in each step, with KL(p || q) a mean over the batch:

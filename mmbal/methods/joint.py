@@ -1,6 +1,6 @@
 """Joint training: one loss on the fused decision, all modalities at once; the baseline of the whole field.
 
-The disease is described by Wang, Tran and Feiszli, "What Makes Training Multi-Modal Classification Networks Hard?",
+Its imbalance is described by Wang, Tran and Feiszli, "What Makes Training Multi-Modal Classification Networks Hard?",
 CVPR 2020, arXiv 1905.12681, and Peng et al., CVPR 2022, arXiv 2203.15332.
 
     L = CE(softmax(o), y),      o = the fusion's logits, sum_m z_m W_m^T + b for linear heads

@@ -1,4 +1,4 @@
-"""LFM: bring the modalities' decisions together first, and fit the labels more and more.
+"""LFM: align the modalities' decisions at first, and give the labels more weight over time.
 
 Yang, Wan, Jiang and Xu, "Facilitating Multimodal Classification via Dynamically Learning Modality Gap", NeurIPS 2024,
 openreview.net/forum?id=QbsPz0SnyV. With t the epoch, of 200:
@@ -92,5 +92,5 @@ class LFM(Method):
             return output
         there = {m: p.float()[:, None] for m, p in output.present.items()}
         count = total(there).clamp(min=1)
-        votes = {m: there[m] / count * o for m, o in output.logits.items()}
-        return replace(output, contribution=votes, fused=total(votes))
+        parts = {m: there[m] / count * o for m, o in output.logits.items()}
+        return replace(output, contribution=parts, fused=total(parts))

@@ -1,4 +1,4 @@
-"""MCR: each modality raises what the decision owes to it, as a player in a game with the others.
+"""MCR: each modality increases its influence on the decision, as a player in a game with the others.
 
 Kontras, Strypsteen, Chatzichristos, Liang, Blaschko and De Vos, "Multimodal Fusion Balancing Through Game-Theoretic
 Regularization", NeurIPS 2025, arXiv 2411.07335. With o~(m) the fused logits once o_m is exchanged for that of another row:
@@ -9,13 +9,13 @@ Regularization", NeurIPS 2025, arXiv 2411.07335. With o~(m) the fused logits onc
     NTX   = mean over pairs of one class of -log [ e_ij / (e_ij + sum_{k of other classes} e_ik) ],  e = exp(cos / .5)
 
 NTX runs over the features of all modalities and rows of the batch, as if they were one set. G is a small network without
-biases that tells the features z from the logits o, held constant: a bound on what z says beyond the decision (a
+biases that predicts the features z from the logits o, held constant: a bound on the information in z beyond the decision (a
 conditional entropy bottleneck).
 
 Deviations: in the public code's branch for three modalities one term stands three times; here each modality has its own, for
 any M. Option names there differ between the code and its description. o itself learns from every term, as in the code.
-Rows are exchanged by `shuffles` permutations, of which a row that stays where it is is left out; a row that lacks m, or
-would get the m of a row that does, too. lambda and the number of shuffles are those of the code's description for
+Rows are exchanged by `shuffles` permutations, without rows that stay in place, rows without m, and rows
+that would get the m of a row without m. lambda and the number of shuffles are those of the code's description for
 CREMA-D; its published files name no mu and nu, so those are ours. Features of different widths are first mapped to one.
 """
 

@@ -1,4 +1,4 @@
-"""MIDAS: also learn samples whose modalities come from different ones, labelled by how sure each modality is of its own.
+"""MIDAS: also train on misaligned samples, whose modalities come from two samples, with labels weighted by confidence.
 
 After Hwang, Choi and Whang, "MIDAS: Misalignment-based Data Augmentation Strategy for Imbalanced Multimodal Learning",
 NeurIPS 2025, arXiv 2509.25831; parts are our instantiation. A misaligned sample has modality m of a sample j of another
@@ -12,9 +12,9 @@ class and all others of sample i; y(k) is the class of the sample that its modal
 
 Deviations: no public code was found; labels, both weights and alpha >= 1 are the paper's. What the sign is of, that z are
 the concatenated features, and lambda are ours: alpha grows while the misaligned decision favours the labels of the other
-modalities. For M > 2 one modality is exchanged, another in each step, by turns; each modality votes for the label of its
+modalities. For M > 2 one modality is exchanged, another in each step, by turns; each modality has the label of its
 own sample, which for M = 2 is the paper's label. The partner is the next row of the batch, in a random order, that has
-another class; rows that lack a modality, or have no partner, are left out.
+another class; rows with a missing modality, or without a partner, are left out.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """MILES: lower the learning rate of the encoder on which the joint decision depends more than on the others.
 
 After Guerra-Manzanares and Shamout, "MILES: Modality-Informed Learning Rate Scheduler for Balancing Multimodal Learning",
-IJCNN 2025, arXiv 2510.17394; our instantiation, since its formulas could not be had. Before each epoch, on the validation
-split:
+IJCNN 2025, arXiv 2510.17394; our instantiation, since its formulas could not be obtained. Before each epoch, on the
+validation split:
 
     u_m  = (A - A_without m) / A                    conditional utilisation of m: what the accuracy loses without it
     lr_m = mu lr  where u_m - mean_{k != m} u_k > tau,   else lr

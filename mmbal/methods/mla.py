@@ -1,4 +1,4 @@
-"""MLA: one modality a step through a head that all share, which does not unlearn what it learned from the others.
+"""MLA: train one modality a step through a shared head, whose updates keep what it learned from the others.
 
 Zhang, Yoon, Bansal and Yao, "Multimodal Representation Learning by Alternating Unimodal Adaptation", CVPR 2024, arXiv
 2311.10707. In the step of modality m, with r the mean over the batch of what the head gets and P the identity at first:
@@ -89,8 +89,8 @@ class MLA(Method):
             weights = fixed * present
         else:
             weights = entropy_weights(torch.stack([own[m] for m in names], dim=1).float(), present)
-        votes = {m: w[:, None] * own[m] for m, w in zip(names, weights.unbind(dim=1), strict=True)}
-        return replace(output, logits=own, contribution=votes, fused=total(votes))
+        parts = {m: w[:, None] * own[m] for m, w in zip(names, weights.unbind(dim=1), strict=True)}
+        return replace(output, logits=own, contribution=parts, fused=total(parts))
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         return {

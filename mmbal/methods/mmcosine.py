@@ -1,4 +1,4 @@
-"""MMCosine: cosine logits, so that no modality decides more because its features or weights are longer.
+"""MMCosine: cosine logits, so that longer features or weights give no modality more influence.
 
 Xu, Feng, Zhang and Hu, "MMCosine: Multi-Modal Cosine Loss Towards Balanced Audio-Visual Fine-Grained Learning", ICASSP
 2023, arXiv 2303.05338.
@@ -6,7 +6,7 @@ Xu, Feng, Zhang and Hu, "MMCosine: Multi-Modal Cosine Loss Towards Balanced Audi
     o_c = s sum_m cos(W_m[c], z_m) = s sum_m  W_m[c] . z_m / (|W_m[c]| |z_m|),      p = softmax(o)
 
 Deviations: none for two modalities. The sum runs over all M, and s is kept, so the range of the logits grows with M. A
-feature of zeros, such as that of an absent modality, has no direction and adds nothing. Published scales are s = 10
+feature of zeros, such as that of a missing modality, has no direction and adds nothing. Published scales are s = 10
 (CREMA-D in a later comparison) and s = 15 (a public benchmark). The bias of the fusion takes no part. No option makes
 this joint training: the decision has another form.
 """

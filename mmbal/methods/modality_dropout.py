@@ -1,4 +1,4 @@
-"""Modality dropout: each batch is repeated with a modality replaced by noise, faint or gone, so that none can be leant on.
+"""Modality dropout: repeat each batch with a modality replaced by noise, faded or removed.
 
 Chumachenko, Iosifidis and Gabbouj, "Self-attention fusion for audiovisual emotion recognition with incomplete data",
 ICPR 2022, arXiv 2201.11095.
@@ -8,9 +8,8 @@ ICPR 2022, arXiv 2201.11095.
     c ~ uniform on sum_m c_m = 1, for each sample       (M = 2: c_1 ~ U(0, 1), c_2 = 1 - c_1)
 
 The rows are repeated in `on_batch`, before the encoders: labels are repeated with them, so any fusion and loss apply;
-and an encoder learns what its own silence and noise look like, which changed features could not teach it. The price is
-a batch (1 + M) or (2 + M) times as large. A modality that is gone is marked absent, which is just what diagnosis does
-when it evaluates with a modality missing.
+and an encoder also learns from empty and noisy inputs, which a change of features would not allow. The cost is
+a batch (1 + M) or (2 + M) times as large. A removed modality is marked as missing, as in the diagnosis.
 
 Deviations: the paper has M = 2 and draws c in hundredths. Copies that change nothing, or that leave a sample with noise
 or nothing alone (it had only one modality), are left out. Token ids fade by dropping words, kept with chance c_m; their
@@ -35,7 +34,7 @@ from mmbal.registry import methods
 
 
 def replaced(batch: Batch, values: dict[str, Tensor], rows: Tensor, absent: str | None = None) -> Batch:
-    """The ``rows`` (bool) of a batch with some inputs replaced, and one modality marked absent where it is named."""
+    """The ``rows`` (bool) of a batch with some inputs replaced, and the modality ``absent``, if any, marked as missing."""
     inputs = {m: values.get(m, x)[rows] for m, x in batch.inputs.items()}
     present = {m: p[rows] & (m != absent) for m, p in batch.present.items()}
     return Batch(inputs, batch.labels[rows], batch.index[rows], present)
@@ -101,7 +100,7 @@ class ModalityDropout(Method):
         return torch.rand(values.shape[1:], generator=named_generator(f"words.{m}.{run.step}")).to(values.device)
 
     def noise(self, m: str, values: Tensor, batch: Batch, run: Run) -> Tensor:
-        """Inputs of m that say nothing, drawn row by row, so that processes that share a batch agree."""
+        """Random inputs of m without information, drawn row by row, so that processes that share a batch agree."""
         drawn = torch.empty(values.shape, dtype=values.dtype)
         for position, row in enumerate(batch.index.tolist()):
             chance = named_generator(f"noise.{m}.{run.step}.{row}")

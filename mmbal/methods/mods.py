@@ -1,4 +1,4 @@
-"""MODS: choose each sample's primary modality among such as can decide alone, and keep all of them in what is fused.
+"""MODS: select one primary modality per sample, train each to classify alone, and keep all in the fused feature.
 
 After Yang et al., "Improving Multimodal Sentiment Analysis via Modality Optimization and Dynamic Primary Modality
 Selection", AAAI 2026, arXiv 2511.06328: our instantiation.
@@ -13,9 +13,10 @@ primary modality argmax w is m, `primary[class]/m` the same by class, `weight/m`
 `model(batch).reading.weight` has w.
 
 Deviations: classification in the place of regression. The losses CE(o_m, y) are ours: a selector trained by the fused loss
-alone soon knows one modality to choose, and the others, rarely chosen, never become worth it. The h_mj are targets without
-gradient: f must keep what each modality knows, and none is drawn towards a stronger one. N(i) is i and the batch's rows of
-other classes that have m: to drive samples of one class apart would work against the classifier. alpha, t are not public.
+alone soon selects one modality, and the others, rarely selected, never learn enough. The h_mj are targets without
+gradient: f must keep the information of each modality, and none is drawn towards a stronger one. N(i) is i and the batch's
+rows of other classes that have m: to drive samples of one class apart would work against the classifier. alpha and t are
+not public.
 No gain over tuned joint training was found on the sets tried, of feature vectors and images: docs/study.md.
 """
 

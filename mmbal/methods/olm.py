@@ -10,11 +10,11 @@ www.ijcai.org/proceedings/2024.
 
 A decision whose loss falls slower than the others' gets larger logits, hence larger gradients. Tests use o, without w.
 
-Deviations: in the public code w also collects the gradients of the cross-entropies; here L_w alone moves it, as the formula
-says. The code takes L_k(0) anew at each step of the first epoch, so that r = 1 there. L_w is a sum over samples, as there;
-Adam makes its scale no matter. w is kept at 0.001 or more. The paper adds a block that makes fused features from layers
-between; here the fusion is the model's. `own` and `rate` 0 are joint training. A sample without m counts in none of m's
-terms, nor in the mean over j.
+Deviations: in the public code w also collects the gradients of the cross-entropies; here L_w alone changes it, as in the
+formula. The code takes L_k(0) anew at each step of the first epoch, so that r = 1 there. L_w is a sum over samples, as
+there; with Adam its scale does not matter. w is kept at 0.001 or more. The paper adds a block that makes fused features
+from layers between; here the fusion is the model's. `own` and `rate` 0 are joint training. A sample without m counts in
+none of m's terms, nor in the mean over j.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def modulation_loss(weights: Tensor, norms: Tensor, rates: Tensor, present: Tens
     off={"own": 0.0, "rate": 0.0},
 )
 class OLM(Method):
-    """Weighs logits online, beside own losses."""
+    """Weighs logits online, and adds own losses."""
 
     at_least = 2
 

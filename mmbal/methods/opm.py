@@ -49,7 +49,7 @@ def dropped_share(rates: Mapping[str, float], dims: Mapping[str, int]) -> float:
 
 @methods.register(family="modality dropout", year=2024, paper="2410.11582", status="exact", off={"q_base": 0.0})
 class OPM(Method):
-    """Learns from a decision in which the modality ahead is now and then missing."""
+    """Trains on decisions in which the modality ahead is sometimes missing."""
 
     at_least = 2
 

@@ -1,4 +1,4 @@
-"""ReconBoost: modalities take turns; each learns what the others have not got, then all are tuned together.
+"""ReconBoost: modalities take turns; each learns from the errors of the others, then all are tuned jointly.
 
 Hua, Xu, Bao, Yang and Huang, "ReconBoost: Boosting Can Achieve Modality Reconcilement", ICML 2024, arXiv 2405.09321.
 In a turn of modality m, with q = softmax(sum_{k != m} o_k) held constant and m' the modality of the turn before:

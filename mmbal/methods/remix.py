@@ -1,4 +1,4 @@
-"""Data Remixing: learn each sample from the modality that is least sure of it alone, one modality after the other.
+"""Data Remixing: train on each sample only by its least confident modality, one modality after the other.
 
 Ma, Chen and Deng, "Improving Multimodal Learning Balance and Sufficiency through Data Remixing", ICML 2025, arXiv
 2506.11550. Anew in each epoch after the warm-up, with u the uniform distribution:
@@ -9,8 +9,8 @@ Ma, Chen and Deng, "Improving Multimodal Learning Balance and Sufficiency throug
 
 Deviations: subsets take turns to come first (in the public code that of video always does), in the order of the names, for
 any M; the code has two and six classes written into its KL. A row is judged by the modalities that it has, and a subset
-of one row is left out of the epoch, since batch normalisation needs company. The warm-up is a sixth of the epochs if not
-set: 10 of 60 in the public code.
+of one row is left out of the epoch, since batch normalisation needs several rows. The warm-up is a sixth of the epochs if
+not set: 10 of 60 in the public code.
 """
 
 from collections.abc import Mapping, Sequence

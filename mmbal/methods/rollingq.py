@@ -1,4 +1,4 @@
-"""RollingQ: when the class token's query has settled on one modality, turn it towards what the others' keys look like.
+"""RollingQ: when the class token's query attends mostly to one modality, rotate it towards the keys of the others.
 
 Ni, Wei, Liu, Chen, Peng, Lin and Hu, "RollingQ: Reviving the Cooperation Dynamics in Multimodal Transformer", ICML 2025,
 arXiv 2506.11465; for the fusion `class_token`. After an epoch, with k_m the mean key of modality m:

@@ -1,4 +1,4 @@
-"""SMV: value each modality on each sample, and show the sample again by the modalities of little value alone.
+"""SMV: compute each modality's value for each sample, and train again on the modalities of low value alone.
 
 Wei, Feng, Wang and Hu, "Enhancing Multimodal Cooperation via Sample-level Modality Valuation", CVPR 2024, arXiv 2309.06255.
 
@@ -8,11 +8,11 @@ Wei, Feng, Wang and Hu, "Enhancing Multimodal Cooperation via Sample-level Modal
     level = modality:   one copy with chance f(2/3 alpha (max_k phi_k - phi_m)), phi_m the mean over a part of the samples
     L = mean over samples and copies of CE(decision, y)
 
-Deviations: a copy stands in the same step as its sample, where the public code draws it in another batch of a longer epoch;
+Deviations: a copy is in the same step as its sample, where the public code draws it in another batch of a longer epoch;
 the decision by m alone needs no further pass through an encoder. Values are those of the model in evaluation mode on the
 training rows as the epoch begins, from epoch `warm_up` on (5 of 60 in the public code: a twelfth of the epochs if not
 set). The paper has M = 2 for the sample level: for M > 2 a copy keeps m and drops all others, and phi = 1 is still a fair
-share of v = M. A modality that a row lacks gets no copies of it.
+share of v = M. A missing modality gets no copies.
 """
 
 import math
@@ -96,7 +96,7 @@ class SMV(Method):
             self.counts = self.planned(run.sum(phi), run)
 
     def planned(self, phi: Tensor, run: Run) -> Tensor:
-        """The copies ``(M, N)`` of contributions ``(M, N)``, both by row of the store; zero where the row lacks m."""
+        """The copies ``(M, N)`` of contributions ``(M, N)``, both by row of the store; zero where m is missing."""
         names, store = self.model.modalities, run.train.store
         rows = torch.from_numpy(run.train.split_rows).to(run.device)
         there = torch.stack([torch.from_numpy(store.present[m]).to(run.device) for m in names])

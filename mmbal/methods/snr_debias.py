@@ -1,8 +1,8 @@
-"""SNR debiasing: each modality's own loss counts by the inverse root of its signal-to-noise ratio.
+"""SNR debiasing: weight each modality's own loss by the inverse root of its signal-to-noise ratio.
 
 After Yu, Shen, Huang, Li and Zhao, "Unmasking Bias in Diffusion Model Training", 2023, arXiv 2310.08442: a loss that is
-constant over noise levels neglects the noisy ones, and w = SNR^-1/2 debiases it. A joint loss is such a constant over
-modalities: one of strong signal satisfies it, and the noisy one is left untrained.
+constant over noise levels neglects the noisy ones, and w = SNR^-1/2 debiases it. A joint loss is likewise constant over
+modalities: a modality of strong signal satisfies it, and the noisy one stays untrained.
 
     L = CE(softmax(o), y) + alpha * sum_m w_m CE(softmax(o_m), y),     w_m = M w(SNR_m) / sum_j w(SNR_j)
     SNR_m = mean(d_m)^2 / var(d_m),    d_m = o_m[y] - mean_{c != y} o_m[c]                 w(SNR) = SNR^-1/2

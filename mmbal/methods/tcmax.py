@@ -1,4 +1,4 @@
-"""TCMax: maximise how much the modalities and the label together tell about one another, their total correlation.
+"""TCMax: maximise the total correlation of the modalities and the label: the information that they share.
 
 Yu, Wu, Yang and Lu, "Multimodal Classification via Total Correlation Maximization", ICLR 2026, arXiv 2602.13015. With f
 the fused logits, over all combinations of the batch's features and all classes:

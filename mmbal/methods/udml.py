@@ -1,4 +1,4 @@
-"""UDML: learn to tell how noisy each modality is, and weigh it by that and against how much the model leans on it already.
+"""UDML: learn the noise of each modality, and weight it by low noise and by how little the model depends on it so far.
 
 Wei, Zhang, Chen, He and Duan, "Unbiased Dynamic Multimodal Fusion", CVPR 2026 (Findings), arXiv 2603.19681. In the later
 epochs a modality's input gets noise of a known strength, which a head on its features learns to state:
@@ -11,7 +11,7 @@ epochs a modality's input gets noise of a known strength, which a head on its fe
 Deviations: d is a running mean over training batches; the public code keeps that of the last batch of training for the test.
 There the test inputs of CREMA-D get noise too: here no input does outside of training. The paper measures the dependence d
 by dropping modalities, the public code as above. Its weights have a gradient, by which the classifier can make
-a head misstate the noise; here they are constants. They follow the heads from the start, which say 1 then, where the code
+a head misstate the noise; here they are constants. They follow the heads from the start, which give 1 then, where the code
 waits for ten epochs of noise. Its probabilistic features, with a weight of 1e-5, are not offered. Inputs here have unit
 variance, so sigma is in units of their spread; words are dropped with chance sigma / (1 + sigma). A modality gets no noise
 in half of the rows. M > 2 and missing modalities: the sums run over the modalities that a row has.

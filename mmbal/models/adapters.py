@@ -48,7 +48,7 @@ Parts = dict[str, tuple[str, Tensor]]  # our key -> their key and the tensor
 
 @dataclass(frozen=True)
 class Imported:
-    """A foreign checkpoint as a classifier, and what was made of the file."""
+    """A foreign checkpoint as a classifier, and how its keys were used."""
 
     model: MultimodalClassifier
     classes: int
@@ -179,7 +179,7 @@ def _head(state: Mapping[str, Tensor], x: str, y: str) -> tuple[str, dict[str, o
                 return "concat", {}, parts, len(weight)
     rest = sorted({key.rsplit(".", 1)[0] for key in state if ".layer" not in key and ".bn1" not in key})
     raise ConfigError(
-        f"It holds no head that mmbal knows; beside the encoders there are: {', '.join(rest)}.", OTHER_WAYS
+        f"It has no head that mmbal knows. Its parts besides the encoders: {', '.join(rest)}.", OTHER_WAYS
     )
 
 
@@ -191,7 +191,7 @@ def _load(model: MultimodalClassifier, parts: Parts) -> None:
         raise ConfigError(f"{len(missing)} keys are missing, among them the one for '{missing[0]}'.", OTHER_WAYS)
     for key, (theirs, value) in parts.items():
         if key not in wanted:
-            raise ConfigError(f"The key '{theirs}' is no part of a ResNet-18.", OTHER_WAYS)
+            raise ConfigError(f"The key '{theirs}' does not belong to a ResNet-18.", OTHER_WAYS)
         if value.shape != wanted[key].shape:
             raise ConfigError(
                 f"'{theirs}' has shape {tuple(value.shape)}, expected {tuple(wanted[key].shape)}.", OTHER_WAYS

@@ -14,7 +14,7 @@ is the second stage of m's branch, a convolution over time; the T_m need not be 
 
 Deviations: B_nm and g_m are means over all other modalities n that the sample has (the paper has two modalities). The
 factor T_m / T_n, one where lengths are equal, keeps the mean gate at one. Stages, norms and blocks have no biases and
-empty tokens (all zeros: padding, or a missing modality) are no keys, so a modality that is absent adds exactly nothing;
+empty tokens (all zeros: padding, or a missing modality) are no keys, so a missing modality adds exactly nothing;
 in lt, where only values of the others reach H_m, its queries then take their plain mean.
 The paper's branches are convolutional networks of their own; here encoders are the first stage, S_m the second.
 """
@@ -60,7 +60,7 @@ class AttentionMap(nn.Module):
         q, k = self.split(self.query(queries)), self.split(self.key(keys))
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         empty = ~filled(keys)[:, None, None, :]
-        # Not -inf: with no key at all the softmax would be NaN; an even one is right, there is nothing to read.
+        # Not -inf: without any key the softmax would be NaN. An even one is right, since all values are zero.
         return scores.masked_fill(empty, torch.finfo(scores.dtype).min).softmax(dim=-1)
 
     def split(self, values: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def pairs(modalities: Mapping[str, int], build: Callable[[str, str], nn.Module])
 
 
 class _AttentionFusion(Fusion):
-    """What the three fusions share: the branches' second stages, pooling and the linear decision."""
+    """Base of the three fusions: the branches' second stages, pooling and the linear decision."""
 
     takes = "tokens"
     at_least = 2
@@ -137,7 +137,7 @@ class _AttentionFusion(Fusion):
         self.bias = nn.Parameter(torch.zeros(classes))
 
     def streams(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each modality's tokens ``(B, T_m, dim)`` once they have met those of the others."""
+        """Each modality's tokens ``(B, T_m, dim)`` after attention to those of the others."""
         raise TypeError(f"{type(self).__name__} defines no streams")
 
     def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -148,7 +148,7 @@ class _AttentionFusion(Fusion):
 
 
 class _TransformerFusion(_AttentionFusion):
-    """What lt and it share: transformer blocks from every modality to every other."""
+    """Base of lt and it: transformer blocks from every modality to every other."""
 
     read: nn.ModuleDict
 
@@ -171,7 +171,7 @@ class _TransformerFusion(_AttentionFusion):
 
 @fusions.register("attention_lt", **ABOUT)
 class LateTransformer(_TransformerFusion):
-    """Late transformer: after both stages, each modality's tokens ask and the others' answer.
+    """Late transformer: after both stages, each modality's tokens are queries and the others' are keys and values.
 
     ``H_m = mean_n B_nm`` of the second stages' tokens; Chumachenko et al., ICPR 2022, arXiv 2201.11095.
     """
@@ -215,7 +215,7 @@ class IntermediateAttention(_AttentionFusion):
         )
 
     def gate(self, m: str, tokens: Mapping[str, Tensor]) -> Tensor:
-        """``g_m (B, T_m)``: one on average; an absent modality asks evenly, which leaves all gates at one."""
+        """``g_m (B, T_m)``: one on average; a missing modality attends evenly, which leaves all gates at one."""
         gates = {}
         for n, attention in cast(nn.ModuleDict, self.asked_by[m]).items():
             received = cast(AttentionMap, attention).map(tokens[n], tokens[m]).mean(dim=(1, 2))

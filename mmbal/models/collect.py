@@ -1,4 +1,4 @@
-"""Predictions from any torch model whose modalities can each be asked for a decision."""
+"""Predictions from any torch model that has a decision for each modality."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def collect(
     ``labels (B,)`` and ``logits_<m> (B, C)`` for each modality; ``fused``, ``contribution_<m>``, ``features_<m>``,
     ``present_<m>``, ``ids`` and ``group`` where it has them. ``weight_<m> (C, D)`` and ``bias (C,)`` are taken from the
     first batch. Every module of the model is left in the mode that it had. Raises DataError where the loader is empty,
-    a batch lacks a key that others have, or an array has a wrong shape.
+    a batch has no key that others have, or an array has a wrong shape.
     """
     batches: list[dict[str, np.ndarray]] = []
     with evaluating(model), torch.no_grad():

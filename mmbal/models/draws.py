@@ -1,4 +1,4 @@
-"""Chance in a training step: alike in all processes, which must stay equal, and in any order of modalities.
+"""Randomness in a training step: equal in all processes, and in any order of modalities.
 
 The loop seeds torch's generator by (seed, epoch); a name that holds the step and the modality does the rest.
 """

@@ -47,7 +47,7 @@ def build_encoder(spec: ModalitySpec, name: str, options: dict[str, object]) -> 
     entry = encoders.entry(name)
     if spec.kind not in entry.about.kinds:
         fitting = [e.name for e in encoders if spec.kind in e.about.kinds]
-        raise ConfigError(f"The encoder '{name}' takes no {spec.kind}.", f"Those that do: {', '.join(fitting)}.")
+        raise ConfigError(f"The encoder '{name}' can't take {spec.kind}.", f"Encoders that can: {', '.join(fitting)}.")
     return entry.cls(spec, validate(entry.cls.Config, options, f"encoder {name}"))
 
 
@@ -59,7 +59,7 @@ def default_encoder(spec: ModalitySpec) -> str:
 
 
 class _Convolutional(Encoder):
-    """What all encoders of maps share: frames are folded into the batch, maps become tokens."""
+    """Base of the encoders of maps: frames are folded into the batch, maps become tokens."""
 
     def maps(self, inputs: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, D, h, w)``."""
@@ -174,7 +174,7 @@ class TextCNN(Encoder):
     def tokens(self, inputs: Tensor) -> Tensor:
         words = (inputs != 0).unsqueeze(-1)
         values = self.convolution(self.embedding(inputs).transpose(1, 2)).transpose(1, 2).relu() * words
-        # The mean over tokens shall be the mean over words, whatever the padding.
+        # The mean over tokens must be the mean over words, whatever the padding.
         return values * (inputs.shape[1] / words.sum(dim=1, keepdim=True).clamp(min=1))
 
 

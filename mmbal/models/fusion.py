@@ -1,7 +1,7 @@
 """Fusions: the features of all modalities to one decision, and each modality's part in it.
 
-Additive fusions (concat, sum, adaptive) say exactly what each modality adds to the fused logits. The others are asked
-once per coalition of modalities, on the same features, with the rest set to zero.
+Additive fusions (concat, sum, adaptive) state exactly what each modality adds to the fused logits. The others are
+evaluated once per coalition of modalities, on the same features, with the rest set to zero.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mmbal.registry import fusions
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says about a batch of B samples.
+    """A model's output for a batch of B samples.
 
     ``features[m] (B, D_m)``, ``logits[m] (B, C)`` (the decision of m alone), ``fused (B, C)``; ``contribution[m] (B, C)``
     is m's additive part of ``fused``, or None where the fusion is not additive; ``inputs[m]`` is what the fusion was
-    given (features, or tokens ``(B, T, D_m)``); ``present[m] (B,)`` is false where the sample lacks m.
+    given (features, or tokens ``(B, T, D_m)``); ``present[m] (B,)`` is false where m is missing.
     """
 
     features: dict[str, Tensor]
@@ -38,23 +38,23 @@ class Output:
     present: dict[str, Tensor]
     inputs: dict[str, Tensor] = field(default_factory=dict)
 
-    def with_contributions(self, votes: Mapping[str, Tensor]) -> Output:
-        """The same features under another additive rule: each modality's vote is its decision and its part of the sum."""
-        return replace(self, logits=dict(votes), contribution=dict(votes), fused=total(votes))
+    def with_contributions(self, parts: Mapping[str, Tensor]) -> Output:
+        """The same features under another additive rule: a modality's own decision is also its contribution to the sum."""
+        return replace(self, logits=dict(parts), contribution=dict(parts), fused=total(parts))
 
     def with_fused(self, fused: Tensor) -> Output:
         """The same single-modality decisions under a rule that is not a sum."""
         return replace(self, fused=fused, contribution=None)
 
 
-def total(votes: Mapping[str, Tensor]) -> Tensor:
+def total(parts: Mapping[str, Tensor]) -> Tensor:
     """Sum over modalities, always in the order of their names, so that the order given changes no bit."""
-    return torch.stack([votes[m] for m in sorted(votes)]).sum(dim=0)
+    return torch.stack([parts[m] for m in sorted(parts)]).sum(dim=0)
 
 
 @contextmanager
 def named_seed(name: str) -> Iterator[None]:
-    """Random numbers that depend on the global seed and ``name`` alone: a part starts alike whatever stands beside it."""
+    """Random numbers that depend on the global seed and ``name`` alone: a part starts the same beside any others."""
     seed = (torch.initial_seed() + zlib.crc32(name.encode())) % 2**63
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -93,11 +93,11 @@ class Fusion(nn.Module):
         self.config = config
 
     def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Fused logits ``(B, C)`` of features ``(B, D_m)`` (or tokens), zeros where a modality is absent."""
+        """Fused logits ``(B, C)`` of features ``(B, D_m)`` (or tokens), zeros where a modality is missing."""
         raise TypeError(f"{type(self).__name__} defines no head")
 
     def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Output:
-        """The decision and each modality's own, from features or tokens whose absent rows are zero."""
+        """The decision and each modality's own, from features or tokens, zero where a modality is missing."""
         alone = {m: self.head({n: v if n == m else torch.zeros_like(v) for n, v in inputs.items()}) for m in inputs}
         return self._output(inputs, present, alone, self.head(inputs), None)
 
@@ -128,16 +128,16 @@ class LinearFusion(Fusion):
         """The share of the bias ``(C,)`` that counts as m's."""
         raise TypeError(f"{type(self).__name__} defines no bias")
 
-    def vote(self, m: str, features: Tensor) -> Tensor:
+    def part(self, m: str, features: Tensor) -> Tensor:
         """``z_m W_m^T`` plus m's share of the bias: ``(B, C)``."""
         return features @ self.weight(m).T + self.bias(m)
 
     def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Output:
-        votes = {m: self.vote(m, z) for m, z in inputs.items()}
-        return self._output(inputs, present, votes, total(votes), votes)
+        parts = {m: self.part(m, z) for m, z in inputs.items()}
+        return self._output(inputs, present, parts, total(parts), parts)
 
     def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        return total({m: self.vote(m, z) for m, z in inputs.items()})
+        return total({m: self.part(m, z) for m, z in inputs.items()})
 
 
 @fusions.register("concat", additive=True)
@@ -146,7 +146,7 @@ class ConcatFusion(LinearFusion):
 
     def __init__(self, dims: Mapping[str, int], classes: int, config: Any) -> None:
         super().__init__(dims, classes, config)
-        # Blocks of one Xavier-normal matrix, each drawn from its own seed so that the order of modalities is no matter.
+        # Blocks of one Xavier-normal matrix, each drawn from its own seed, so the order of modalities does not matter.
         deviation = (2 / (sum(dims.values()) + classes)) ** 0.5
         self.weights = nn.ParameterDict()
         for m, dim in dims.items():
@@ -196,7 +196,7 @@ class AdaptiveFusion(SumFusion):
 
 
 class _Conditioned(Fusion):
-    """What FiLM and gating share: one modality conditions all others."""
+    """Base of FiLM and gating: one modality conditions all others."""
 
     at_least = 2
 

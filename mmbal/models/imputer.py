@@ -1,4 +1,4 @@
-"""A small diffusion model of features, which fills in the modalities a sample lacks given those it has.
+"""A small diffusion model of features, which fills in a sample's missing modalities from those it has.
 
 Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models", NeurIPS 2020, arXiv 2006.11239, on feature vectors z_m:
 
@@ -114,7 +114,7 @@ class FeatureDiffusion(nn.Module):
         return losses
 
     def hide(self, rows: int, device: torch.device) -> Tensor:
-        """Which modalities to hide ``(rows, M)``: as many as chance says, between one and all but one."""
+        """Which modalities to hide ``(rows, M)``: a random number of them, between one and all but one."""
         count = torch.randint(1, len(self.names), (rows, 1), device=device)
         return torch.rand(rows, len(self.names), device=device).argsort(dim=1).argsort(dim=1) < count
 
@@ -125,7 +125,7 @@ class FeatureDiffusion(nn.Module):
 
     @torch.no_grad()
     def estimate(self, noisy: Tensor, known: Tensor, missing: Tensor, step: Tensor) -> Tensor:
-        """What the model takes for x_0 ``(B, D)`` when it sees x_t."""
+        """The model's estimate of x_0 ``(B, D)`` when it sees x_t."""
         level = self.signal[step].unsqueeze(1)
         return (noisy - (1 - level).sqrt() * self(noisy, known, missing, step)) / level.sqrt()
 

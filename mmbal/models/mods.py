@@ -13,7 +13,7 @@ sentiment from text, audio and video. For tokens X_m (B, T_m, D_m) of M >= 2 mod
 
 The hard choice p = argmax w has no gradient, so every modality takes the part of the primary and the answers are weighed
 by w, in training and test alike; argmax w is reported. Sequences shorter than the number of nodes keep their length.
-An absent modality is no candidate and, since nothing here has a bias before the decision, is read as nothing.
+A missing modality is no candidate, and adds nothing, since no layer before the decision has a bias.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def normalised_adjacency(edges: Tensor) -> Tensor:
 
 
 class Compressor(nn.Module):
-    """Tokens ``(B, T, D)`` to at most K nodes ``(B, K, d)``, which then tell one another what they hold."""
+    """Tokens ``(B, T, D)`` to at most K nodes ``(B, K, d)``, which then exchange what they hold."""
 
     def __init__(self, inputs: int, dim: int, nodes: int, rounds: int, name: str) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class MODSFusion(Fusion):
     def centred(self, primary: str, sequences: Mapping[str, Tensor]) -> Tensor:
         """The primary modality's sequence once it has read itself and the others, layer by layer."""
         state = dict(sequences)
-        # less the primary itself; where that is absent its weight is 0, and so is what becomes of this sequence
+        # less the primary itself; where that is missing its weight is 0, and so is the result of this sequence
         others = torch.stack([filled(h).any(dim=1) for h in sequences.values()]).sum(dim=0) - 1
         for layer in self.layers:
             blocks = cast(nn.ModuleDict, cast(nn.ModuleDict, layer)[primary])
@@ -174,7 +174,7 @@ class MODSFusion(Fusion):
             if layer is not self.layers[-1]:
                 for m in read:
                     answer = cast(nn.ModuleDict, cast(nn.ModuleDict, layer)[m])[primary](state[m], state[primary])
-                    # What is absent stays so, or the primary would read its own echo.
+                    # A missing modality stays zero, or the primary would read its own output.
                     state[m] = state[m] + answer * filled(state[m]).unsqueeze(-1)
         return state[primary]
 
@@ -183,7 +183,7 @@ class MODSFusion(Fusion):
 
     def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Selection:
         reading = self.read(inputs)
-        # What is absent is read as nothing, so the only candidate needs none of the others beside it.
+        # A missing modality adds nothing, so the only candidate needs none of the others.
         alone = {m: self.head({m: x}) for m, x in inputs.items()}
         output = self._output(inputs, present, alone, self.out(reading.fused), None)
         return Selection(**vars(output), reading=reading)

@@ -21,7 +21,7 @@ __all__ = ["MultimodalClassifier", "Output", "build_model"]
 class MultimodalClassifier(nn.Module):
     """``encoders[m]`` gives modality m's feature, ``fusion`` the decision; encoders run once a batch.
 
-    Modalities are kept in the order of their names, so that the order in which they were given changes no bit.
+    Modalities are kept in the order of their names, so the order in which they were given changes nothing.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion) -> None:
@@ -59,7 +59,7 @@ class MultimodalClassifier(nn.Module):
         return self.fusion.decide(features, present)
 
     def without(self, output: Output, absent: Collection[str]) -> Output:
-        """The decision on the same features with the modalities in ``absent`` taken away."""
+        """The decision on the same features with the modalities in ``absent`` removed."""
         inputs = {m: torch.zeros_like(v) if m in absent else v for m, v in output.inputs.items()}
         present = {m: torch.zeros_like(p) if m in absent else p for m, p in output.present.items()}
         return self.decide(inputs, present)

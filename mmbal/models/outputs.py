@@ -1,4 +1,4 @@
-"""What a model says about the batches of a whole split, as one output."""
+"""The outputs of a model for all batches of a split, as one output."""
 
 from __future__ import annotations
 

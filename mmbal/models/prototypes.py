@@ -34,7 +34,7 @@ class RunningPrototypes(nn.Module):
 
 
 class ScoredPrototypes(RunningPrototypes):
-    """Prototypes that also keep a running tally of the rows they were tried on, of those they got right, and of squares."""
+    """Prototypes that also count the rows they were tried on, those they got right, and the squares."""
 
     tally: Tensor
 
@@ -70,7 +70,7 @@ class ScoredPrototypes(RunningPrototypes):
         super().update(features, labels, rows, total)
 
     def best_units(self, share: float) -> Tensor:
-        """The ``share`` of units, as a mask ``(D,)``, that tell the classes apart best one by one."""
+        """The ``share`` of units, as a mask ``(D,)``, that separate the classes best, each unit alone."""
         ratio = fisher_ratio(self.mean, self.seen, self.spread)
         best = torch.zeros_like(ratio, dtype=torch.bool)
         best[ratio.argsort(descending=True, stable=True)[: round(share * len(ratio))]] = True
@@ -78,7 +78,7 @@ class ScoredPrototypes(RunningPrototypes):
 
 
 class ComparedPrototypes(nn.Module):
-    """Scored prototypes of each modality, and how often all of them together find the class."""
+    """Scored prototypes of each modality, and how often their sum of distances finds the class."""
 
     tally: Tensor
 
@@ -98,14 +98,14 @@ class ComparedPrototypes(nn.Module):
         return right / rows if rows else None
 
     def repaired(self, m: str) -> float:
-        """Share of m's errors that all modalities together do not make."""
+        """Share of m's errors that the sum over all modalities does not make."""
         return repaired(self[m].accuracy, self.accuracy)
 
     @torch.no_grad()
     def update(
         self, features: Mapping[str, Tensor], labels: Tensor, present: Mapping[str, Tensor], total: Total
     ) -> None:
-        """Try all prototypes together on the rows whose class each knows, then update each; ``features[m] (B, D_m)``."""
+        """Try the sum over all prototypes on the rows whose class each knows, then update each; ``features[m] (B, D_m)``."""
         there = torch.stack([present[m] for m in features]).any(dim=0)
         distances = [self[m].distances(features[m]).where(present[m][:, None], 0.0) for m in sorted(features)]
         found = torch.stack(distances).sum(dim=0)

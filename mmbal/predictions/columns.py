@@ -1,4 +1,4 @@
-"""What people put into arrays, made plain: one table of key names, and one way to read text, masks, numbers and labels."""
+"""The many forms of arrays, read in one way: one table of key names, and readers of text, masks, numbers and labels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def plain(value: Any, key: str) -> Array:
         elif value.dtype.kind == "f":
             value = value.filled(np.nan)
         else:
-            raise DataError(f"'{key}' is a masked array with masked entries.", "Leave these rows out, or fill them.")
+            raise DataError(
+                f"'{key}' is a masked array with masked entries.", "Leave these samples out, or fill the entries."
+            )
     try:
         array = np.asarray(value)
     except ValueError:
@@ -172,7 +174,9 @@ def labels_of(value: Array, classes: Sequence[str] | None, columns: int | None, 
     if missing is not None and missing.any():
         what = "NaN" if value.dtype.kind == "f" else "an empty text"
         first = int(np.flatnonzero(missing)[0])
-        raise DataError(f"'{key}' holds {what} in {int(missing.sum())} rows (first: row {first}).", "Leave them out.")
+        raise DataError(
+            f"'{key}' holds {what} in {int(missing.sum())} samples (first: row {first}).", "Leave them out."
+        )
     if value.dtype.kind == "U":
         return _named(value, classes, columns, key)
     if value.dtype.kind == "f" and (value != np.round(value)).any():
@@ -192,7 +196,7 @@ def one_column(value: Array, key: str) -> Array:
     if value.ndim == 2 and value.dtype.kind in "fiub" and np.isin(value, (0, 1)).all():
         if (value.sum(axis=1) == 1).all():
             return value.argmax(axis=1)  # one-hot
-        raise DataError(f"'{key}' marks several classes, or none, in some rows; one class per sample is needed.")
+        raise DataError(f"'{key}' marks several classes, or none, in some samples; one class per sample is needed.")
     raise DataError(f"'{key}' has shape {value.shape}; one class per sample is needed, (N,).")
 
 
@@ -205,7 +209,7 @@ def _named(value: Array, classes: Sequence[str] | None, columns: int | None, key
     if len(digits) == len(words):
         found = _indices(np.array(digits, dtype=np.int64)[which], classes, columns, key)
         if classes is not None and any(_whole(name) is None for name in classes):
-            found.notes.append(f"'{key}' holds numbers: they were taken for positions in the order of the classes")
+            found.notes.append(f"'{key}' holds numbers: they were read as positions in the order of the classes")
         return found
     if classes is not None:
         unknown = next(word for word in words.tolist() if word not in position)
@@ -217,7 +221,7 @@ def _named(value: Array, classes: Sequence[str] | None, columns: int | None, key
             "Give 'classes', the names in the order of the columns.",
         )
     notes = [] if columns is None else [
-        f"there is no 'classes': the columns were taken in the alphabetical order of the names ({_some(names)})"
+        f"there is no 'classes': the columns were read in the alphabetical order of the names ({_some(names)})"
     ]  # fmt: skip
     return Labels(which.astype(np.int64), names, notes)
 
@@ -243,7 +247,7 @@ def _indices(value: Array, classes: Sequence[str] | None, columns: int | None, k
     if low >= 0 and high < count:
         notes = []
         if by_name and any(names[v] != str(v) for v in found.tolist()):
-            notes = [f"'{key}' holds numbers that are also names of classes: they were taken for positions, from 0"]
+            notes = [f"'{key}' holds numbers that are also names of classes: they were read as positions, from 0"]
         return Labels(value, names, notes)
     if by_name:
         return Labels(np.array([position[str(v)] for v in found.tolist()], dtype=np.int64)[which], names)
@@ -252,9 +256,9 @@ def _indices(value: Array, classes: Sequence[str] | None, columns: int | None, k
 
 def _counted(low: int, high: int, count: int) -> str:
     if low >= 1 and high == count:
-        return "They look counted from 1, so they are too high by one: classes count from 0."
+        return "They seem to count from 1, so they are too high by one: classes count from 0."
     if low < 0:
-        return "A negative label often marks a sample without one: leave these rows out. Classes count from 0."
+        return "A negative label often marks a sample without a label: leave these samples out. Classes count from 0."
     return "Classes count from 0 in the order of the columns."
 
 

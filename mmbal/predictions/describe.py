@@ -1,4 +1,4 @@
-"""What a file seems to hold, array by array or column by column, and what looks wrong in it: `mmbal doctor FILE`."""
+"""Describes a file array by array or column by column, and what looks wrong in it: `mmbal doctor FILE`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Description:
-    """What a file holds. ``problem`` says why mmbal does not take it ('' where it does); ``remarks`` what looks wrong."""
+    """What a file holds. ``problem`` says why mmbal can't use it ('' where it can); ``remarks`` name what looks wrong."""
 
     path: str
     kind: str
@@ -58,9 +58,7 @@ def describe(path: str | Path) -> Description:
         return _archive(path)
     if kind.name in ("table", "text"):
         return _table(path)
-    return Description(
-        str(path), kind.what, [], [], f"{path} is {kind.what}, which mmbal does not take here.", kind.advice
-    )
+    return Description(str(path), kind.what, [], [], f"{path} is {kind.what}, which mmbal can't use here.", kind.advice)
 
 
 def _archive(path: Path) -> Description:
@@ -118,7 +116,7 @@ def _told(found: Predictions) -> list[str]:
 
 
 def _role(key: str, arrays: Mapping[str, Array], features: bool) -> str:
-    """What the name of an array says that it is."""
+    """The role of an array, by its name."""
     for what, spellings in ALIASES.items():
         if key in spellings and key == key_of(arrays, what):
             return {
@@ -132,7 +130,7 @@ def _role(key: str, arrays: Mapping[str, Array], features: bool) -> str:
         "modalities": "names of the modalities",
     }
     if key in fixed or key == "meta":
-        return fixed.get(key, "what the producer says of the file")
+        return fixed.get(key, "metadata of the file")
     words = dict(
         zip(
             OF_MODALITY,
@@ -152,7 +150,7 @@ def _role(key: str, arrays: Mapping[str, Array], features: bool) -> str:
 
 
 def _content(key: str, value: Array) -> str:
-    """What the numbers or texts of an array say, to follow its role."""
+    """A summary of an array's numbers or texts, to follow its role."""
     if value.dtype.kind == "U":
         names = np.unique(value)
         return f": {_few(names.tolist())}" if key != "meta" else ""

@@ -1,6 +1,6 @@
-"""What looks wrong in predictions whose arrays all fit: labels of another order, modalities that say nothing, ids twice.
+"""What looks wrong in predictions whose arrays all fit: labels of another order, useless modalities, ids that repeat.
 
-Each is a test of the numbers with a wide margin, so that a model which is only bad raises no doubt.
+Each test has a wide margin, so a model that is only bad raises no doubt.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ TIES = 0.05  # share of samples
 def doubt(predictions: Predictions) -> str:
     """Why the labels can't belong to the decisions as they stand; '' where nothing says so.
 
-    Three faults are told: labels shifted by one class, labels shifted by one row, and columns in another order than the
-    classes. The model must be right no more often than by chance as it is, and ``TIMES`` as often otherwise.
+    Three faults are found: labels shifted by one class, labels shifted by one row, and columns in another order than the
+    classes. With the fault the model is right no more often than by chance; with it corrected, ``TIMES`` as often.
     """
     decided, labels = _decided(predictions), predictions.labels
     n, c = len(labels), len(predictions.classes)
@@ -64,14 +64,14 @@ def doubt(predictions: Predictions) -> str:
 
 
 def remarks(predictions: Predictions) -> list[str]:
-    """What looks wrong, or is worth knowing before a figure is believed; one sentence without a full stop each."""
+    """What looks wrong, or should be known before the figures are used; one sentence without a full stop each."""
     return [*_about_rows(predictions), *_about_modalities(predictions)]
 
 
 def _about_rows(p: Predictions) -> Iterator[str]:
     names, counts = np.unique(p.labels, return_counts=True)
     if len(p) and len(names) == 1 and len(p.classes) > 1:
-        yield f"every sample is of class '{p.classes[names[0]]}': there is nothing to tell apart"
+        yield f"every sample is of class '{p.classes[names[0]]}': there is nothing to decide"
     seen: dict[str, str] = {}
     for split in p.splits():
         ids, counts = np.unique(p.ids[p.split == split], return_counts=True)
@@ -92,10 +92,10 @@ def _about_modalities(p: Predictions) -> Iterator[str]:
         here = np.flatnonzero(mask[:, k])
         logits, labels = p.logits[m][here], p.labels[here]
         if not len(here):
-            yield f"every sample lacks the modality '{m}'"
+            yield f"the modality '{m}' is missing from every sample"
             continue
         if len(here) > 1 and np.ptp(logits, axis=0).max() == 0:
-            yield f"'{m}' has the same scores for every sample, so it tells nothing"
+            yield f"'{m}' has the same scores for every sample, so it carries no information"
             continue
         zero = (logits == 0).all(axis=1)
         if zero.any():
@@ -121,7 +121,7 @@ def _about_modalities(p: Predictions) -> Iterator[str]:
 def against_truth(logits: Array, labels: Array) -> str:
     """Words for scores ``(n, C)`` that are lower for the true class than for the others, beyond chance; else ''.
 
-    Rows and columns are centred first, so that a model which prefers some classes is not taken for one.
+    Rows and columns are centred first, so that a preference for some classes is not counted.
     """
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
         return ""

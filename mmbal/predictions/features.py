@@ -6,13 +6,13 @@ key                    meaning (only ``label`` and one array of features are nee
 ``label (N,)``         class index or name, or one-hot rows
 ``modalities (M,)``    names of the arrays of features; else every array of numbers with two or more axes
 ``<modality> (N,D)``   features of one modality; more axes are sequences, spectrograms, pictures
-``present_<modality>`` (N,) false where the sample lacks the modality
+``present_<modality>`` (N,) false where the modality is missing
 ``classes (C,)``       names of the classes, in the order of the indices
 ``ids``, ``split``, ``group`` (N,)
 ====================== ==================================================================================
 
 The labels, ids, split, group and classes may have the other names that :mod:`mmbal.predictions.columns` lists. Arrays
-that do not fit the others are refused with their name, and arrays that nothing uses are told of.
+that do not fit the others are refused with their name, and unused arrays are named in a warning.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _checked(path: Path, given: dict[str, Array], label: str | None, modality: S
 def _chosen(
     path: Path, given: Mapping[str, Array], n: int, labels_key: str, modality: Sequence[str] | None
 ) -> dict[str, str]:
-    """Modality -> array. As asked for, as the file's ``modalities`` says, or all arrays of two or more axes."""
+    """Modality -> array. As given, else as in the file's ``modalities``, else all arrays of two or more axes."""
     if modality:
         chosen = {name: key or name for name, _, key in (m.partition("=") for m in modality)}
     elif "modalities" in given:
@@ -196,7 +196,7 @@ def empty_rows(m: str, array: Array, file: FeatureFile) -> list[str]:
     """Words for samples whose features are all zero although the modality is said to be there."""
     flat = array.reshape(len(array), -1)
     zero = (flat == 0).all(axis=1) & file.present.get(m, np.ones(len(array), dtype=bool))
-    if array.dtype == np.uint8 or not zero.any():  # black pictures are told of elsewhere
+    if array.dtype == np.uint8 or not zero.any():  # black pictures have a finding of their own
         return []
     where = np.flatnonzero(zero)
     names = file.ids[where] if file.ids is not None else where.astype(str)

@@ -1,4 +1,4 @@
-"""The hinge of mmbal: what a multimodal model decided, in one .npz that any framework can write.
+"""The predictions file: what a multimodal model decided, in one .npz that any framework can write.
 
 ====================== ==================================================================================
 key                    meaning (only ``labels`` and one ``logits_<m>`` or ``probabilities_<m>`` are needed)
@@ -7,7 +7,7 @@ key                    meaning (only ``labels`` and one ``logits_<m>`` or ``prob
 ``classes (C,)``       class names in the order of the columns
 ``ids (N,)``           sample identifiers, for pairing files
 ``split (N,)``         ``train``, ``val``, ``calibration`` or ``test`` in their usual spellings, or any other
-                       name; all ``test`` where absent
+                       name; all ``test`` where not given
 ``group (N,)``         speaker, actor, patient...: bootstraps and cross-fitting keep a group together
 ``modalities (M,)``    order of the modalities; else that of the keys
 ``logits_<m> (N,C)``   decision of modality m alone; ``probabilities_<m>`` is accepted in its place
@@ -18,12 +18,12 @@ key                    meaning (only ``labels`` and one ``logits_<m>`` or ``prob
 ``features_<m> (N,D)`` what the encoder of m gives to the fusion
 ``weight_<m> (C,D)``   the linear decision weights of m
 ``bias (C,)``          the head's bias
-``present_<m> (N,)``   false where the sample lacks the modality; else rows of NaN are taken for missing
+``present_<m> (N,)``   false where the modality is missing; without the array, rows of NaN are missing
 ``meta``               JSON text: producer, dataset, seed, method, fusion...
 ====================== ==================================================================================
 
 An array of another name is refused. The labels, ids, split, group and classes may have the other names that
-:mod:`mmbal.predictions.columns` lists. What looks wrong, but may be right, stands in :attr:`Predictions.warnings`.
+:mod:`mmbal.predictions.columns` lists. What looks wrong, but may be right, is in :attr:`Predictions.warnings`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from mmbal.predictions.columns import Array
 from mmbal.predictions.reading import Reader
 from mmbal.predictions.splits import split_name
 
-CHECKED = "checked"  # what ``meta["labels"]`` says of labels that are right although they look wrong
+CHECKED = "checked"  # the value of ``meta["labels"]`` for labels that are right although they look wrong
 
 Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # what :meth:`Predictions.of` takes
 
@@ -55,7 +55,7 @@ class Predictions:
     """Decisions of N samples, C classes, M modalities; see the module's table for each field's shape.
 
     Build with :meth:`from_arrays` or :meth:`load`, which check every array. A field that the producer did not give
-    is an empty dict or None: what needs it is reported as not computable, never guessed.
+    is an empty dict or None. A figure that needs it is reported as not computed, never guessed.
     """
 
     labels: Array
@@ -81,7 +81,7 @@ class Predictions:
 
     @property
     def missing(self) -> bool:
-        """Whether any sample lacks a modality."""
+        """Whether a modality is missing from any sample."""
         return any(not mask.all() for mask in self.present.values())
 
     def present_mask(self) -> Array:
@@ -164,14 +164,16 @@ class Predictions:
 
         See :func:`mmbal.predictions.doubts.doubt`.
         """
-        trusted = "run" in self.meta or self.meta.get("labels") == CHECKED
-        return "" if trusted else doubts.doubt(self)
+        known = "run" in self.meta or self.meta.get("labels") == CHECKED
+        return "" if known else doubts.doubt(self)
 
     def require_plausible(self) -> None:
-        """Raise DataError where there is a :meth:`doubt`: no figure would mean anything."""
+        """Raise DataError where there is a :meth:`doubt`: all figures would be meaningless."""
         doubt = self.doubt()
         if doubt:
-            raise DataError(doubt, f'Mend the labels, or say that they are right: meta = {{"labels": "{CHECKED}"}}.')
+            raise DataError(
+                doubt, f'Correct the labels, or state that they are right: meta = {{"labels": "{CHECKED}"}}.'
+            )
 
     @classmethod
     def concatenate(cls, *parts: Any) -> Predictions:

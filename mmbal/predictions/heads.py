@@ -1,4 +1,4 @@
-"""Decisions for bare features: linear heads that are fitted here, on other samples than they decide."""
+"""Decisions for bare features: linear heads, fitted here on other samples than those they decide."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def predictions_from_features(
 def load_features(path: str | Path, seed: int = 0) -> Predictions:
     """Predictions of heads fitted here on a feature file (see :mod:`mmbal.predictions.features`).
 
-    Raises UsageError (no file) or DataError (what the file lacks).
+    Raises UsageError (no file) or DataError (naming what is missing from the file).
     """
     path = Path(path)
     given = read_feature_file(path)

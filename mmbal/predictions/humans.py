@@ -1,4 +1,4 @@
-"""CREMA-D's human raters as a multimodal classifier: who heard the voice, who saw the face, who had both.
+"""CREMA-D's human raters as a multimodal classifier: by the voice, by the face, and by both.
 
 Cao, Cooper, Keutmann, Gur, Nenkova and Verma, "CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset", IEEE
 Transactions on Affective Computing 5(4), 2014. The votes on 4,901 clips of 60 actors ship with mmbal (ODbL 1.0, see
@@ -34,8 +34,8 @@ def log_votes(votes: np.ndarray) -> np.ndarray:
 def human_votes() -> Predictions:
     """The raters as Predictions of the modalities ``voice`` and ``face``, fused by the plain sum of log-votes.
 
-    Splits ``calibration`` and ``test`` are by clip; ``group`` is the actor. ``meta`` says how often those who had both
-    were right on each split (the emotion most of them named; ties count as a decision by lot).
+    Splits ``calibration`` and ``test`` are by clip; ``group`` is the actor. ``meta`` holds how often those who had both
+    were right on the test split (the emotion most of them named).
     """
     votes = read_votes()
     test = votes["split"] == "test"

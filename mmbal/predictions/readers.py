@@ -8,13 +8,13 @@ column              meaning
 ``label``           class name; needed
 ``<modality>:<c>``  score of class ``c`` by that modality alone: a probability, percent, or a logit; one column a class;
                     needed
-``id``              sample identifier; the row number where absent
-``split``           ``calibration`` (or ``val``), ``test``, ...; ``test`` where absent
+``id``              sample identifier; the row number where not given
+``split``           ``calibration`` (or ``val``), ``test``, ...; ``test`` where not given
 ``group``           speaker, actor, patient, ...
 ``fused:<c>``       score of class ``c`` by the whole model
 =================== =================================================================================================
 
-A row whose cells of one modality are all empty lacks that modality. Columns of a row may have the other names that
+A modality whose cells are all empty in a row is missing from that sample. Columns of a row may have the other names that
 :mod:`mmbal.predictions.columns` lists.
 
 Feature file: see :mod:`mmbal.predictions.features`. The head, in the same file or another one: ``weight_<modality> (C,
@@ -47,13 +47,13 @@ Scores = Literal["auto", "probabilities", "logits"]
 def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictions:
     """Read the CSV described above.
 
-    ``auto`` tells the form of each modality's scores from their range and sums: probabilities, percent, one-vs-rest
-    probabilities or logits. What was taken stands in ``meta["scores"]``, one word where all are alike, else by modality.
+    ``auto`` finds the form of each modality's scores by their range and sums: probabilities, percent, one-vs-rest
+    probabilities or logits. The result is in ``meta["scores"]``: one word where all are alike, else by modality.
     Raises UsageError (no file) or DataError (which row and column).
     """
     table = read_table(Path(path))
     if not table.rows:
-        raise DataError(f"{path} holds no rows.")
+        raise DataError(f"{path} holds no samples.")
     names = {name.lower(): name for name in table.header}
     label = key_of(names, "labels")
     if label is None:
@@ -87,21 +87,21 @@ def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictio
     alike = set(given.values())
     if len(alike) > 1:
         each = "; ".join(f"{m}: {told.words}" for m, told in forms.items())
-        notes.append(f"the scores are a mix ({each}); where one was taken wrongly, give --scores")
+        notes.append(f"the scores are a mix ({each}); if one of them is wrong, give --scores")
     return _checked(Path(path), arrays, notes, scores=alike.pop() if len(alike) == 1 else given)
 
 
 def _form(what: str, table: Array, scores: Scores) -> Told:
-    """The form of scores, as far as ``scores`` leaves it open; raises DataError where they can't be of the one asked for."""
+    """The form of scores, as far as ``scores`` leaves it open; raises DataError where they can't be of the given form."""
     if scores == "logits":
         return Told("logits")
     told = form_of(table)
     if scores == "auto" or told.form in ("probabilities", "percent"):
         return told
     if (table < 0).any():
-        raise DataError(f"{what} holds negative scores, so they are no probabilities.")
+        raise DataError(f"{what} holds negative scores, so these are not probabilities.")
     if table.max(initial=0) > 1:
-        raise DataError(f"{what} holds {table.max():g}, so they are no probabilities.")
+        raise DataError(f"{what} holds {table.max():g}, so these are not probabilities.")
     return Told("probabilities", told.decimals)
 
 

@@ -45,11 +45,11 @@ class Reader:
     def fields(self) -> dict[str, Any]:
         """All of it, checked: the fields of Predictions."""
         given, subset_keys = self.given, self._subset_keys()
-        votes = {m: self._alone(m) for m in self.modalities if self._key_alone(m)}
-        if not votes:
-            votes = {m: self._scores(subset_keys[(m,)], None, m) for m in self.modalities[:1]}
-        c = next(iter(votes.values())).shape[1]
-        for m, value in votes.items():
+        alone = {m: self._alone(m) for m in self.modalities if self._key_alone(m)}
+        if not alone:
+            alone = {m: self._scores(subset_keys[(m,)], None, m) for m in self.modalities[:1]}
+        c = next(iter(alone.values())).shape[1]
+        for m, value in alone.items():
             self._fits(value, self._key_alone(m) or f"subset_{m}", c)
         found = labels_of(given[self.column["labels"]], self._classes(c), c, self.column["labels"])
         self.notes += found.notes
@@ -59,7 +59,7 @@ class Reader:
         subsets = {names: self._scores(key, c) for names, key in subset_keys.items()}
         nothing = subsets.get((), np.zeros((self.n, c)))
         stand_ins = [m for m in self.modalities if not self._key_alone(m)]
-        votes |= {m: subsets[(m,)] - nothing for m in stand_ins}
+        alone |= {m: subsets[(m,)] - nothing for m in stand_ins}
         if stand_ins:
             less = " less 'subset_'" if () in subsets else ""
             self.notes.append(
@@ -70,7 +70,7 @@ class Reader:
             "labels": found.index,
             "classes": found.classes,
             "modalities": self.modalities,
-            "logits": {m: votes[m] for m in self.modalities},
+            "logits": {m: alone[m] for m in self.modalities},
             "ids": texts(self._rows("ids")) if "ids" in self.column else np.arange(self.n).astype(str),
             "split": self._split(),
             "group": self._group(),
@@ -161,7 +161,7 @@ class Reader:
         return n
 
     def _take_missing(self) -> None:
-        """Take rows of NaN for a missing modality, where no ``present_<m>`` says which samples lack it."""
+        """Rows of NaN mark a missing modality, where no ``present_<m>`` marks it."""
         lacks = {}
         for m in self.modalities:
             if m in self.present:
@@ -203,11 +203,11 @@ class Reader:
         told = form_of(table[here])
         if told.form == "logits":
             if (table[here] < 0).any():
-                raise DataError(f"'{key}' holds negative values, so they are no probabilities.")
+                raise DataError(f"'{key}' holds negative values, so these are not probabilities.")
             if table[here].max(initial=0) > 1:
-                raise DataError(f"'{key}' holds {table[here].max():g}, so they are no probabilities.")
+                raise DataError(f"'{key}' holds {table[here].max():g}, so these are not probabilities.")
         elif told.form != "probabilities":
-            self.notes.append(f"'{key}' was taken for {told.words}")
+            self.notes.append(f"'{key}' was read as {told.words}")
         if told.odd:
             self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
         form = "probabilities" if told.form == "logits" else told.form
@@ -220,7 +220,7 @@ class Reader:
         table, floored = bounded(table)
         if floored:
             self.notes.append(
-                f"'{key}' holds the logarithm of 0 in {floored} rows: it was taken for that of {PROBABILITY_FLOOR:g}"
+                f"'{key}' holds the logarithm of 0 in {floored} samples: it was replaced by that of {PROBABILITY_FLOOR:g}"
             )
         table = self._finite(table, key, here)
         if c is not None:
@@ -279,7 +279,7 @@ class Reader:
         return self._finite(numbers(value, key), key, self.present.get(m))
 
     def _finite(self, value: Array, key: str, here: Array | None = None) -> Array:
-        if here is not None and not here.all():  # where the modality is missing anything may stand
+        if here is not None and not here.all():  # where the modality is missing the values do not matter
             value = value.copy()
             value[~here] = np.nan_to_num(value[~here], nan=0.0, posinf=0.0, neginf=0.0)
         bad = ~np.isfinite(value)
@@ -288,7 +288,7 @@ class Reader:
             kind = "NaN" if np.isnan(value[bad]).any() else "infinity"
             half = self.given[key].dtype == np.float16 and kind == "infinity"
             raise DataError(
-                f"'{key}' holds {kind} in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} rows (first: row {row}).",
+                f"'{key}' holds {kind} in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} samples (first: row {row}).",
                 "Half precision overflows at 65504: save it as float32."
                 if half
                 else "Mark missing modalities with present_<modality>; give the logarithm of a small number, not of zero.",
@@ -339,9 +339,7 @@ class Reader:
                     )
                 names = tuple(m for m in self.modalities if m in members)
                 if names in keys:
-                    raise DataError(
-                        f"'{key}' and '{keys[names]}' are of the same modalities.", "Leave one of them out."
-                    )
+                    raise DataError(f"'{key}' and '{keys[names]}' name the same modalities.", "Leave one of them out.")
                 keys[names] = key
         for m in self.modalities:
             if not self._key_alone(m) and (m,) not in keys:
@@ -360,11 +358,13 @@ class Reader:
             return np.full(self.n, "test")
         if (given == "").any():
             row = int(np.flatnonzero(given == "")[0])
-            raise DataError(f"'{self.column['split']}' is empty in {int((given == '').sum())} rows (first: row {row}).")
+            raise DataError(
+                f"'{self.column['split']}' is empty in {int((given == '').sum())} samples (first: row {row})."
+            )
         found = split_names(given)
         for text in dict.fromkeys(given[np.isin(np.char.lower(given), EVALUATION)].tolist()):
             name = found[given == text][0]
-            self.notes.append(f"the split '{text}' was taken for '{name}', as it usually is in such files")
+            self.notes.append(f"the split '{text}' was read as '{name}', its usual meaning")
         return found
 
     def _group(self) -> Array | None:
@@ -374,7 +374,7 @@ class Reader:
         unknown = found == ""
         if unknown.any():
             self.notes.append(
-                f"'{self.column['group']}' is empty in {int(unknown.sum())} rows: each was taken for a group of its own"
+                f"'{self.column['group']}' is empty in {int(unknown.sum())} samples: each of them became a group of its own"
             )
             own = np.array([f"row {row}" for row in np.flatnonzero(unknown)])
             found = found.astype(np.result_type(found, own))

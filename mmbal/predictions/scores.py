@@ -15,8 +15,8 @@ Form = Literal["logits", "probabilities", "percent", "one-vs-rest"]
 PROBABILITY_FLOOR = 1e-12  # log of a probability of zero is not a number a rule can weigh
 SUM_TOLERANCE = 1e-2  # probabilities with many decimals sum to one up to this, also in half precision
 MOST_TOLERANCE = 0.5  # however coarsely they are rounded
-SHARE = 0.9  # of the rows that must sum to one; the others are told of
-MIXED = 0.8  # share of other rows up to which those that sum to one are told of
+SHARE = 0.9  # of the rows that must sum to one; a note names the others
+MIXED = 0.8  # share of other rows up to which a note names those that sum to one
 FEWEST_ROWS = 10  # fewer numbers between 0 and 1 may be anything
 FEWEST_DECIMALS: dict[Form, int] = {"probabilities": 2, "percent": 0, "one-vs-rest": 2}
 WORDS: dict[str, str] = {
@@ -46,8 +46,8 @@ class Told:
         """Words for the rows that do not fit; ``first`` is how the caller counts the first of them."""
         n = f"{len(self.odd)} row{'s' if len(self.odd) > 1 else ''} of '{key}'"
         if self.form == "logits":
-            return f"{n} sum to 1 or to 100 (first: row {first}), but not all in one way: all were taken for logits"
-        return f"the sum of {n} is not that of the others (first: row {first})"
+            return f"{n} sum to 1 or to 100 (first: row {first}), but the others do not: all were read as logits"
+        return f"the sum of {n} differs from that of the others (first: row {first})"
 
     @property
     def coarse(self) -> bool:
@@ -56,7 +56,7 @@ class Told:
 
 
 def form_of(table: Array) -> Told:
-    """Tell the form of scores ``(n, C)`` from their range and the sums of their rows."""
+    """Find the form of scores ``(n, C)`` by their range and the sums of their rows."""
     if not table.size or table.shape[1] < 2 or not np.isfinite(table).all() or table.min() < 0:
         return Told("logits")
     decimals = next((d for d in range(DECIMALS + 1) if np.abs(np.round(table, d) - table).max() < 1e-9), None)
@@ -79,7 +79,7 @@ def as_logits(table: Array, form: Form, key: str = "") -> Array:
     if form == "logits":
         return table
     if (table < 0).any():
-        raise DataError(f"'{key}' holds negative values, so they are no probabilities.")
+        raise DataError(f"'{key}' holds negative values, so these are not probabilities.")
     p = table / 100 if form == "percent" else table
     if form == "one-vs-rest":
         return np.log(np.maximum(p, PROBABILITY_FLOOR)) - np.log(np.maximum(1 - p, PROBABILITY_FLOOR))

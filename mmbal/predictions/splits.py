@@ -1,4 +1,4 @@
-"""Splits: carve what is missing, stratified by class and never through a group, and name what leaks."""
+"""Splits: carve the missing ones, stratified by class, with whole groups, and name what leaks."""
 
 from __future__ import annotations
 
@@ -98,16 +98,16 @@ def complete(
             continue
         whole = group
         if whole is not None and len(np.unique(whole[train])) < 3:
-            done.append(f"the {name} split could not keep groups together: train has fewer than three")
+            done.append(f"the {name} split divides groups: train has fewer than three groups")
             whole = None
         rows = np.flatnonzero(train)
         picked = carve(labels[rows], None if whole is None else whole[rows], fraction, seed)
         split[rows[picked]] = name
         how = "by class" if whole is None else "whole groups"
         if not picked.any():
-            done.append(f"no {name} split: {len(rows)} rows are too few to carve one from")
+            done.append(f"no {name} split: {len(rows)} samples are too few to carve one from")
             continue
-        done.append(f"{name} carved from train: {int(picked.sum())} of {len(rows)} rows, {how}, seed {seed}")
+        done.append(f"{name} carved from train: {int(picked.sum())} of {len(rows)} samples, {how}, seed {seed}")
     return split, done
 
 

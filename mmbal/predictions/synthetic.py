@@ -11,7 +11,7 @@ branch of m over-states that by a factor ``T[m]`` (``overconfidence``; per class
 
     logits[m, c] = T[m, c] s[m, c] x[m, c] = (W_m x_m)[c],    W_m = diag(T[m] s[m]),  no bias,
 
-and the fused model as it is adds them up with a loudness ``g[m]`` (``dominance``):  ``fused = sum_m g[m] logits[m]``.
+and the fused model as it is adds them with a loudness ``g[m]`` (``dominance``):  ``fused = sum_m g[m] logits[m]``.
 
 The Bayes-optimal layer. Modalities are independent given the class, so the posterior is
 
@@ -52,9 +52,9 @@ class GaussianWorld:
     """C classes and M modalities with strengths ``capability (M, C)``; see the module for the model and its formulas.
 
     ``overconfidence`` is ``(M,)`` or ``(M, C)``; ``dominance (M,)`` is the loudness of each modality in the fused model
-    as it is; ``prior (C,)`` the class frequencies (uniform); ``missing (M,)`` the probability that a sample lacks the
-    modality; ``width`` the length of the feature vectors, of which all but C directions are noise, hidden by a fixed
-    rotation (C where None: no rotation). Raises ConfigError where a shape or a range is wrong.
+    as it is; ``prior (C,)`` the class frequencies (uniform); ``missing (M,)`` the probability that a modality is
+    missing from a sample; ``width`` the length of the feature vectors, of which all but C directions are noise, hidden by a
+    fixed rotation (C where None: no rotation). Raises ConfigError where a shape or a range is wrong.
     """
 
     classes: Sequence[str]
@@ -237,10 +237,10 @@ class GaussianWorld:
         return size / size.sum(axis=-1, keepdims=True)
 
     def imbalance_index(self) -> float:
-        """``sum_c prior[c] 1/2 sum_m |say[c, m] - worth[c, m]|``: as-is shares against those of the Bayes layer."""
-        say = self.contribution_shares(per_class=True)
-        worth = self.contribution_shares(self.bayes_weights, per_class=True)
-        return float(self.prior @ np.abs(say - worth).sum(axis=1) / 2)
+        """``sum_c prior[c] 1/2 sum_m |contribution[c, m] - capability[c, m]|``; the Bayes layer gives the capability."""
+        contribution = self.contribution_shares(per_class=True)
+        capability = self.contribution_shares(self.bayes_weights, per_class=True)
+        return float(self.prior @ np.abs(contribution - capability).sum(axis=1) / 2)
 
     def _draw(self, n: int, rng: np.random.Generator, complete: bool = False) -> tuple[Array, list[Array], list[Array]]:
         """Labels (n,), evidence x (n, width) and presence (n,) of each modality; evidence is 0 where it is missing."""

@@ -1,7 +1,7 @@
-"""Tables of text as people save them: any of the usual encodings and separators, with or without an index column.
+"""Tables of text in any of the usual encodings and separators, with or without an index column.
 
-One reader for every CSV that mmbal takes. It gives cells as text with the line that each row stands in; what the columns
-mean is the caller's business.
+One reader for every CSV that mmbal takes. It gives cells as text with the line that each row stands in; the caller
+knows what the columns mean.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _named(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], not
         if not INDEX.fullmatch(name):
             kept.append(k)
         elif k == 0:
-            notes.append(f"the first column of {path.name} has no name: it was taken for an index and left out")
+            notes.append(f"the first column of {path.name} has no name: it is an index and was left out")
         elif name == "" and any(k < len(row) and row[k] for row in rows):
             raise DataError(
                 f"{path}: column {k + 1} has cells, but no name.", "Name it in the first line, or remove it."

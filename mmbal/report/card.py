@@ -15,7 +15,7 @@ from mmbal.text import NATS, SHARE
 
 
 def card(folder: Path, diagnosis: Diagnosis) -> str:
-    """The model card of a run folder: what it is, how good, how biased, for what, and how to make it again."""
+    """The model card of a run folder: what it is, its figures, its balance, its use, and how to reproduce it."""
     config, environment, summary = read_config(folder), read_environment(folder), read_summary(folder)
     own = own_figures(folder)
     return markdown_page(
@@ -45,7 +45,7 @@ def card(folder: Path, diagnosis: Diagnosis) -> str:
 
 
 def _decisions(d: Diagnosis) -> Table:
-    alone = d.accuracy.alone  # without a modality that no sample has
+    alone = d.accuracy.alone  # a modality that every sample misses is left out
     found = [("fused", d.accuracy.fused, d.calibration["fused"])]
     found += [(f"{m} alone", right, d.calibration[m]) for m, right in alone.items()]
     return Table.of(

@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1
 FIGURES = ("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap")
 SEED_ONLY = ("seed", "data", "device")  # a run differs in these and is still the same experiment on the same store
 NAMING = ("method", "fusion", "rule")  # parts of a label, where the producer gave them
-UNTOLD = ("seed", "run", "producer")  # no part of what tells two experiments apart
+UNTOLD = ("seed", "run", "producer")  # two experiments never differ by these alone
 
 
 class Epoch(Frozen):
@@ -90,7 +90,7 @@ class Comparison(Frozen):
 
 @dataclass(frozen=True)
 class Source:
-    """What stands behind one path given to the report."""
+    """What one path of the report holds."""
 
     path: Path
     diagnosis: Diagnosis
@@ -141,7 +141,7 @@ def compare_sources(
     adjusted = holm([test.p for test in tests.values()])
     tests = {k: t.model_copy(update={"p_holm": float(p)}) for (k, t), p in zip(tests.items(), adjusted, strict=True)}
     if any(len(groups[k]) == 1 for k in tests):
-        notes.append("Rows of one seed: the test is about these very models, not about the methods behind them.")
+        notes.append("Rows of one seed: the test compares these trained models, not the methods.")
     ruled = {
         name: group[0].meta["rule"] for name, group in zip(names, groups, strict=True) if group[0].meta.get("rule")
     }
@@ -188,7 +188,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def group_by_seed(sources: Sequence[Source]) -> list[list[Source]]:
-    """Sources that differ only in their seed together, in the order given; the same seed twice is no repetition."""
+    """Groups of sources that differ only in their seed, in the order given; the same seed twice is no repetition."""
     groups: dict[tuple[str, int], list[Source]] = {}
     for source in sources:
         copy = 0

@@ -31,7 +31,7 @@ class Part:
 
 
 def diagnosis_html(diagnosis: Diagnosis, title: str) -> str:
-    """The page of one run: verdict, what to do, contribution against capability, and every table."""
+    """The page of one run: verdict, next commands, contribution against capability, and every table."""
     d = diagnosis
     bars = []
     for m in d.data.modalities:

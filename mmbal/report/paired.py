@@ -1,12 +1,12 @@
-"""Do two models, or two sets of seeds, decide differently well? Tested on the same samples.
+"""A paired test on the same samples: are two models, or two sets of seeds, equally accurate?
 
 With several seeds the mean over seeds is compared. The variance of the difference d then has two parts,
 
     var(d) = var_samples (bootstrap over samples or groups of the mean over seeds)  +  var_seeds / k,
 
 the second from the k differences where both sides have the same seeds, else from both sides' own spread; the degrees
-of freedom follow Welch and Satterthwaite. With one seed each only the first part is known: the test is then about
-these two models, not about the methods behind them.
+of freedom follow Welch and Satterthwaite. With one seed each only the first part is known: the test then compares
+these two trained models, not the methods.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def paired_test(
 ) -> PairedTest:
     """``second`` minus ``first`` on the samples that all of them share by id; each item is one seed's predictions.
 
-    Raises DataError where they can't be paired: ids that repeat or do not meet, or other labels.
+    Raises DataError where they can't be paired: ids repeat, no id is shared, or labels differ.
     """
     aligned = align([*first, *second])
     sides = aligned[: len(first)], aligned[len(first) :]

@@ -14,7 +14,7 @@ MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
 
 
 def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
-    """One row a model (over its seeds), and the columns that have something to say."""
+    """One row for each model (over its seeds), and the columns that hold figures."""
     rows = comparison.rows
     several = any(row.seeds > 1 for row in rows)
     tests = [row.test for row in rows]
@@ -47,14 +47,14 @@ def legend(comparison: Comparison) -> list[str]:
     if any(entry.best_epoch is not None for row in comparison.rows for entry in row.entries):
         lines.append("Figures of runs are of their best epoch on the validation split.")
     if any(row.test for row in comparison.rows):
-        lines.append("Gain: accuracy less that of the first row. p: paired test of equal accuracy, Holm-corrected.")
+        lines.append("Gain: accuracy minus that of the first row. p: paired test of equal accuracy, Holm-corrected.")
     lines.append("Decision gap: accuracy that a fitted decision rule would gain, in pp.")
     told = (line(row) for row in comparison.rows for line in (method_line, tail_line))
     return [*lines, *filter(None, told), *comparison.notes]
 
 
 def method_line(row: Row) -> str:
-    """What a row's method recorded itself, means over the last epoch and over seeds; empty for nothing."""
+    """What a row's method recorded, as means over the last epoch and over seeds; empty where it recorded nothing."""
     shared = [n for n in row.entries[0].method if all(n in entry.method for entry in row.entries)]
     if not shared:
         return ""

@@ -44,7 +44,7 @@ def test_from_a_folder_to_a_store(pets):
     assert "16 samples" in said.stdout
     result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--length", 8, "--out", "s", "--workers", 1)
     assert result.exit_code == 0, result.output
-    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 file or row lost"):
+    for text in ("cat", "dog", "train", "test", "image", "text", "corrupt", "4.png", "Usable; 1 file or sample lost"):
         assert text in result.stdout
     checked = mmbal("prepare", "--check", "s")
     assert checked.exit_code == 0
@@ -61,8 +61,8 @@ def test_the_sub_commands_and_the_spellings_of_before(pets):
     assert mmbal("prepare", "init", pets, "--force").exit_code == 0
     # A file may be called as a sub-command is.
     Path("list").write_text("image,label\n")
-    assert "of no kind that can be prepared" in refused(2, "prepare", "./list")
-    assert "of no kind that can be prepared" in refused(2, "prepare", "source", "list")
+    assert "not of a kind that can be prepared" in refused(2, "prepare", "./list")
+    assert "not of a kind that can be prepared" in refused(2, "prepare", "source", "list")
 
 
 def test_help_shows_every_option_with_its_choices_bounds_and_default(monkeypatch):
@@ -165,16 +165,16 @@ def test_what_is_wrong_is_said_in_a_sentence(pets):
     assert "avmnist" in refused(2, "prepare", "avmnst")
     assert "mmbal prepare init" in refused(2, "prepare", pets)
     assert "no file" in refused(2, "prepare", "nowhere.csv")
-    assert "Where is CREMA-D?" in refused(2, "prepare", "cremad")
+    assert "CREMA-D is not shipped" in refused(2, "prepare", "cremad")
     assert "not a store" in refused(2, "prepare", "--check", pets)
     assert "not a store" in refused(2, "prepare", "check", pets)
     assert "No DIR given." in refused(2, "prepare", "init")
     assert "No hashes" in refused(2, "prepare", "avmnist", "--verify")
-    assert "--download fetches from" in refused(2, "prepare", "avmnist", "--base-url", "http://localhost/")
+    assert "--base-url needs --download" in refused(2, "prepare", "avmnist", "--base-url", "http://localhost/")
     assert "Bytes have no vocabulary" in refused(2, "prepare", pets / "t.csv", "--tokens", "bytes", "--vocabulary", 9)
     assert "MODALITY=KIND" in refused(2, "prepare", "avmnist", "--kind", "image")
     Path("m.csv").write_text("path,label\n,x\n")
-    assert "no usable row" in refused(4, "prepare", "m.csv")
+    assert "no usable sample" in refused(4, "prepare", "m.csv")
     Path("mosi.pkl").write_bytes(b"\x80\x04.")
     assert "never reads one" in refused(4, "prepare", "mosi.pkl")
     assert "audio_features" in refused(5, "prepare", "avmnist", "--audio-features", "cepstrum")

@@ -115,14 +115,17 @@ def test_notes_that_say_the_same_become_one():
     ("kinds", "said"),
     [
         ([], "Clean: nothing missing, nothing suspicious."),
-        ([("error", "corrupt")], "Usable; 1 file or row lost, 0 suspicious."),
-        ([("error", "corrupt"), ("error", "row"), ("warning", "black")], "Usable; 2 files or rows lost, 1 suspicious."),
+        ([("error", "corrupt")], "Usable; 1 file or sample lost, 0 suspicious."),
+        (
+            [("error", "corrupt"), ("error", "row"), ("warning", "black")],
+            "Usable; 2 files or samples lost, 1 suspicious.",
+        ),
         ([("warning", "leak")], "Usable, but test figures would be too good: 1 leak between splits."),
         (
             [("warning", "leak"), ("warning", "group leak")],
             "Usable, but test figures would be too good: 2 leaks between splits.",
         ),
-        ([("error", "empty class")], "Not usable as it is: 1 of 3 classes has no sample (w)."),
+        ([("error", "empty class")], "Not usable: 1 of 3 classes has no sample (w)."),
     ],
 )
 def test_the_verdict_counts_in_plain_english(kinds, said):

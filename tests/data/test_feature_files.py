@@ -74,7 +74,7 @@ def test_rows_of_zeros_constant_and_equal_columns_are_named(tmp_path):
         ({"audio": np.ones((12, 60))}, "It looks transposed"),
         ({"modalities": np.array(["audio", "vidoe"])}, "has no array 'vidoe'"),
         ({"split": np.array(["a"] * 50)}, "'split' has shape (50,)"),
-        ({"label": np.where(LABELS == 2, np.nan, LABELS)}, "'label' holds NaN in 20 rows"),
+        ({"label": np.where(LABELS == 2, np.nan, LABELS)}, "'label' holds NaN in 20 samples"),
         ({"audio": np.array(["x"] * N)[:, None], "modalities": np.array(["audio"])}, "'audio' holds text"),
         ({"classes": np.array(["a", "a", "b"])}, "'classes' holds 'a' twice"),
         ({"label": None}, "no array 'label' (it has: audio, video, weight)"),

@@ -261,7 +261,7 @@ def test_other_splits_need_no_second_decoding(manifest):
     path = manifest(n=8)
     text = path.read_text()
     path.write_text(text.replace(",train", ",test"))
-    with pytest.raises(DataError, match="no training rows"):
+    with pytest.raises(DataError, match="no training samples"):
         prepare(path, **FAST)
     result = prepare(path, resplit=True, **FAST)
     assert result.resumed == 8
@@ -318,7 +318,7 @@ def test_a_decoder_that_hangs_is_told_from_one_that_dies(manifest, monkeypatch, 
         return answer["modalities"]["video"]["lost"]
 
     assert lost(0, limit=0.25) == ["timeout", "decoding took longer than 0.25 s and was stopped"]
-    assert lost(1) == ["crash", "the decoder died over it (exit status -9)"]
+    assert lost(1) == ["crash", "the decoder crashed on it (exit status -9)"]
 
 
 def test_verify_finds_a_changed_byte(manifest):
@@ -391,7 +391,10 @@ def test_matlab_views_with_their_own_split(shared_data):
             {"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "split": np.array(["a", "b", "c", "d"])},
             "unknown split 'a'",
         ),
-        ({"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "split": np.array(["test"] * 4)}, "no training rows"),
+        (
+            {"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "split": np.array(["test"] * 4)},
+            "no training samples",
+        ),
         ({"a": np.full((4, 2), np.nan), "label": np.array([0, 1, 0, 1])}, "No sample"),
         ({"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "modalities": np.array(["a", "b"])}, "no array 'b'"),
         ({"a": np.ones((4, 2)), "label": np.array([0, 1, 0, 1]), "present_a": np.ones(3)}, "'present_a' has shape"),

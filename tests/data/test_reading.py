@@ -58,11 +58,11 @@ def test_what_is_right_is_told_of_in_no_word():
         ({"modalities": ["audio"]}, "'logits_video' is of a modality that 'modalities' does not name", ""),
         ({"logits_a+b": AUDIO}, "'a+b' holds '+'", ""),
         ({"logits_audio": AUDIO.T}, "'logits_audio' has shape (4, 120): it looks transposed", "logits_audio.T"),
-        ({"labels": LABELS + 1}, "'labels' ranges from 1 to 4, but there are 4 classes", "counted from 1"),
-        ({"labels": np.where(np.arange(N) == 3, -1, LABELS)}, "ranges from -1 to 3", "without one"),
+        ({"labels": LABELS + 1}, "'labels' ranges from 1 to 4, but there are 4 classes", "count from 1"),
+        ({"labels": np.where(np.arange(N) == 3, -1, LABELS)}, "ranges from -1 to 3", "without a label"),
         ({"labels": softmax(AUDIO)}, "'labels' has shape (120, 4); one class per sample", ""),
         ({"labels": np.ones((N, C))}, "'labels' marks several classes", ""),
-        ({"labels": np.where(np.arange(N) == 3, np.nan, LABELS)}, "'labels' holds NaN in 1 rows (first: row 3)", ""),
+        ({"labels": np.where(np.arange(N) == 3, np.nan, LABELS)}, "'labels' holds NaN in 1 samples (first: row 3)", ""),
         ({"classes": ["a", "b", "b", "c"]}, "'classes' holds 'b' twice", ""),
         ({"labels": np.char.upper(NAMES[LABELS]), "classes": NAMES}, "which is not among the classes", ""),
         ({"present_audio": np.full(N, 0.5)}, "'present_audio' holds '0.5'", ""),
@@ -70,8 +70,8 @@ def test_what_is_right_is_told_of_in_no_word():
         ({"logits_audio": AUDIO + 1j}, "'logits_audio' has type complex128", ""),
         ({"logits_audio": [[1, 2], [3]]}, "'logits_audio' has rows of different lengths", ""),
         ({"logits_audio": np.char.add(AUDIO.astype(str), " x")}, "'logits_audio' holds text", ""),
-        ({"probabilities_audio": 3 * softmax(AUDIO), "logits_audio": None}, "so they are no probabilities", ""),
-        ({"split": np.where(np.arange(N) % 2, "", "test")}, "'split' is empty in 60 rows (first: row 1)", ""),
+        ({"probabilities_audio": 3 * softmax(AUDIO), "logits_audio": None}, "so these are not probabilities", ""),
+        ({"split": np.where(np.arange(N) % 2, "", "test")}, "'split' is empty in 60 samples (first: row 1)", ""),
         ({"logits_audio": None, "subset_audio": AUDIO, "logits_video": None, "subset_audio+video": AUDIO}, "video", ""),
         ({"labels": np.array(["w", 1] * 60, dtype=object)}, "'labels' holds Python objects", ""),
     ],
@@ -118,7 +118,7 @@ def test_class_names_without_an_order_are_told_and_names_that_are_numbers_are_fo
     assert found.labels.tolist() == LABELS.tolist()
     assert "alphabetical order of the names (w, x, y, z)" in told(found)
     assert read(labels=LABELS + 1, classes=[1, 2, 3, 4]).labels.tolist() == LABELS.tolist()
-    assert "they were taken for positions" in told(read(labels=np.minimum(LABELS + 1, 3), classes=[1, 2, 3, 4]))
+    assert "they were read as positions" in told(read(labels=np.minimum(LABELS + 1, 3), classes=[1, 2, 3, 4]))
 
 
 def test_probabilities_under_the_name_of_logits_are_told_and_taken_for_what_they_are():
@@ -131,7 +131,7 @@ def test_probabilities_under_the_name_of_logits_are_told_and_taken_for_what_they
     assert "'logits_audio' lies between 0 and 1" in told(read(logits_audio=1 / (1 + np.exp(-AUDIO))))
     assert "holds 0 and 1 only" in told(read(logits_audio=np.eye(C)[AUDIO.argmax(axis=1)]))
     half = np.where(np.arange(N)[:, None] % 2, softmax(AUDIO), 100 * softmax(AUDIO))
-    assert "not all in one way" in told(read(logits_audio=half))
+    assert "but the others do not" in told(read(logits_audio=half))
 
 
 def test_percent_and_sigmoids_under_the_name_of_probabilities():
@@ -158,7 +158,7 @@ def test_the_logarithm_of_zero_gets_a_floor_and_rows_of_nan_are_missing():
     z = np.log(softmax(AUDIO))
     z[3] = [np.log(0.5), -np.inf, np.log(0.25), np.log(0.25)]
     found = read(logits_audio=z)
-    assert "logarithm of 0 in 1 rows" in told(found)
+    assert "logarithm of 0 in 1 samples" in told(found)
     assert found.logits["audio"][3, 1] == pytest.approx(np.log(1e-12))
     z = AUDIO.copy()
     z[5] = np.nan
@@ -168,7 +168,7 @@ def test_the_logarithm_of_zero_gets_a_floor_and_rows_of_nan_are_missing():
         assert found.present["audio"].sum() == N - 1
         assert "'audio' is NaN throughout in 1 of 120 samples" in told(found)
     z[5, 0] = 1.0
-    with pytest.raises(DataError, match="'logits_audio' holds NaN in 1 rows"):
+    with pytest.raises(DataError, match="'logits_audio' holds NaN in 1 samples"):
         read(logits_audio=z)
 
 
@@ -226,7 +226,7 @@ def test_groups_and_ids_as_numbers_bytes_and_with_gaps():
     assert found.ids[:2].tolist() == ["0", "1"]
     assert found.group[1:3].tolist() == ["0", "0"]
     assert found.group[[0, 60]].tolist() == ["row 0", "row 60"]
-    assert "'group' is empty in 2 rows" in told(found)
+    assert "'group' is empty in 2 samples" in told(found)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_named(name, kind):
         rule.apply(short)
     with pytest.raises(ConfigError, match=r"mask of 'm1' has shape \(3,\), expected \(30,\)"):
         rule.apply(given, present={"m1": np.ones(3, dtype=bool)})
-    with pytest.raises(ConfigError, match="`present` tells of 'm7'"):
+    with pytest.raises(ConfigError, match="`present` names 'm7'"):
         rule.apply(given, present={"m7": np.ones(30, dtype=bool)})
 
 

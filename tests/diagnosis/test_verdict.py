@@ -118,8 +118,8 @@ def test_of_three_the_first_must_lead_both(loud):
 def test_a_model_that_follows_none_of_its_modalities_is_told_so(loud):
     """A FiLM model that decides as audio does in 31 % of the disagreements is not decided by audio."""
     text = told(loud, preference=followed(loud, (0.2, 0.34), audio=0.31, video=0.04, none=0.65))
-    assert text.startswith("The model mostly decides as none of its modalities does alone")
-    assert "otherwise in 65 % of the samples (it follows audio in 31 % and video in 4 %)" in text
+    assert text.startswith("The model mostly decides differently from each of its modalities alone")
+    assert "it does so in 65 % of the samples (it follows audio in 31 % and video in 4 %)" in text
 
 
 def test_the_share_that_follows_none_and_the_lead_by_hand():
@@ -190,7 +190,7 @@ def test_a_rare_class_that_is_found_is_above_chance_though_the_majority_is_right
     found = diagnose(p, bootstrap=100, rule="pool")
     assert found.accuracy.above_chance.sign == 1
     assert found.accuracy.above_majority.sign == -1
-    assert "naming 'no' every time would be right in 90 %" in " ".join(found.verdict)
+    assert "always choosing 'no' would be right in 90 %" in " ".join(found.verdict)
 
 
 def test_a_broken_fusion_of_good_modalities_is_not_nothing_to_diagnose(noisy):
@@ -266,13 +266,15 @@ def test_an_interval_that_prints_as_zero_carries_no_sentence(loud):
     assert not any("calibrate" in a for a in commands(changed(loud, decision_gap=tiny)))
 
 
-@pytest.mark.parametrize(("n", "ends"), [(40, "with 40 samples; with more it might."), (4000, "with 4000 samples.")])
+@pytest.mark.parametrize(
+    ("n", "ends"), [(40, "with 40 samples; with more samples it may find a gain."), (4000, "with 4000 samples.")]
+)
 def test_a_rule_that_keeps_the_decision_is_told_to_do_so(loud, n, ends):
     zero = Estimate(value=0.0, low=0.0, high=0.0)
     same = Gap(accuracy=Estimate(value=0.0, low=-0.01, high=0.01), nats=zero)
     settings = loud.settings.model_copy(update={"fitted_samples": n})
     text = told(loud, decision_gap=same, settings=settings)
-    assert f"The rule 'pool' finds nothing to gain at the decision layer {ends}" in text
+    assert f"The rule 'pool' finds no gain at the decision layer {ends}" in text
 
 
 def test_classes_that_lose_by_the_rule_are_named_and_protected(loud):
@@ -282,7 +284,7 @@ def test_classes_that_lose_by_the_rule_are_named_and_protected(loud):
     gaps = {"a": gap(-0.1, "loses"), "b": gap(0.4, "gains"), "c": gap(-0.2, "loses")}
     classes = {c: one.model_copy(update={"decision_gap": gaps[c]}) for c, one in loud.classes.items()}
     text = told(loud, classes=classes)
-    assert "gains that back, but loses 20.0 pp [15.0, 25.0] on c and 10.0 pp [5.0, 15.0] on a." in text
+    assert "recovers this, but loses 20.0 pp [15.0, 25.0] on c and 10.0 pp [5.0, 15.0] on a." in text
     assert commands(changed(loud, classes=classes))[:2] == [
         "mmbal calibrate x.npz",
         "mmbal calibrate x.npz --protect 5",

@@ -106,5 +106,5 @@ def test_the_command_says_what_helps_and_what_is_worse():
     report = MissingReport(run="r", split="test", samples=9, complete=case([], None, None), cases=cases)
     assert report.conclusions() == [
         "Without audio: diffusion helps most, by +10.0 pp [+8.0, +12.0]; noise is worse.",
-        "Without audio + text: nothing is shown to beat zero.",
+        "Without audio + text: nothing is shown to be better than zero.",
     ]

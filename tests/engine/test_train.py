@@ -112,7 +112,7 @@ def test_more_epochs_extend_a_finished_run(toy, tmp_path: Path):
     train(config(store, epochs=4, optimiser=flat), out=tmp_path / "long")
     a, b = state(short.folder), state(tmp_path / "long")
     assert all(torch.equal(a["model"][k], b["model"][k]) for k in a["model"])
-    with pytest.raises(UsageError, match="aims at 4 epochs"):
+    with pytest.raises(UsageError, match="is configured for 4 epochs"):
         resume(short.folder, epochs=1)
 
 

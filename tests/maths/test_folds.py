@@ -22,12 +22,12 @@ def test_folds_are_even_by_class_and_keep_groups_together():
 def test_one_row_a_class_is_enough():
     assert sorted(folds_of(np.arange(6), 5)) == [0, 0, 1, 2, 3, 4]
     assert sorted(folds_of(np.array([0, 1]), 5)) == [0, 1]
-    with pytest.raises(DataError, match="two rows or more"):
+    with pytest.raises(DataError, match="at least two samples"):
         folds_of(np.array([0]), 5)
 
 
 def test_a_single_group_can_not_be_parted():
-    with pytest.raises(DataError, match="all rows are of one group"):
+    with pytest.raises(DataError, match="all samples are of one group"):
         folds_of(np.arange(4) % 2, 2, group=np.zeros(4))
     assert groups_of(np.zeros(4)) is None
     assert groups_of(None) is None

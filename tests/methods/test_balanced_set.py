@@ -97,7 +97,7 @@ def test_the_view_of_given_predictions_by_hand(store, tmp_path):
     # 50 rows are audio-preferred by p - 1/3 = e^3 / (e^3 + 2) - 1/3 = 0.576; 150 are ties, which go to audio by name.
     assert view.meta["discrepancy"]["before"] == {"audio": [150, 50], "video": [0, 0]}
     assert view.meta["discrepancy"]["after"] == {"audio": [100, 100], "video": [0, 0]}
-    with pytest.raises(DataError, match="no row for 190 samples"):
+    with pytest.raises(DataError, match="190 samples of"):
         balance_discrepancy(store, tmp_path / "other", predictions=given.take(np.arange(10)))
 
 

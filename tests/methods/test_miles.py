@@ -40,7 +40,7 @@ def test_the_measured_utilisation_sets_the_learning_rates(toy: Toy):
     z = {m: e.eval()(batch.inputs[m]) for m, e in made.model.encoders.items()}
 
     def accuracy(*kept: str) -> float:
-        logits = sum(made.model.fusion.vote(m, z[m] if m in kept else torch.zeros_like(z[m])) for m in z)
+        logits = sum(made.model.fusion.part(m, z[m] if m in kept else torch.zeros_like(z[m])) for m in z)
         right = [int(row.argmax()) == int(y) for row, y in zip(logits, batch.labels, strict=True)]
         return sum(right) / len(right)
 

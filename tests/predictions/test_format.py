@@ -78,7 +78,7 @@ NAN[2, 1] = np.nan
     [
         ({"labels": None}, "no array 'labels'"),
         ({"logits_audio": None, "logits_video": None}, "no array 'logits_<modality>'"),
-        ({"logits_video": NAN}, "'logits_video' holds NaN in 1 rows (first: row 2)"),
+        ({"logits_video": NAN}, "'logits_video' holds NaN in 1 samples (first: row 2)"),
         ({"logits_video": np.full((4, 3), -np.inf)}, "'logits_video' holds infinity"),
         ({"logits_video": np.zeros((4, 2))}, "'logits_video' has shape (4, 2), expected (4, 3)"),
         ({"logits_video": np.zeros((3, 3))}, "'logits_video' has shape (3, 3), expected (4, 3)"),

@@ -51,7 +51,7 @@ def test_logits_and_fused_scores(tmp_path):
     ("text", "says"),
     [
         ("", "empty"),
-        ("label,m:x,m:y\n", "no rows"),
+        ("label,m:x,m:y\n", "no samples"),
         ("m:x,m:y\n1,2\n", "no column 'label'"),
         ("label,x,y\nx,1,2\n", "column 'x'"),
         ("label,split\nx,test\n", "no column <modality>:<class>"),
@@ -215,7 +215,7 @@ def test_scores_that_are_said_to_be_logits_stay_as_they_are_also_when_read_again
 def test_rows_that_do_not_fit_the_others_are_told_with_their_line(tmp_path):
     text, _ = table(n=30)
     found = predictions_from_csv(write(tmp_path, text + "z,no,test,0,0,0,0.2,0.3,0.5\n"))
-    assert "the sum of 1 row of 'audio' is not that of the others (first: row 32)" in found.warnings
+    assert "the sum of 1 row of 'audio' differs from that of the others (first: row 32)" in found.warnings
     with pytest.raises(DataError, match=r"row 32: there is no label"):
         predictions_from_csv(write(tmp_path, text + "z,,test,0.2,0.3,0.5,0.2,0.3,0.5\n"))
     with pytest.raises(DataError, match=r"row 34, column 'audio:no': the score is infinite"):
@@ -228,7 +228,7 @@ def test_what_is_around_the_table_is_passed_over_and_told(tmp_path):
     indexed = "\n".join(["," + header, *(f"{k},{line}" for k, line in enumerate(lines))])
     found = predictions_from_csv(write(tmp_path, indexed))
     same(found, p)
-    assert "it was taken for an index" in found.warnings[0]
+    assert "it is an index" in found.warnings[0]
     same(predictions_from_csv(write(tmp_path, "sep=;\n" + text.replace(",", ";"))), p)
     latin = text.replace("maybe", "vielleicht schön")
     (tmp_path / "scores.csv").write_bytes(latin.encode("latin-1"))
@@ -253,7 +253,7 @@ def test_labels_of_a_table_as_numbers(tmp_path):
     ("content", "words"),
     [
         (b"\x80\x04\x95\x0b\x00", "is a pickle"),
-        (b"a;no;test;1.234,5;2;3;4", "no rows"),
+        (b"a;no;test;1.234,5;2;3;4", "no samples"),
         (b"label;m:x;m:y\nx;1.234,5;2\n", "'1.234,5' is not a number"),
         (b"label,m:x,m:y\nx,1_0,2\n", "'1_0' is not a number"),
         (b"label,m:x,m:y,\nx,1,2,3\n", "column 4 has cells, but no name"),

@@ -57,7 +57,7 @@ def test_too_few_groups_are_said():
 def test_too_few_rows_are_said():
     split, done = complete(np.arange(3), np.full(3, ""), None, val=0.2, test=0.2)
     assert (split == "train").all()
-    assert done == [f"no {name} split: 3 rows are too few to carve one from" for name in ("test", "val")]
+    assert done == [f"no {name} split: 3 samples are too few to carve one from" for name in ("test", "val")]
 
 
 def test_the_hash_does_not_depend_on_order():

@@ -16,7 +16,7 @@ from mmbal.errors import UsageError
 class Dataset(ABC):
     """A known data set: where its files lie on a user's disk, which sample belongs to which class and split.
 
-    ``defaults`` are the options this field uses for it; what the user says goes first.
+    ``defaults`` are the options this field uses for it; the user's options have priority.
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
@@ -31,14 +31,17 @@ class Dataset(ABC):
         raise UsageError("No hashes of this data set's files are published.", "Leave --verify out.")
 
     def download(self, root: Path, *, url: str | None = None, progress: Progress | None = None) -> list[Finding]:
-        """Fetch the files below ``root`` (``--download``); raises UsageError where mmbal can't."""
+        """Fetch the files below ``root`` (``--download``); raises UsageError where mmbal can't fetch them."""
         raise UsageError("mmbal can't fetch this data set.", "docs/data.md says where to get it.")
 
 
 def require_root(root: Path | None, name: str, holds: str) -> Path:
     """The folder of a data set; raises UsageError where none was given or it is not there."""
     if root is None:
-        raise UsageError(f"Where is {name}? It is not shipped.", f"Give --root DIR, the folder that holds {holds}.")
+        raise UsageError(
+            f"{name} is not shipped with mmbal, and --root is not given.",
+            f"Give --root DIR, the folder that holds {holds}.",
+        )
     if not root.is_dir():
         raise UsageError(f"There is no folder {root}.", f"--root is the folder that holds {holds}.")
     return root

@@ -1,9 +1,10 @@
 """Kinetics-Sounds: Kinetics-400 clips of 31 classes that can be seen and heard.
 
 Arandjelovic & Zisserman, "Look, Listen and Learn", ICCV 2017 (arXiv 1705.08168), in the 14,799 / 2,597 lists of Peng et
-al., CVPR 2022, shipped. The videos are on YouTube; a user's copy lacks those that are gone, and says which.
+al., CVPR 2022, shipped. The videos are on YouTube; those that are gone are missing from a user's copy,
+and a note counts them.
 
-Any layout below ``--root`` will do: clips named ``ID_000010_000020``, ``ID_10`` or ``ID``, in folders by split or class or
+Any layout below ``--root`` works: clips named ``ID_000010_000020``, ``ID_10`` or ``ID``, in folders by split or class or
 none; sounds (``.wav``) and folders of frames under the same names are used where they are. A video of the bare ``ID``
 that is longer than the clip is taken as the whole video, and cut. Sound as this field makes it: 10 s, Kaldi's filter
 banks with 128 bins every 10 ms, 1,024 steps.

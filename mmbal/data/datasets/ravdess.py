@@ -2,7 +2,7 @@
 
 Livingstone & Russo, "The Ryerson Audio-Visual Database of Emotional Speech and Song", PLoS ONE 2018 (CC BY-NC-SA 4.0),
 zenodo.org/records/1188976. Everything is in the file's name: modality, speech or song, emotion, intensity, sentence,
-repetition, actor. Splits are carved by actor, so nobody is in two.
+repetition, actor. Splits are carved by actor, so no actor is in two.
 """
 
 from __future__ import annotations

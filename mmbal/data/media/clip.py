@@ -1,4 +1,4 @@
-"""New clips made into what a model was trained on, by the recipes that its store recorded."""
+"""New clips prepared as a model's training data were, by the recipes that its store recorded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def encode_clip(
         for m, spec in specs.items():
             if not spec.preprocessing.get("recipe"):
                 raise UsageError(
-                    f"The model's modality '{m}' was prepared from given arrays, so no clip can be made into it.",
+                    f"The model's modality '{m}' was prepared from given arrays, so it can't be computed from a clip.",
                     "Prepare new arrays the same way into a store, and evaluate on that.",
                 )
             recipe = recipe_from(spec.preprocessing["recipe"])
@@ -60,7 +60,7 @@ def encode_clip(
 
 
 def collate(clips: Sequence[Mapping[str, Tensor]], specs: Mapping[str, ModalitySpec], first: int = 0) -> Batch:
-    """Encoded clips as one batch; where one lacks a modality it is zeros and not present.
+    """Encoded clips as one batch; a missing modality is zeros and not present.
 
     ``index`` counts from ``first``; labels are not known and all 0.
     """

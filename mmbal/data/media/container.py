@@ -1,7 +1,7 @@
 """A clip: opened once, its sound and its pictures read in one pass, from any container that FFmpeg reads.
 
-Times are seconds from the clip's first moment. Whatever a file does wrong ends as :class:`Unusable` (nothing can be kept)
-or as a remark (something can), never as an exception of the decoder.
+Times are seconds from the clip's first moment. A faulty file gives :class:`Unusable` (nothing can be kept) or a remark
+(something can be kept), never an exception of the decoder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from av.stream import Disposition
 
 from mmbal.data.media.decode import Unusable, check_file, reason_of
 
-av.logging.set_level(av.logging.PANIC)  # what the decoder has to say becomes a finding, not a line on stderr
+av.logging.set_level(av.logging.PANIC)  # messages of the decoder become findings, not lines on stderr
 
 # Codecs whose frames say for certain whether others are predicted from them (HEVC's do so for one temporal layer only).
 DROPPABLE = ("h264", "mpeg1video", "mpeg2video", "mpeg4", "vp8")
@@ -112,7 +112,7 @@ class Clip:
 
     @property
     def length(self) -> float | None:
-        """Seconds that the file claims to last; None where it does not say."""
+        """Seconds that the file claims to last; None where it is not stated."""
         if self.container.format.name in BARE or not self.container.duration:
             return None
         whole = float(self.container.duration) / av.time_base
@@ -357,4 +357,4 @@ def duration(path: Path) -> float:
                 length = track.length()
                 if length is not None:
                     return length
-    raise Unusable("no duration", "the container does not say how long it lasts")
+    raise Unusable("no duration", "the container does not state its duration")

@@ -69,7 +69,7 @@ PICTURE_SUFFIXES = (
     ".tga",
     ".jp2",
 )
-BESIDE = {  # what systems leave beside files, in lower case; names that begin with a dot are hidden anyway
+BESIDE = {  # files that operating systems add, in lower case; names that begin with a dot are hidden anyway
     "__macosx",
     "@eadir",
     "#recycle",
@@ -79,7 +79,7 @@ BESIDE = {  # what systems leave beside files, in lower case; names that begin w
     "thumbs.db",
     "desktop.ini",
 }
-NOT_MEDIA = {  # the first bytes of what passes for media under a wrong name
+NOT_MEDIA = {  # the first bytes of files that are not the media that their names claim
     b"version https://git-lfs.github.com/spec/": ("pointer", "a Git LFS pointer, not the media"),
     b"\x00\x05\x16\x07": ("corrupt", "a Mac's notes about a file (AppleDouble), not the file"),
     b"<!DOCTYPE html": ("corrupt", "a web page, not the media"),
@@ -136,14 +136,14 @@ def reason_of(error: Exception) -> str:
 
 
 def is_beside(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or is what a system leaves beside files."""
+    """Whether a file or folder of this name is hidden, or one that operating systems add."""
     return name.startswith(".") or name.lower() in BESIDE
 
 
 def walk(root: Path) -> Iterator[Path]:
     """All files and folders below ``root`` in the order of their paths, also behind links to folders.
 
-    What systems leave beside files is passed over, and so is a folder that a link leads to for the second time.
+    Files that operating systems add are skipped, and so is a folder that a link leads to for the second time.
     """
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()

@@ -26,7 +26,7 @@ class Source:
     end: float | None = None
 
     def place(self, clips: Clips | None) -> Path | Clip:
-        """The file as an open clip of ``clips``; its path where it is a folder, or nobody shares it."""
+        """The file as an open clip of ``clips``; its path where it is a folder, or no other modality uses it."""
         path = Path(self.path)
         return path if clips is None or path.is_dir() else clips(path)
 

@@ -1,4 +1,4 @@
-"""The recipes of what is made of pictures: images, frames of a video, and optical flow."""
+"""The recipes of pictures: images, frames of a video, and optical flow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLACK = 6.0  # mean of the brightest picture, of 255
 
 
 class PictureRecipe(Recipe):
-    """Base of what is made of pictures: bytes of a square, cropped and mirrored at random in training."""
+    """Base of the recipes of pictures: bytes of a square, cropped and mirrored at random in training."""
 
     size: int = Field(224, ge=8, le=1024, description="pixels of a picture's side")
     crop: tuple[float, float] | None = Field(

@@ -67,7 +67,7 @@ def write_arrays(source: Arrays, folder: Path) -> tuple[dict[str, ModalitySpec],
 
 
 def _digest(row: np.ndarray) -> str:
-    """A hash of a sample's content by which copies are found; '' where it is the same all over."""
+    """A hash of a sample's content by which copies are found; '' where all its values are equal."""
     return "" if row.min() == row.max() else hashlib.sha256(row.tobytes()).hexdigest()[:DIGEST]
 
 

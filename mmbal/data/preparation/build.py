@@ -1,4 +1,4 @@
-"""From samples to a store: encode what is not yet encoded, look at the whole, seal it; atomic and resumable.
+"""From samples to a store: encode what is not yet encoded, check all of it, seal it; atomic and resumable.
 
 All work happens in ``.NAME.partial`` beside the store: the arrays, and a journal with one line per encoded row. A row is
 journalled after its arrays are written, so after a kill the same command goes on where the journal ends, and the sealed
@@ -72,7 +72,7 @@ def build(
             )
     plan = plan or planned(source)
     fingerprint = identity(plan, options)
-    # Asked first, since what is only read needs no lock, and again, since another process may have written it meanwhile.
+    # Checked before the lock, since reading needs none, and again after it: another process may have written it meanwhile.
     if (out / "meta.json").is_file() and not force:
         return _existing(out, fingerprint)
     with locked(out, wait=wait):
@@ -82,7 +82,7 @@ def build(
 
 
 def _check_replaceable(out: Path) -> None:
-    """Raise UsageError where a store at ``out`` would take the place of what is none."""
+    """Raise UsageError where a store at ``out`` would replace something that is not a store."""
     if Path.cwd().is_relative_to(out.resolve()):
         raise UsageError(
             f"--out {out} is the folder you are in.", "Give the store a folder of its own: --out stores/NAME."
@@ -130,9 +130,11 @@ def _build(
     )
     if not (rows.split == "train").any():
         have = ", ".join(f"{s} {n}" for s, n in Counter(rows.split.tolist()).items())
-        raise DataError(f"{source.name} has no training rows ({have}).", "--resplit carves new splits from all rows.")
+        raise DataError(
+            f"{source.name} has no training samples ({have}).", "--resplit carves new splits from all samples."
+        )
     listed = [source.rows[k] for k in rows.number] if isinstance(source, Manifest) else []
-    # What concerns the whole comes first: of very many findings a store keeps only the first.
+    # Findings on the whole come first: of very many findings a store keeps only the first ones.
     findings = [
         *whole(rows.labels, rows.split, rows.group, classes, source.known_leak),
         *spellings(rows.labels, classes, rows.group),

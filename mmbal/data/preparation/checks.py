@@ -1,4 +1,4 @@
-"""Data checks: what is wrong with single samples, and what only shows when all are seen together."""
+"""Data checks: what is wrong with single samples, and what only a comparison of all samples shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmbal.data.preparation.manifest import Row
 IMBALANCE = 10.0  # largest class over smallest, in train
 MISMATCH = 0.5  # seconds by which sound and picture of a sample may differ in length
 OVERLAP = 0.1  # share of the shorter of two pieces of a clip, above which they count as overlapping
-DEGENERATE = ("silent", "black")  # alike by nature: not compared with others
+DEGENERATE = ("silent", "black")  # always alike, so not compared with others
 ABSENT = ("nan", "none", "null", "n/a", "#n/a", "<na>")  # what programs write where a value is missing
 
 
@@ -45,7 +45,7 @@ def row_findings(row: Row, answers: Mapping[str, Any]) -> tuple[list[Finding], l
 
 
 def collapsed(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings, where notes that say the same of several files become one that counts them."""
+    """The findings, where equal notes on several files become one note with their number."""
     same = Counter((f.kind, f.reason, f.modality) for f in findings if f.level == "note")
     kept = []
     for finding in findings:
@@ -73,7 +73,7 @@ def whole(
             found.append(Finding("warning", "class not in train", name, f"{samples}, none to learn from"))
     if len(classes) == 1:
         found.append(
-            Finding("warning", "one class", classes[0], "every sample is of it: there is nothing to tell apart")
+            Finding("warning", "one class", classes[0], "every sample has this class: there is nothing to learn")
         )
     some = train[train > 0]
     if len(some) and some.max() > IMBALANCE * some.min():
@@ -92,7 +92,7 @@ def whole(
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Names that differ only in case, spaces, ``_`` and ``-``, or as numbers are written; single letters are let be."""
+    """Names that differ only in case, spaces, ``_`` and ``-``, or as numbers are written; not single letters."""
     found: dict[Any, dict[str, None]] = defaultdict(dict)
     for name in names:
         text = unicodedata.normalize("NFKC", name).strip()
@@ -188,7 +188,7 @@ def leaks(
     digest: Mapping[str, np.ndarray],
     rows: Sequence[Row] = (),
 ) -> list[Finding]:
-    """Samples whose content is the same; across splits that is a leak. What ``rows`` list twice is told by
+    """Samples whose content is the same; across splits that is a leak. For what ``rows`` list twice see
     :func:`repeats`.
     """
     found = []
@@ -208,16 +208,16 @@ def leaks(
 
 
 def verdict(findings: Sequence[Finding], classes: int) -> str:
-    """One sentence: can one train on this?"""
+    """One sentence: whether the data can be used for training."""
     errors = sum(f.level == "error" for f in findings)
     warnings = sum(f.level == "warning" for f in findings)
     empty = [f.where for f in findings if f.kind == "empty class"]
     if empty:
         have = "has" if len(empty) == 1 else "have"
-        return f"Not usable as it is: {len(empty)} of {classes} classes {have} no sample ({', '.join(empty[:5])})."
+        return f"Not usable: {len(empty)} of {classes} classes {have} no sample ({', '.join(empty[:5])})."
     leaking = sum(f.level == "warning" and f.kind in ("leak", "group leak") for f in findings)
     if leaking:
         return f"Usable, but test figures would be too good: {count(leaking, 'leak', 'leaks')} between splits."
     if errors or warnings:
-        return f"Usable; {count(errors, 'file or row', 'files or rows')} lost, {warnings} suspicious."
+        return f"Usable; {count(errors, 'file or sample', 'files or samples')} lost, {warnings} suspicious."
     return "Clean: nothing missing, nothing suspicious."

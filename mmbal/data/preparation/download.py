@@ -1,4 +1,4 @@
-"""Downloading many files: in parallel, resumable, proved by hash, each whole or not there."""
+"""Downloads of many files: in parallel, resumable, verified by hash, each complete or not there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Item:
 
 
 class _Failed(Exception):
-    """An attempt failed; ``wait`` is how long the server asks to be left alone, ``final`` that no other will do."""
+    """An attempt failed; ``wait``: the seconds that the server asks for; ``final``: no other attempt can succeed."""
 
     def __init__(self, reason: str, *, wait: float | None = None, final: bool = False) -> None:
         super().__init__(reason)
@@ -51,7 +51,7 @@ def download(
     progress: Progress | None = None,
     pause: float = 1.0,
 ) -> list[Finding]:
-    """Fetch what is not yet below ``root``; a finding for each file that could not be had.
+    """Fetch what is not yet below ``root``; a finding for each file that could not be fetched.
 
     A file in transfer is ``NAME.part`` and goes on from its length; it gets its name when its SHA-256 is right.
     The wait after an attempt doubles from ``pause`` seconds. Raises UsageError for
@@ -80,7 +80,7 @@ def download(
 
 
 def _fetch(item: Item, root: Path, base: str, pause: float, stopped: threading.Event) -> str | None:
-    """Fetch one file; the reason why it could not be had, or None."""
+    """Fetch one file; the reason why it could not be fetched, or None."""
     target = root / item.path
     if target.is_file() and target.stat().st_size == item.bytes and sha256(target) == item.sha256:
         return None

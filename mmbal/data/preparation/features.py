@@ -1,4 +1,4 @@
-"""Feature files, ``.npz`` and MATLAB ``.mat``, as what `mmbal prepare` builds a store of."""
+"""Feature files, ``.npz`` and MATLAB ``.mat``, as sources of `mmbal prepare`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _store_splits(path: Path, names: np.ndarray) -> np.ndarray:
 
 
 def _kind(m: str, array: np.ndarray, asked: str | None) -> Kind:
-    """What an array is: as asked for, else by its axes: (N, D) features, (N, T, D) sequence, bytes are pictures."""
+    """The kind of an array: as given, else by its axes: (N, D) features, (N, T, D) sequence, bytes are pictures."""
     if asked is not None:
         if asked not in KINDS:
             raise UsageError(f"There is no kind '{asked}' (--kind {m}={asked}).", did_you_mean(asked, KINDS))
@@ -92,7 +92,8 @@ def _kind(m: str, array: np.ndarray, asked: str | None) -> Kind:
     if array.ndim == 3:
         return "sequence"
     raise UsageError(
-        f"'{m}' of shape {array.shape} could be several things.", f"Say which: --kind {m}=image, frames or spectrogram."
+        f"'{m}' of shape {array.shape} could be of several kinds.",
+        f"Give its kind: --kind {m}=image, frames or spectrogram.",
     )
 
 

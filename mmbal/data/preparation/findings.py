@@ -1,4 +1,4 @@
-"""Findings: what preparation noticed, one line each, from a lost file to a leak between splits."""
+"""Findings of preparation, one line each, from a lost file to a leak between splits."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Columns: ``label``; ``path`` (a clip with sound: modalities ``audio`` and ``video``; a sound or a picture gives itself), or
 ``audio``, ``video`` (a clip or a folder of pictures), ``image``, ``text``; any other column whose cells end in ``.npy`` or
 ``.npz#key`` is a modality of features under the column's name. Optional: ``split``, ``start`` and ``end`` (seconds),
-``group``, ``id``. An empty cell means that the sample lacks the modality. Paths are relative to the manifest's folder.
+``group``, ``id``. An empty cell marks a missing modality. Paths are relative to the manifest's folder.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ class Manifest:
 
 
 def read_manifest(path: Path, options: Options) -> Manifest:
-    """Read a manifest, without opening what it names; rows that make no sense become findings.
+    """Read a manifest, without opening what it names; rows that can't be used become findings.
 
-    The recipes are left empty. Raises DataError where the whole makes no sense.
+    The recipes are left empty. Raises DataError where the whole file can't be used.
     """
     notes: list[str] = []
     records = list(_records(path, notes))
     if not records:
         raise DataError(
-            f"{path} has no rows.", "A manifest has a header line (path,label,split) and a line per sample."
+            f"{path} has no samples.", "A manifest has a header line (path,label,split) and a line per sample."
         )
     known = list(dict.fromkeys(key for _, record in records for key in record if key != FAULT))
     label_column = options.label or "label"
@@ -87,18 +87,18 @@ def read_manifest(path: Path, options: Options) -> Manifest:
         except ValueError as error:
             findings.append(Finding("error", "row", f"line {line}", str(error)))
     if not rows:
-        raise DataError(f"{path} has no usable row: {findings[0].where}: {findings[0].reason}.")
+        raise DataError(f"{path} has no usable sample: {findings[0].where}: {findings[0].reason}.")
     rows = [replace(row, id=name) for row, name in zip(rows, told_apart(row.id for row in rows), strict=True)]
     if files.renamed:
         named, there = next(iter(files.renamed.items()))
-        notes.append(f"{len(files.renamed)} files lie under another spelling of their name: '{named}' is '{there}'")
+        notes.append(f"{len(files.renamed)} files have another spelling of their name: '{named}' is '{there}'")
     if unused:
         notes.append(f"columns not used: {', '.join(unused)}")
     return Manifest(path.stem, rows, {}, findings=findings, notes=notes, meta={"manifest_sha256": sha256(path)})
 
 
 def told_apart(names: Iterable[Any]) -> list[str]:
-    """The names as texts; of those that come again (a clip's words, its seconds) the later ones get a number: a, a#2."""
+    """The names as texts; a name that repeats (words or seconds of one clip) gets a number: a, a#2."""
     seen = Counter[str]()
     apart = []
     for name in map(str, names):
@@ -115,7 +115,7 @@ def _records(path: Path, notes: list[str]) -> Iterator[tuple[int, dict[str, str]
     table = read_table(path, ragged=True)
     notes += table.notes
     known = {*RESERVED, *MEDIA}
-    # People write Label and PATH; a name that is there as it should be goes first.
+    # People write Label and PATH; an exact name is preferred.
     lower = {name: name.lower() for name in table.header if name.lower() in known and name.lower() not in table.header}
     header = [lower.get(name, name) for name in table.header]
     for line, cells in zip(table.lines, table.rows, strict=True):

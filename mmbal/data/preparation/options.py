@@ -1,4 +1,4 @@
-"""What a user may say about preparation; what is left open is the data set's own default, or worked out from the data."""
+"""The options of preparation; an option that is not given has the data set's default, or follows from the data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOUND, PICTURES, ARRAYS, SPLITS = "Sound", "Pictures", "Text and arrays", "Split
 def of(recipe: type[Recipe], key: str, group: str, *, default: Any = None, metavar: str = "") -> Any:
     """The field of an option that a recipe has too: None where it is left open, with the recipe's bounds and meaning.
 
-    ``default`` says what is taken then, where that is not the recipe's default.
+    ``default`` describes its value then, where that is not the recipe's default.
     """
     field = recipe.model_fields[key]
     bounds = {name: getattr(b, name) for b in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(b, name)}
@@ -46,11 +46,11 @@ class Options(Config):
     n_fft: int | None = of(AudioRecipe, "n_fft", SOUND)
     hop: int | None = of(AudioRecipe, "hop", SOUND)
     mels: int | None = of(AudioRecipe, "mels", SOUND)
-    steps: int | None = of(AudioRecipe, "steps", SOUND, default="as the duration gives")
+    steps: int | None = of(AudioRecipe, "steps", SOUND, default="follows from the duration")
     fill: Literal["zeros", "repeat"] | None = of(AudioRecipe, "fill", SOUND)
     fps: float | None = of(FramesRecipe, "fps", PICTURES, default="evenly over the clip")
     frames: int | None = of(FramesRecipe, "frames", PICTURES)
-    keep: int | None = of(FramesRecipe, "keep", PICTURES, default="as many as are due at --fps")
+    keep: int | None = of(FramesRecipe, "keep", PICTURES, default="as many as --fps gives")
     size: int | None = of(FramesRecipe, "size", PICTURES, default="224; 64 is fast on a CPU")
     crop: tuple[float, float] | None = of(FramesRecipe, "crop", PICTURES, metavar="LOW HIGH")
     flip: bool | None = of(FramesRecipe, "flip", PICTURES)
@@ -67,7 +67,7 @@ class Options(Config):
         ARRAYS,
         "MODALITY=KIND",
     )
-    complete: bool = own(False, "leave out samples that lack a modality", SPLITS)
+    complete: bool = own(False, "leave out samples with a missing modality", SPLITS)
     split: str | None = own(None, "which list of a known data set", SPLITS)
     subset: str | None = own(None, "which part of a known data set", SPLITS)
     val: float = own(0.2, "share of train that becomes val where there is none", SPLITS, ge=0, lt=1)
@@ -79,7 +79,7 @@ class Options(Config):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def audio(self, longest: float | None = None) -> AudioRecipe:
-        """The sound's recipe; ``longest`` (seconds) is the duration where none is asked for."""
+        """The sound's recipe; ``longest`` (seconds) is the duration where none is given."""
         values = self._given("sample_rate", "duration", "n_fft", "hop", "mels", "steps", "fill")
         if self.audio_features is not None:
             values["features"] = self.audio_features

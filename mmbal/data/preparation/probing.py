@@ -1,4 +1,4 @@
-"""What is looked up in the files before they are encoded: how long clips are, and what shape arrays have."""
+"""What is read from the files before they are encoded: the length of clips and the shape of arrays."""
 
 from __future__ import annotations
 

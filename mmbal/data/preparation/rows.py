@@ -66,10 +66,10 @@ def drop(
                 stream.write(part.tobytes())
         os.replace(temporary, path)
     lacking = "without one of the modalities" if complete_only else "without any usable modality"
-    return rows.take(keep), [Finding("note", "left out", "rows", f"{count(gone, 'row', 'rows')} {lacking}")]
+    return rows.take(keep), [Finding("note", "left out", "rows", f"{count(gone, 'sample', 'samples')} {lacking}")]
 
 
 def without_empty(labels: np.ndarray, classes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels and classes without the classes that no row is left of."""
+    """Labels and classes without the classes that have no row any more."""
     kept, index = np.unique(labels, return_inverse=True)
     return index.astype(np.int64), tuple(classes[i] for i in kept)

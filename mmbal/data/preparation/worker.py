@@ -53,7 +53,7 @@ class Encoder:
             decoded = recipe.encode(source, clips)
         except Unusable as error:
             return {"lost": [error.kind, error.reason]}
-        except Exception as error:  # whatever a library makes of a file that nobody foresaw
+        except Exception as error:  # a library may raise any error on a damaged file
             return {"lost": ["crash", f"{type(error).__name__}: {error}"[:200]]}
         data = np.ascontiguousarray(decoded.array, dtype=recipe.dtype).tobytes()
         self._files[m].seek(self._offset[m] + row * len(data))

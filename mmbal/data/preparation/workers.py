@@ -1,4 +1,4 @@
-"""Workers of preparation, seen from the command: rows go out, answers come back, a crash or a hang costs its row alone."""
+"""Workers of preparation, as the command uses them: a crash or a hang of one costs only the row that caused it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Worker:
         code = self.close()
         if self._stopped_after is not None:
             return ["timeout", f"decoding took longer than {self._stopped_after:g} s and was stopped"]
-        return ["crash", f"the decoder died over it (exit status {code})"]
+        return ["crash", f"the decoder crashed on it (exit status {code})"]
 
     def close(self) -> int:
         assert self.process.stdin is not None

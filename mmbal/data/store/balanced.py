@@ -1,4 +1,4 @@
-"""How confident each modality alone is of the truth, on held-out folds, and the view of a store that this balances."""
+"""Each modality's confidence in the true class on held-out folds, and the view of a store that it balances."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ def unimodal_confidences(
     """``p_m[y] (N,)`` for the given rows and each modality, by linear heads that never saw the row's fold.
 
     A head is a logistic regression on the modality's inputs (a text's are its words' counts), more than ``WIDTH`` of
-    them projected at random. It stands for what a separately trained model of one modality knows wherever that model
-    has not been trained: give :func:`balance_discrepancy` the predictions of real ones where there are any. 0 where the
-    sample lacks the modality.
+    them projected at random. It replaces a separately trained model of one modality where there is none: give
+    :func:`balance_discrepancy` the predictions of real ones where there are any. 0 where the modality is missing.
     """
     labels = store.labels[rows].astype(np.int64)
     group = None if store.group is None else store.group[rows]
@@ -87,7 +86,7 @@ def _width(spec: ModalitySpec) -> int:
 
 
 def confidences_of(predictions: Predictions, store: Store, rows: Array) -> dict[str, Array]:
-    """``p_m[y] (N,)`` of given predictions for rows of a store, matched by id; raises DataError where an id lacks."""
+    """``p_m[y] (N,)`` of given predictions for rows of a store, matched by id; raises DataError where an id is missing."""
     try:
         own = predictions.take(rows_of(predictions, store.ids[rows].tolist()))
     except DataError as error:
@@ -113,7 +112,7 @@ def balance_discrepancy(
     folds: int = 5,
     seed: int = 0,
 ) -> Store:
-    """A view of ``store`` whose train split is as often preferred, by as much, by each modality; no array is copied.
+    """A view of ``store`` in whose train split each modality is preferred equally often; no array is copied.
 
     Train rows are drawn with repeats so that modality discrepancy is uniform over ``bins`` parts for each preferred
     modality; other splits stay as they are, so that figures remain comparable. Confidences come from ``predictions``

@@ -26,7 +26,7 @@ from mmbal.errors import UsageError
 class Batch:
     """B samples: ``inputs[m] (B, ...)``, ``labels (B,)``, ``index (B,)`` rows of the store, ``present[m] (B,)`` bool.
 
-    Where a sample lacks a modality its input is zeros and ``present`` is false.
+    Where a modality is missing its input is zeros and ``present`` is false.
     """
 
     inputs: dict[str, Tensor]
@@ -53,8 +53,8 @@ class Loader:
     ``shuffle`` permutes the rows anew each epoch. ``augment`` is for training: random resized crops and flips where
     the store allows them, and random frames where it keeps more than an encoder sees; without it the frames are the
     fixed middle ones. ``rank`` and ``world`` give a process its contiguous share of every global batch of
-    ``batch_size``; all processes together see what one process would. Every row is seen once an epoch: a remainder of
-    less than an eighth of a batch (or of one row) joins the batch before it, since batch normalisation needs company.
+    ``batch_size``; all processes see the batches of a single process. Every row is seen once an epoch: a remainder of
+    less than an eighth of a batch (or of one row) joins the batch before it, since batch normalisation needs several rows.
 
     Batches are on ``device``: what is stored goes there as it is (pictures as bytes), and is cropped and normalised there.
 
@@ -76,7 +76,7 @@ class Loader:
         device: torch.device | str = "cpu",
     ) -> None:
         if batch_size < world:
-            raise UsageError(f"A batch of {batch_size} cannot be shared by {world} processes.", "Use a larger batch.")
+            raise UsageError(f"A batch of {batch_size} can't be shared by {world} processes.", "Use a larger batch.")
         self.store = store
         self.split = split
         self.batch_size = batch_size
@@ -165,7 +165,7 @@ class Loader:
 
 @dataclass
 class Draw:
-    """What chance decides for B samples of one modality: frames ``(B, T)``, crops ``(B, 4)``, flips ``(B,)``."""
+    """The random choices for B samples of one modality: frames ``(B, T)``, crops ``(B, 4)``, flips ``(B,)``."""
 
     frames: np.ndarray | None = None
     crop: np.ndarray | None = None  # left, top, width, height, as fractions of the picture

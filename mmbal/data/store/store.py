@@ -129,7 +129,7 @@ class Store:
         found = np.flatnonzero(self.split == split)
         if not len(found):
             have = [str(s) for s in np.unique(self.split)]
-            raise UsageError(f"The store {self.path} has no rows in split '{split}'.", f"It has: {', '.join(have)}.")
+            raise UsageError(f"The store {self.path} has no samples in split '{split}'.", f"It has: {', '.join(have)}.")
         return found
 
     def splits(self) -> dict[str, int]:
@@ -151,7 +151,7 @@ class Store:
         return result
 
     def require(self, modality: str) -> ModalitySpec:
-        """The spec of a modality; raises UsageError with the nearest names where the store lacks it."""
+        """The spec of a modality; raises UsageError with the nearest names where there is none."""
         if modality not in self.modalities:
             raise UsageError(
                 f"The store {self.path} has no modality '{modality}'.", did_you_mean(modality, self.modalities)
@@ -230,7 +230,7 @@ def write_view(
     """
     refuse_existing(out)
     rows = np.asarray(rows, dtype=np.int64)
-    # A view of a view points to the arrays' owner, so that chains never grow.
+    # A view of a view points to the arrays' owner, so there are no chains of views.
     owner, owner_hash, base = store.path, store.hash, rows
     if "view_of" in store.meta:
         owner, owner_hash = store.path / store.meta["view_of"], store.meta["base_hash"]

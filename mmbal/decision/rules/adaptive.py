@@ -3,17 +3,17 @@
     p(c) = sum_k pi_k p_k(c),    pi = argmax sum_n log sum_k pi_k p_k^(-n)(y_n) + sum_k a_k log pi_k
 
 p_k is candidate k fitted on all calibration rows, p_k^(-n) the same candidate fitted without the fold of row n
-(cross-fitting: every row serves to fit and to judge, never both at once). Averaging beats choosing: with few rows the
-choice is noise, candidates of different shrinkage average to a shrinkage in between, and log-linear rules and
-discriminants err on different rows. The pseudo-counts ``a`` (10 rows in all) keep the weights spread where rows are few.
-The candidates' own shrinkage makes each the simpler the fewer rows there are.
+(cross-fitting: every row is used to fit and to judge, but never both at once). An average is better than a choice: with
+few rows the choice is noise, candidates of different shrinkage average to a shrinkage in between, and log-linear rules
+and discriminants err on different rows. The pseudo-counts ``a`` (10 rows in all) keep the weights spread where rows are few.
+The candidates' own shrinkage makes each of them simpler where there are fewer rows.
 
 Candidate 0 is the decision as it is. Where that is the sum of the modalities' logits, or where no fused decision is
 known, it is the plain sum, and the others work on the modalities' log-probabilities. Where the model's decision ``fused`` is
 not their sum (FiLM, gates, attention), it is ``fused``, and there are three kinds of others: rules on ``fused`` alone, rules
-on the parts and ``fused`` together, shrunk towards ``fused``, and rules on the parts alone.
+on both the parts and ``fused``, shrunk towards ``fused``, and rules on the parts alone.
 
-Where the decision as it is is right already, whatever is fitted to few rows is worse. So the average needs a gain:
+Where the decision as it is cannot be improved, a rule fitted to few rows is worse. So the average must show a gain:
 
     weight = sigmoid(G - required),    pi <- weight pi + (1 - weight) start
 
@@ -121,8 +121,8 @@ class Adaptive(Rule):
             50_000, ge=1, description="held-out probabilities (rows x classes) after which no more folds are fitted"
         )
         prior_rows: float = Field(10.0, ge=0, description="sum of a: pseudo-counts that keep the weights spread")
-        required_gain: float = Field(3.0, ge=0, description="nats that the average must gain on few rows")
-        allowed_loss: float = Field(1.0, ge=0, description="nats that the average may lose on many rows")
+        required_gain: float = Field(3.0, ge=0, description="required gain in nats with few samples")
+        allowed_loss: float = Field(1.0, ge=0, description="nats that the average may lose with many samples")
         protect: float | None = Field(
             None, ge=0, le=100, description="pp of accuracy that any class may lose against the decision as it is"
         )
@@ -131,7 +131,7 @@ class Adaptive(Rule):
     @classmethod
     def fit(cls, predictions: Predictions, config: Any = None, **known: Any) -> Adaptive:
         if not len(predictions):
-            raise UsageError("There are no rows to fit a decision rule on.", "Give a calibration split.")
+            raise UsageError("There are no samples to fit a decision rule on.", "Give a calibration split.")
         config = cls.Config() if config is None else config
         predictions = inputs_of(predictions, cls.takes)
         candidates = candidates_for(predictions.modalities)
@@ -150,7 +150,7 @@ class Adaptive(Rule):
         stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
         as_it_is = np.eye(len(candidates))[AS_IT_IS]
         if FUSED in predictions.modalities and not len(incomplete):
-            stacks[1] = as_it_is  # nothing shows how rules do on rows that lack a modality
+            stacks[1] = as_it_is  # no row shows how the rules do where a modality is missing
         required = float(np.interp(len(predictions), (FEW, MANY), (config.required_gain, -config.allowed_loss)))
         start = as_it_is
         if folds and candidates[AS_IT_IS].takes == FUSED:
@@ -221,7 +221,7 @@ class Adaptive(Rule):
 
     def explain(self) -> str:
         if not self.evidence:
-            return "One row can't be held out from itself: the decision as it is is kept."
+            return "A single sample can't be held out, so the decision is kept as it is."
         by_weight = sorted(self.evidence, key=lambda e: -e["weight"])
         told = [e for e in by_weight if e["weight"] >= 0.05]
         parts = ", ".join(f"{e['weight']:.0%} {_name(e)} (NLL {e['nll']:.3f})" for e in told)
@@ -234,15 +234,15 @@ class Adaptive(Rule):
             default=self.members[0],
         )
         doubt = (
-            f"On held-out rows the average improves the log-likelihood by {self.trial['gain']:.1f} nats; "
+            f"On held-out samples the average improves the log-likelihood by {self.trial['gain']:.1f} nats; "
             f"{self.trial['required']:.1f} are required, so it gets {self.trial['weight']:.0%} of the weight. "
             if self.trial["weight"] < 0.95
             else ""
         )
         return (
-            f"Averages {len(self.members)} rules by their likelihood on held-out rows: {parts}"
+            f"Averages {len(self.members)} rules by their likelihood on held-out samples: {parts}"
             + (f", {rest:.0%} others" if rest >= 0.005 else "")
-            + f". {doubt}Alone, the best on held-out rows is {_name(best)} with NLL {best['nll']:.3f}; "
+            + f". {doubt}The best single rule on held-out samples is {_name(best)} with NLL {best['nll']:.3f}; "
             + f"{_name(start)} has {start['nll']:.3f}. {chief.explain()}{self._raised()}"
         )
 
@@ -281,7 +281,7 @@ def fit_candidates(predictions: Predictions, start: list[Rule] | None = None) ->
 
 @dataclass(frozen=True)
 class Fold:
-    """What the candidates, fitted on the other folds, say of the ``n`` rows of one."""
+    """The candidates' probabilities for the ``n`` rows of one fold; they were fitted on the other folds."""
 
     repeat: int
     rows: np.ndarray  # (n,)
@@ -291,7 +291,7 @@ class Fold:
     hidden: np.ndarray  # (H, K): log-likelihood with one modality after the other hidden, where the decision is known
 
     def right(self, labels: np.ndarray) -> np.ndarray:
-        """How far each candidate is right ``(n, K)``, for the labels of all rows."""
+        """Whether each candidate is right ``(n, K)``, a share where scores tie; ``labels`` are those of all rows."""
         return np.stack([correct(self.log_p[:, k], labels[self.rows]) for k in range(self.log_p.shape[1])], axis=1)
 
 
@@ -318,7 +318,7 @@ def judge(predictions: Predictions, members: list[Rule], config: Any) -> list[Fo
 
 
 def without_each(predictions: Predictions) -> list[Predictions]:
-    """The same rows without one modality after the other; where ``fused`` is an input, as far as it is known then."""
+    """The same rows with each modality removed in turn; with ``fused`` as an input, only where it is known then."""
     names = tuple(m for m in predictions.modalities if m != FUSED)
     found = []
     for m in names if len(names) > 1 else ():
@@ -353,7 +353,7 @@ def protected(folds: list[Fold], weights: np.ndarray, labels: np.ndarray, bound:
 
 
 def gathered(parts: list[np.ndarray], candidates: int) -> np.ndarray:
-    """Log-likelihoods ``(R, K)`` of all parts, also where there are none."""
+    """Log-likelihoods ``(R, K)`` of all parts; an empty array where there are none."""
     return np.concatenate([np.zeros((0, candidates)), *parts])
 
 

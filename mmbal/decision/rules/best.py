@@ -2,7 +2,7 @@
 
     p(c) = p_{m*}(c),    m* = argmax_m accuracy_m  (equal accuracies: the lower mean negative log-likelihood)
 
-A row that lacks the best modality is decided by the next best that it has.
+Where the best modality is missing, the next best one decides.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from mmbal.registry import rules
 
 @rules.register(family="fixed", fitted=True)
 class Best(Rule):
-    """Listens to one modality and ignores the others."""
+    """Uses one modality and ignores the others."""
 
     @classmethod
     def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:

@@ -13,6 +13,6 @@ from mmbal.registry import rules
 
 @rules.register(family="linear", year=2017, paper="1706.04599", fitted=True)
 class Classwise(LogLinear):
-    """Listens to each modality more for the classes that it is good at."""
+    """Weighs each modality higher for the classes that it recognises well."""
 
     blocks = frozenset({"mixture", "bias", "classwise"})

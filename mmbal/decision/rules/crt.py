@@ -40,7 +40,7 @@ class Crt(HeadRule):
             seen = z[mask[:, k]] if mask[:, k].any() else z
             spread = seen.std(axis=0)
             centre[m], scale[m] = seen.mean(axis=0), np.where(spread > 1e-8, spread, 1.0) * np.sqrt(z.shape[1])
-            # centred on 0, a missing modality is one that says nothing
+            # the features are centred on 0, so a missing modality (zeros) changes nothing
             standard[m] = (z - centre[m]) / scale[m] * mask[:, k, None]
         none = np.zeros((n, 0, c))
         design = Design(none, none, np.concatenate([standard[m] for m in names], axis=1), bias=True)

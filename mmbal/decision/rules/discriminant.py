@@ -1,22 +1,22 @@
-"""Linear discriminant analysis of the votes: what the modalities say, taken for a measurement of the class.
+"""Linear discriminant analysis of the unimodal log-probabilities: they are taken for a measurement of the class.
 
     o_c = scale (x S^-1 mu_c - mu_c S^-1 mu_c / 2 + log pi_c),    S = (1 - shrink) S_w + shrink tr(S_w) / D I
 
-x joins the calibrated votes of all modalities, ``v_m = log softmax(beta_m log p_m)``: less their mean over the classes
-(``scale: log``), or ``exp(v_m / 2)`` (``scale: root``; Euclidean distance is then Hellinger's, so that no vote,
-however sure, is an outlier). ``pi_c`` is the class's frequency with one pseudo-row a class. A row that lacks a modality
-is scored by the marginal of the others.
+x joins the calibrated log-probabilities of all modalities, ``v_m = log softmax(beta_m log p_m)``: less their mean over
+the classes (``scale: log``), or ``exp(v_m / 2)`` (``scale: root``; Euclidean distance is then Hellinger's, and a very
+confident modality is no outlier). ``pi_c`` is the class's frequency with one pseudo-row a class. A row with a missing
+modality is scored by the marginal of the others.
 
-What few rows need: a class's mean is drawn by one pseudo-row to what a class looks like on average (its own votes as
-much above the rest as those of all classes are), so that a class without rows has a mean too. The within-class scatter
-S_w is that of each row about its class's mean without it. ``scale`` is the inverse temperature, 1 at most, of scores in
-which the row's own class has its mean without the row. Correlations between modalities that are seldom present together
-are shrunk by how seldom.
+Few rows need four precautions. One pseudo-row draws a class's mean to that of an average class (its own log-probability
+as far above the rest as it is for all classes), so a class without rows has a mean too. The within-class scatter S_w
+takes each row about its class's mean without that row. ``scale`` is the inverse temperature, 1 at most, of scores in
+which the row's own class has its mean without the row. Correlations between modalities that are seldom present in the
+same rows are shrunk, the more the fewer these rows are.
 
-Other rules here ask which class a vote speaks for; this one asks which votes a class provokes. It errs elsewhere, which
-is why an average with it gains. References: Fisher, "The use of multiple measurements in taxonomic problems", 1936;
+The other rules model p(class | scores); this one models p(scores | class). Its errors fall on other samples, so an
+average with it gains. References: Fisher, "The use of multiple measurements in taxonomic problems", 1936;
 Friedman, "Regularized discriminant analysis", JASA 1989 (the shrinkage of S); Ng and Jordan, "On discriminative vs.
-generative classifiers", NIPS 2001 (why it is good with few rows). Votes as its input: our instantiation.
+generative classifiers", NIPS 2001 (why it is good with few rows). Log-probabilities as its input: our instantiation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mmbal.decision.rules.temperature import inverse_temperature, inverse_temper
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
-FAINT = 1e-6  # least variance of a vote
+FAINT = 1e-6  # least variance of an input
 
 
 @rules.register(family="generative", year=1989, paper="Friedman 1989", fitted=True, status="our instantiation")
@@ -46,7 +46,9 @@ class Discriminant(Rule):
     takes: ClassVar[Takes] = "parts and fused"
 
     class Config(Config):
-        scale: Literal["log", "root"] = Field("root", description="votes as centred log-probabilities, or their roots")
+        scale: Literal["log", "root"] = Field(
+            "root", description="inputs: centred log-probabilities, or roots of probabilities"
+        )
         shrink: float = Field(0.5, gt=0, le=1, description="share of the covariance that is a multiple of the identity")
 
     @classmethod
@@ -85,7 +87,7 @@ class Discriminant(Rule):
 
 
 def measured(logits: Tensor, present: Tensor, beta: Tensor, root: bool) -> Tensor:
-    """What is taken for Gaussian: calibrated votes ``(N, M, C)`` as roots or centred logs; 0 for what is missing."""
+    """The Gaussian inputs ``(N, M, C)``: roots of calibrated probabilities, or centred logs; 0 where missing."""
     v = torch.log_softmax(beta[:, None] * torch.log_softmax(logits, dim=-1), dim=-1)
     x = (v / 2).exp() if root else v - v.mean(dim=-1, keepdim=True)
     return x * present[..., None]
@@ -112,7 +114,7 @@ def class_means(x: np.ndarray, seen: np.ndarray, y: np.ndarray) -> tuple[np.ndar
 def gaussian_scores(
     x: Tensor, present: Tensor, fitted: Mapping[str, Tensor], own: tuple[np.ndarray, Tensor] | None = None
 ) -> Tensor:
-    """Log joint density of class and row ``(N, C)``, up to a constant a row, with modalities that a row lacks left out.
+    """Log joint density of class and row ``(N, C)``, up to a constant a row; missing modalities are left out.
 
     ``x (N, M, C)``; ``fitted``: "mean" ``(C, M, C)``, "covariance" ``(M C, M C)``, "prior" ``(C,)`` in nats. ``own``:
     labels ``(N,)`` and the mean ``(N, M, C)`` that a row's own class is to have for that row.

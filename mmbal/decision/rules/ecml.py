@@ -5,7 +5,7 @@
 Reference: Xu, Si, Guan, Zhao, Wu and Gao, "Reliable conflictive multi-view learning", AAAI 2024, arXiv 2402.16897.
 
 Deviations: the public code averages recursively, ((e_1 + e_2) / 2 + e_3) / 2, which favours the last view of more than
-two; we average uniformly, as the paper says. Evidence by softplus as in TMC, over the present modalities.
+two; we average uniformly, as in the paper. Evidence by softplus as in TMC, over the present modalities.
 """
 
 import torch

@@ -1,8 +1,8 @@
-"""Gates by sample: a modality counts the more, the surer it is of this very sample.
+"""Gates by sample: the more confident a modality is of a sample, the more it counts there.
 
     log p(c) = M_n sum_m a_m(x) log p_m(c) + const,    a(x) = softmax_m(kappa r_m(x))     over the present modalities
 
-r_m is what ``by`` says, of p_m = softmax(logits_m), in a unit in which it lies in [0, 1] (energy: nats):
+``by`` selects the confidence r_m, computed from p_m = softmax(logits_m). It lies in [0, 1] (energy: in nats):
 
     confidence  max_c p_m(c)                              Hendrycks and Gimpel, ICLR 2017, arXiv 1610.02136
     entropy     1 - H(p_m) / log C
@@ -10,8 +10,8 @@ r_m is what ``by`` says, of p_m = softmax(logits_m), in a unit in which it lies 
     energy      logsumexp_c logits_m(c)                   Liu et al., NeurIPS 2020, arXiv 2010.03759
     agreement   mean over the other modalities k of sum_c p_m(c) p_k(c)
 
-kappa is fitted: the value of a grid, 0 (no gate) included, with the lowest NLL on the calibration rows. A gate believes
-a head that is sure of itself; where the weak modality is the over-confident one, it makes things worse.
+kappa is fitted: the value of a grid, 0 (no gate) included, with the lowest NLL on the calibration rows. A gate favours
+a confident head. Where the weak modality is the over-confident one, the gate makes the decision worse.
 """
 
 from typing import Any, Literal
@@ -32,7 +32,7 @@ GRID = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def reliability(logits: Tensor, present: Tensor, by: By) -> Tensor:
-    """How sure each modality is of each sample, ``(N, M)``, of logits ``(N, M, C)``."""
+    """The confidence ``(N, M)`` of each modality in each sample, from logits ``(N, M, C)``."""
     if by == "energy":
         return torch.logsumexp(logits, dim=-1)
     log_p = torch.log_softmax(logits, dim=-1)

@@ -6,7 +6,7 @@ Reference: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, a
 With tau = 1 it is optimal for balanced error where each modality is calibrated.
 
 Deviations: the paper has one model; here it is applied to each modality. ``pi`` are the frequencies in the calibration
-rows, with one pseudo-row spread over the classes, so that a class that is absent there has a finite logarithm.
+rows, with one pseudo-row spread over the classes, so that a class without rows there has a finite logarithm.
 """
 
 from typing import Any
@@ -39,4 +39,6 @@ class LogitAdjustment(Rule):
         return unimodal(inputs, present).sum(dim=1) - present.sum(dim=1, keepdim=True) * shift
 
     def explain(self) -> str:
-        return "The plain sum less the calibration rows' log class frequencies, once a modality."
+        return (
+            "The plain sum; the log class frequencies of the calibration split are subtracted once for each modality."
+        )

@@ -23,7 +23,7 @@ from mmbal.registry import rules
 
 @rules.register(family="head", year=2020, paper="1910.09217", fitted=True, needs={"features", "weight"})
 class Lws(HeadRule):
-    """The model's own head, class by class and modality by modality louder or softer."""
+    """The model's own head, with a scale for each class and modality."""
 
     class Config(Config):
         scale: float = Field(0.5, gt=0, description="s: prior standard deviation of a scale about 1")

@@ -7,7 +7,7 @@ Reference: Zhang et al., "Multimodal representation learning by alternating unim
 arXiv 2311.10707.
 
 Deviations: the paper weighs every sample; the public code takes the softmax over the batch and so gives the whole batch
-one weight. We do what the paper says. H_max cancels: the weights are softmax_m(-H_m), over the present modalities.
+one weight. We follow the paper. H_max cancels: the weights are softmax_m(-H_m), over the present modalities.
 """
 
 import torch

@@ -3,8 +3,8 @@
     log p(c) = sum_m w_m beta_m log p_m(c) + const
 
 ``beta_m`` calibrates modality m alone, which makes the weights comparable: w_m = 1 is naive Bayes, w_m = 1 / M the
-consensus of modalities that all say the same thing, w_m = 0 a modality that adds nothing to the others. The weights are
-shrunk to that consensus; where the model's own decision is one of the inputs, to that alone.
+consensus of modalities that all carry the same information, w_m = 0 a modality that adds nothing to the others. The
+weights are shrunk to that consensus; where the model's own decision is one of the inputs, to that alone.
 References: Genest and Zidek, "Combining probability distributions", Statistical Science 1986; Hinton, "Products of
 experts", ICANN 1999.
 """

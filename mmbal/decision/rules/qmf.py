@@ -1,4 +1,4 @@
-"""QMF's rule: a modality counts by the energy of its logits, which its training ties to how often it is right.
+"""QMF's rule: each modality is weighted by the energy of its logits; QMF's training ties that energy to accuracy.
 
     o = sum_m c_m o_m,    c_m = logsumexp_k o_m[k] / 10,    c_m held constant in the gradient
 

@@ -2,7 +2,7 @@
 
     log p(c) = sum_mj F_mjc log p_m(j) + b_c + const,    minimise NLL + |F|^2 / (2 C)
 
-Reference: Wolpert, "Stacked generalization", Neural Networks 1992. The regression knows nothing of what its inputs mean:
+Reference: Wolpert, "Stacked generalization", Neural Networks 1992. The regression does not know what its inputs mean:
 it is shrunk towards the uniform answer, not towards the modalities' consensus, and needs more rows for it. It is
 scikit-learn's LogisticRegression, but with two classes, where that has one vector of coefficients instead of two.
 """

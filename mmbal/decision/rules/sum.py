@@ -4,7 +4,7 @@
 
 The product of experts without weights (Hinton, "Training products of experts by minimizing contrastive divergence",
 Neural Computation 2002); Bayes' rule where modalities are independent given the class, each is calibrated and classes
-are equally frequent. An over-confident modality has more say than it deserves.
+are equally frequent. An over-confident modality gets too large a contribution.
 """
 
 from torch import Tensor

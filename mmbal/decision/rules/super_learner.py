@@ -4,7 +4,7 @@
 
 Reference: van der Laan, Polley and Hubbard, "Super learner", Statistical Applications in Genetics and Molecular Biology
 2007. The heads have not seen the calibration rows, so these are held out already and no inner folds are needed.
-A row that lacks modalities shares their weight among the others. One pseudo-row, to which every modality is as likely,
+In a row with missing modalities, the others share their weight. One pseudo-row, equally likely under every modality,
 keeps each weight above zero.
 """
 
@@ -28,7 +28,7 @@ class SuperLearner(Rule):
         rows = np.arange(len(predictions))
         own = [log_softmax(predictions.logits[m], axis=-1)[rows, predictions.labels] for m in predictions.modalities]
         whole = predictions.present_mask().all(axis=1)
-        # the pseudo-row keeps every modality in play, for rows that have no other
+        # the pseudo-row keeps every weight above zero, for rows that have no other modality
         return {"weight": mixture_weights(np.stack(own, axis=1)[whole], prior=1 / len(own))}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:

@@ -6,7 +6,7 @@
 Reference: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, arXiv 1706.04599.
 
 Deviations: the paper fits T by plain maximum likelihood, which runs to infinity where a modality makes no mistake on a
-small calibration split. Here the data are joined by one pseudo-row's worth of uniform labels, that is the conjugate
+small calibration split. Here the data are joined by one pseudo-row's worth of uniform labels, which is the conjugate
 prior of the softmax; this bounds beta, keeps the problem convex and does not depend on the logits' scale. Fitted by
 Newton's method in beta. Where the model's decision is not the sum of its parts, it alone gets a temperature.
 """
@@ -27,7 +27,7 @@ from mmbal.registry import rules
 
 
 def inverse_temperature(log_p: np.ndarray, labels: np.ndarray) -> float:
-    """The ``beta >= 0`` that calibrates log-probabilities ``(N, C)``; 0 where they say nothing, or say it wrongly."""
+    """The ``beta >= 0`` that calibrates log-probabilities ``(N, C)``; 0 where they do not help or mislead."""
     n = len(labels)
     if n == 0:
         return 1.0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mmbal.diagnosis.document import Diagnosis
     from mmbal.diagnosis.examine import Examination
 
-HALF_WIDTH = 0.1  # a verdict wants the accuracy known to 10 pp to each side, or better
+HALF_WIDTH = 0.1  # a verdict needs the accuracy to within 10 pp
 
 
 class Accuracy(Frozen):

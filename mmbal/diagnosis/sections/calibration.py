@@ -1,4 +1,4 @@
-"""How honest a set of logits is: log score, Brier score, calibration error and the temperature that would mend it."""
+"""How well logits are calibrated: log score, Brier score, calibration error and the temperature that corrects them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Calibration(Frozen):
-    """How honest the confidences are."""
+    """How well the confidences are calibrated."""
 
     nll: Estimate = Field(description="negative log-likelihood, nats")
     brier: Estimate = Field(description="in [0, 2]")

@@ -1,8 +1,8 @@
-"""Accuracy by modality discrepancy: does the fused model beat a modality's own model where that modality knows best?
+"""Accuracy by modality discrepancy: does the fused model beat a modality's own model where that modality is preferred?
 
 Xia et al., 2023, arXiv 2302.10912: methods against imbalance beat the unimodal models overall, yet lose to the weak
-modality's own model on the samples that it prefers. Samples are picked by the very decisions that ``alone`` scores, which
-flatters it: a negative gain is a limit, not a loss. Compare one model's gains with another's.
+modality's own model on the samples that it prefers. The decisions that ``alone`` scores also select the samples, which
+raises ``alone``. So a negative gain is not a loss. Use the gains only to compare models.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def discrepancy_of(
     """The fused accuracy and that of the unimodal models on the samples that each modality prefers, and by how much.
 
     ``unimodal`` are predictions of the separately trained models with the same ids (``mmbal pretrain``); without them,
-    or where they lack a modality, the modalities' own decisions stand in. None where no sample has two modalities.
-    Raises DataError where no ids are shared.
+    or where a modality is missing from them, the modalities' own decisions are used. None where no sample has two
+    modalities. Raises DataError where no ids are shared.
     """
     names, labels = predictions.modalities, predictions.labels
     if len(names) < 2:

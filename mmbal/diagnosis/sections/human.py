@@ -1,4 +1,4 @@
-"""The model beside the people who rated CREMA-D hearing only the voice, seeing only the face, or with both.
+"""The model compared with the people who rated CREMA-D by the voice alone, by the face alone, or by both.
 
 Votes: Cao, Cooper, Keutmann, Gur, Nenkova and Verma, "CREMA-D: Crowd-sourced emotional multimodal actors dataset", IEEE
 Transactions on Affective Computing 2014; 4,901 clips of the actors 1001 to 1060, shipped under the ODbL. Raters and
@@ -43,7 +43,7 @@ class HumanClass(Frozen):
 
 
 class Human(Frozen):
-    """The model beside CREMA-D's human raters; voice and face are the raters' names of the two modalities."""
+    """The model compared with CREMA-D's human raters; voice and face are the raters' names of the two modalities."""
 
     modalities: dict[str, str] = Field(description="voice, face -> the model's modality")
     clips: int
@@ -58,11 +58,11 @@ def human_of(
     preference: Any,
     per_class: Mapping[str, Mapping[str, Any]],
 ) -> Human:
-    """The model's accuracy alone and preference by emotion beside the raters'.
+    """The model's accuracy alone and preference by emotion, compared with the raters'.
 
     ``per_class``: class -> "alone" and "follows" -> modality -> estimate.
 
-    Raises DataError where the ids are not CREMA-D clips (``1001_DFA_ANG_XX``) or no voice and face can be told.
+    Raises DataError where the ids are not CREMA-D clips (``1001_DFA_ANG_XX``), or no modality of voice or of face is found.
     """
     sense_of = _senses(predictions.modalities)
     emotion = _emotions(predictions)
@@ -91,7 +91,7 @@ def _senses(modalities: tuple[str, ...]) -> dict[str, str]:
     for sense, own in found.items():
         if len(own) != 1:
             raise DataError(
-                f"The raters' '{sense}' can't be told among the modalities {', '.join(modalities)}.",
+                f"None of the modalities {', '.join(modalities)} is known to be the raters' '{sense}'.",
                 f"One of them must be called {' or '.join(SENSES[sense])}.",
             )
     return {sense: own[0] for sense, own in found.items()}
@@ -142,7 +142,7 @@ class _Raters:
 
 @sections.register()
 class HumanSection(Section):
-    """CREMA-D's raters beside the model, where that is asked for."""
+    """The model compared with CREMA-D's raters, with ``--human``."""
 
     order = 130
     title = "Beside the human raters"

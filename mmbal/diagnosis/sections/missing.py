@@ -26,7 +26,7 @@ SHUFFLES = 10  # permutations averaged over
 
 
 class Missing(Frozen):
-    """Accuracy when one modality is disturbed."""
+    """Accuracy when one modality is removed or changed."""
 
     removed: Estimate | None = Field(
         None, validation_alias=AliasChoices("removed", "absent"), description="its part is taken out"
@@ -37,7 +37,7 @@ class Missing(Frozen):
 
 
 def missing_of(figures: Figures, predictions: Predictions, decision: Decision, m: str, seed: int) -> Missing | None:
-    """Accuracy with modality ``m`` disturbed, over the samples that have it; None where nothing of it is known.
+    """Accuracy with modality ``m`` removed or changed, over the samples that have it; None where nothing is known.
 
     ``zeroed``, ``mean`` and ``shuffled`` act on the additive parts, so they need a fusion that is additive. A zero
     feature leaves the modality its share ``b / M`` of the bias, which must be given.
@@ -68,7 +68,7 @@ def _shuffled(part: Array, rest: Array, labels: Array, seed: int) -> Array:
 
 @sections.register()
 class MissingSection(Section):
-    """The accuracy when a modality is disturbed, in up to four ways."""
+    """The accuracy when a modality is removed or changed, in up to four ways."""
 
     order = 120
     title = "Missing modalities"

@@ -1,4 +1,4 @@
-"""Whom the decision follows, and how the modalities' own decisions relate sample by sample."""
+"""Which modality the decision follows where the modalities disagree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Preference(Frozen):
-    """Whom the decision follows."""
+    """Which modality the decision follows."""
 
     disagreement: Estimate = Field(description="share of samples whose modalities decide differently")
     follows: Estimates = Field(description="of those samples, the share decided as the modality does")
@@ -77,15 +77,17 @@ def preference_of(
     return found, by_class
 
 
-def _lead(figures: Figures, names: tuple[str, ...], agrees: Array, asked: Array) -> Estimates:
+def _lead(figures: Figures, names: tuple[str, ...], agrees: Array, counted: Array) -> Estimates:
     """How much more often the first modality of each pair is followed than the second, on the samples of both.
 
-    ``agrees (N, M)``: whether the decision is the modality's; ``asked (N, M)``: whether it is there and they disagree.
+    ``agrees (N, M)``: whether the decision is the modality's; ``counted (N, M)``: whether it is present and they disagree.
     """
     found = {}
     for i, j in combinations(range(len(names)), 2):
         pair, ahead = f"{names[i]}+{names[j]}", agrees[:, i].astype(float) - agrees[:, j]
-        found[pair] = figures.mean(f"preference.lead.{pair}", ahead, np.flatnonzero(asked[:, i] & asked[:, j]), GAIN)
+        found[pair] = figures.mean(
+            f"preference.lead.{pair}", ahead, np.flatnonzero(counted[:, i] & counted[:, j]), GAIN
+        )
     return present(found)
 
 

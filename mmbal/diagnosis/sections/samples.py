@@ -79,7 +79,7 @@ def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -
 
 @sections.register()
 class SamplesSection(Section):
-    """Whom samples prefer, and how the modalities' own decisions agree."""
+    """The preferred modality of samples, and how the modalities' own decisions agree."""
 
     order = 80
     title = "Sample by sample"

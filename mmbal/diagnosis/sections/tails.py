@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mmbal.diagnosis.document import Diagnosis
     from mmbal.diagnosis.examine import Examination
 
-NO_TAIL = 10.0  # an index above this is hardly told from a law without a power tail
+NO_TAIL = 10.0  # an index above this is hardly different from a law without a power tail
 
 
 class HeavyTails(Frozen):
@@ -46,7 +46,7 @@ class HeavyTails(Frozen):
 
 
 class Tails(Frozen):
-    """Tail indices by modality; a modality is left out where too little was recorded to tell."""
+    """Tail indices by modality; a modality is left out where too little was recorded."""
 
     gradient_noise: dict[str, TailIndex]
     update_norm: dict[str, TailIndex]
@@ -114,7 +114,7 @@ def tails_in_words(tails: Tails, significance: float = 0.05) -> str:
     if len(noise) < 2:
         return "Too little gradient noise was recorded to compare the modalities' tails."
     figures = ", ".join(f"{m} {t.value:.1f} [{t.low:.1f}, {t.high:.1f}]" for m, t in sorted(noise.items()))
-    light = " None is heavy: above 10 an index is hardly told from no power tail." if _light(noise) else ""
+    light = " None is heavy: an index above 10 is close to no power tail." if _light(noise) else ""
     first = compare_tails(noise)[0]
     if first.p >= significance:
         return f"No modality's gradient noise is shown to have a heavier tail (index {figures}).{light}"

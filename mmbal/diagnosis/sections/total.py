@@ -1,4 +1,4 @@
-"""All that is lost: the decision gap and the representation gap together."""
+"""The total loss: the sum of the decision gap and the representation gap."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Parts that one method alone needs."""
+"""Parts of methods, each needed by one method only."""

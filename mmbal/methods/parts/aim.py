@@ -1,4 +1,4 @@
-"""AIM: what the stages of an encoder give, watched in passing, in one layout for all encoders."""
+"""AIM: the outputs of an encoder's stages, recorded in its forward pass, in one layout for all encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DynCIM: how hard a sample is, which modality lags, and a gate over the unimodal decisions."""
+"""DynCIM: the difficulty of samples, the progress of modalities, and a gate over the unimodal decisions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def lag(before: Sequence[float], now: Sequence[float], fused: float) -> list[flo
 
 
 def gates(scores: Tensor, present: Tensor) -> Tensor:
-    """``g (B, M)`` of scores ``(B, M)``: softmax over the modalities present, times their number; 1 for the absent."""
+    """``g (B, M)`` of scores ``(B, M)``: softmax over the modalities present, times their number; 1 for missing ones."""
     shares = scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=1)
     return torch.where(present, shares * present.sum(dim=1, keepdim=True), torch.ones_like(scores))
 

@@ -1,6 +1,6 @@
 """Partial information decomposition of a joint table, after Bertschinger, Rauh, Olbrich, Jost and Ay, Entropy 2014.
 
-Of all tables Q that share P's margins (x1, y) and (x2, y), Q* is the one that tells least about y::
+Of all tables Q that share P's margins (x1, y) and (x2, y), Q* is the one with the least information about y::
 
     synergy S = I_P(y; x1, x2) - I_Q*(y; x1, x2),   unique U_1 = I_Q*(y; x1 | x2),   U_2 = I_Q*(y; x2 | x1)
     redundancy R = I(y; x1) - U_1 = I(y; x2) - U_2

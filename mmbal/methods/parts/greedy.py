@@ -1,4 +1,4 @@
-"""Gates between modalities: what each tells decides how strongly the features of all count."""
+"""Gates between modalities: the features of all of them decide how strongly each feature counts."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_classified_is_said(made, tmp_path):
     with pytest.raises(UsageError, match="no media"):
         find_samples([tmp_path])
     (tmp_path / "a.mp4").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="Not one of 1 samples"):
+    with pytest.raises(DataError, match="None of the 1 samples"):
         predict(run, [tmp_path], device="cpu")
     np.savez(tmp_path / "f.npz", a=np.random.default_rng(0).normal(size=(30, 3)), label=np.arange(30) % 2)
     arrays = prepare(tmp_path / "f.npz", out=tmp_path / "arrays").store
@@ -126,7 +126,7 @@ def test_the_command_prints_a_table_or_json(made):
     assert [c["files"] for c in told["clips"]] == [[str(folder / "c0.mp4")], [str(folder / "c1.mp4")]]
     assert sum(told["clips"][0]["probabilities"].values()) == pytest.approx(1)
     table = ok("predict", run, folder / "c0.mp4", "--device", "cpu")
-    assert "pull of audio" in table
+    assert "margin of audio" in table
     assert "as it is" in table
 
 

@@ -72,7 +72,7 @@ def test_a_bad_row_is_a_finding_with_its_line(tmp_path, row, why):
     (finding,) = manifest.findings
     assert (finding.level, finding.kind, finding.where) == ("error", "row", "line 3")
     assert why in finding.reason
-    with pytest.raises(DataError, match="no usable row"):
+    with pytest.raises(DataError, match="no usable sample"):
         read(tmp_path, f"path,label,split,start,end\n{row}\n")
 
 
@@ -80,7 +80,7 @@ def test_a_bad_row_is_a_finding_with_its_line(tmp_path, row, why):
     ("text", "why"),
     [
         ("", "is empty"),
-        ("path,label\n", "no rows"),
+        ("path,label\n", "no samples"),
         ("path,class\na,b\n", "no column 'label'"),
         ("label,notes\nx,y\n", "no column with media"),
         ("path,label,label\na,b,c\n", "two columns 'label'"),
@@ -230,7 +230,7 @@ def test_files_are_found_under_another_spelling_of_their_name(tmp_path):
     assert paths[:2] == [str(tmp_path / "Clips" / "cafe\u0301.png"), str(tmp_path / "Clips" / "B.PNG")]
     assert paths[2] == str(tmp_path / "clips/none.png")
     assert [row.id for row in manifest.rows] == ["caf\u00e9", "b", "none"]
-    assert any("2 files lie under another spelling" in note for note in manifest.notes)
+    assert any("2 files have another spelling" in note for note in manifest.notes)
 
 
 def test_labels_in_one_character_or_two_are_one(tmp_path):

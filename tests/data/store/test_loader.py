@@ -169,7 +169,7 @@ def test_crops_keep_to_their_area_and_to_the_picture():
 
 
 def test_wrong_names_are_said(store):
-    with pytest.raises(UsageError, match="no rows in split 'val'"):
+    with pytest.raises(UsageError, match="no samples in split 'val'"):
         Loader(store, "val", 4)
     with pytest.raises(UsageError, match="no modality 'vidio'") as caught:
         Loader(store, "train", 4, modalities=["vidio"])
