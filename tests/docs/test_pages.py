@@ -1,0 +1,44 @@
+"""What the pages point to is there: links, headings, files of mmbal, examples; and every dependency has its reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page):
+    named = r"\b(?:mmbal|examples|benchmarks)(?:/\w+)+\.(?:py|yaml|sh)\b"
+    for name in re.findall(named, page.read_text(encoding="utf-8")):
+        assert (ROOT / name).is_file(), name
+
+
+def test_the_readme_gives_a_reason_for_every_dependency():
+    listed = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text("utf-8"), re.M | re.S)
+    needed = set(re.findall(r'"([\w-]+)', listed.group(1)))
+    table = (ROOT / "README.md").read_text("utf-8").split("## Dependencies, and why")[1]
+    told = {word for cell in re.findall(r"^\| ([^|]+) \|", table, re.M) for word in re.findall(r"[\w-]+", cell)}
+    assert len(needed) > 10
+    assert needed <= told, needed - told
