@@ -112,7 +112,7 @@ def test_encoders_run_once_a_phase(name: str, toy: Toy, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_it_can_be_rehearsed(name: str, toy: Toy):
+def test_a_dry_run_works(name: str, toy: Toy):
     found = dry_run(config_for(name, toy(TWO)))
     assert found["seconds_estimated"] > 0
     assert found["config"]["method"]["name"] == name

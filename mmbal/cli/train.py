@@ -67,7 +67,7 @@ def train(
     [bold]mmbal train --data S --method ogm_ge --set method.alpha=0.5 --seeds 3[/bold].
     """
     from mmbal.engine.train import about
-    from mmbal.engine.train import dry_run as rehearse
+    from mmbal.engine.train import dry_run as try_out
     from mmbal.training import resume as go_on
     from mmbal.training import train as run
 
@@ -96,7 +96,7 @@ def train(
         optimistic=optimistic,
     )
     if dry_run:
-        _show_rehearsal(rehearse(settings), as_json)
+        _show_dry_run(try_out(settings), as_json)
         return
     outs: list[Path | None] = [out]
     if seeds > 1 and out is not None:
@@ -173,7 +173,7 @@ def _figures(figures: dict[str, Any]) -> list[str | None]:
     return shown
 
 
-def _show_rehearsal(found: dict[str, Any], as_json: bool) -> None:
+def _show_dry_run(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         console.print_json(found)
         return

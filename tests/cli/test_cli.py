@@ -64,7 +64,7 @@ def test_seeds_give_runs_and_their_spread(features: Path):
     assert Path("R-s1").is_dir()
 
 
-def test_a_rehearsal_shows_shapes_and_time(features: Path):
+def test_a_dry_run_shows_shapes_and_time(features: Path):
     ok("prepare", features, "--out", "S")
     found = as_json("train", "--data", "S", "--dry-run")
     assert found["shapes"] == {"audio": [8], "video": [5]}

@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_refused(toy, tmp_path: Path):
         load_model(tmp_path / "foreign.pt")
 
 
-def test_a_rehearsal_writes_nothing(toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_dry_run_writes_nothing(toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     found = dry_run(config(toy(DIMS)))
     assert list(tmp_path.iterdir()) == []
