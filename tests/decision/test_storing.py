@@ -11,7 +11,7 @@ from terminal import as_json, ok
 from worlds import modular
 
 from mmbal.decision import at_least_as_good, calibrate, fit_rule, rule_from_json, rule_to_json
-from mmbal.decision.comparison import same_order
+from mmbal.decision.comparison import Gain, same_order
 from mmbal.decision.protect import additions, loss_with_error, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
@@ -23,7 +23,7 @@ FAST = ("sum", "best")
 
 
 def row(accuracy: float, nll: float) -> dict:
-    return {"rule": "pool", "accuracy_gain": {"least": accuracy}, "nll_gain": {"least": nll}}
+    return {"rule": "pool", "accuracy_gain": Gain(value=0, least=accuracy), "nll_gain": Gain(value=0, least=nll)}
 
 
 def test_both_gains_must_lie_above_minus_their_margin():
