@@ -70,7 +70,9 @@ class Comparison:
         """Cross-fit the rules called ``names``, or fit them on ``fit_on``; ``config``: hyper-parameters by rule."""
         own = predictions.unruled or predictions
         log_p = {FUSED: as_it_is(own)}
-        for name in names:
+        for name in dict.fromkeys(names):
+            if name == FUSED:
+                continue
             options = (config or {}).get(name, {})
             if fit_on is None:
                 log_p[name] = cross_fit(own, name, folds, seed, **options)
