@@ -97,7 +97,7 @@ def _show(found: Predictions, out: Path, as_json: bool) -> None:
     splits = ", ".join(f"{n} {name}" for name, n in found.splits().items())
     console.say(f"{out}: {splits}; {len(found.classes)} classes; {', '.join(found.modalities)}")
     if "scores" in document:
-        console.say(f"The numbers were read as {_forms(found.meta['scores'])}.")
+        console.say(f"The numbers were taken for {_forms(found.meta['scores'])}.")
     if found.fused is None:
         console.say(
             "There are no fused scores: the plain sum of the modalities' log-scores is taken for the model's decision."

@@ -207,7 +207,7 @@ class Reader:
             if table[here].max(initial=0) > 1:
                 raise DataError(f"'{key}' holds {table[here].max():g}, so these are not probabilities.")
         elif told.form != "probabilities":
-            self.notes.append(f"'{key}' was read as {told.words}")
+            self.notes.append(f"'{key}' was taken for {told.words}")
         if told.odd:
             self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
         form = "probabilities" if told.form == "logits" else told.form

@@ -46,7 +46,7 @@ class Told:
         """Words for the rows that do not fit; ``first`` is how the caller counts the first of them."""
         n = f"{len(self.odd)} row{'s' if len(self.odd) > 1 else ''} of '{key}'"
         if self.form == "logits":
-            return f"{n} sum to 1 or to 100 (first: row {first}), but the others do not: all were read as logits"
+            return f"{n} sum to 1 or to 100 (first: row {first}), but the others do not: all were taken for logits"
         return f"the sum of {n} differs from that of the others (first: row {first})"
 
     @property

@@ -55,7 +55,7 @@ def test_what_the_numbers_were_taken_for_is_said(tmp_path):
     (tmp_path / "s.csv").write_text("\n".join(lines), encoding="utf-8")
     result = run(tmp_path / "s.csv")
     assert result.exit_code == 0, result.output
-    assert "The numbers were read as a mix: probabilities in percent of a, logits of b." in result.stdout
+    assert "The numbers were taken for a mix: probabilities in percent of a, logits of b." in result.stdout
     assert "Warning: the scores are a mix" in result.stderr
     document = json.loads(run(tmp_path / "s.csv", "--force", "--json").stdout)
     assert document["scores"] == {"a": "percent", "b": "logits"}

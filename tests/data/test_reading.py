@@ -317,7 +317,7 @@ def test_paths_and_mappings_are_predictions(tmp_path):
         assert diagnose(given, rule="sum", bootstrap=100).data.samples == N
         assert fit_rule(given, "sum").modalities == ("audio", "video")
         assert cross_fit(given, "sum").shape == (N, C)
-        assert compare_rules(given, ["sum"], replicates=100)[0]["rule"] == "sum"
+        assert [row["rule"] for row in compare_rules(given, ["sum"], replicates=100)] == ["fused", "sum"]
     assert "fitted here" in diagnose(tmp_path / "f.npz", rule="sum", bootstrap=100).data.meta["heads"]
     with pytest.raises(UsageError, match="can't be read from int"):
         diagnose(3)

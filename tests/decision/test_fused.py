@@ -239,23 +239,23 @@ def test_gains_are_paired_and_over_the_decision_as_it_is():
     }
     assert list(table) == ["fused", "sum", "mean", "bias"]
     right = start.argmax(axis=1) == data.labels
-    assert table["fused"]["accuracy"]["value"] == pytest.approx(right.mean())
+    assert table["fused"]["accuracy"].value == pytest.approx(right.mean())
     for name, found in log_p.items():
         hits = found.argmax(axis=1) == data.labels
         gain = table[name]["accuracy_gain"]
-        assert gain["value"] == pytest.approx(hits.mean() - right.mean(), abs=1e-6)
+        assert gain.value == pytest.approx(hits.mean() - right.mean(), abs=1e-6)
         nats = (found[rows, data.labels] - start[rows, data.labels]).mean()
-        assert table[name]["nll_gain"]["value"] == pytest.approx(nats)
-        assert gain["low"] < gain["least"] < gain["value"] < gain["high"]
-    assert table["sum"]["accuracy_gain"]["high"] < -0.4
+        assert table[name]["nll_gain"].value == pytest.approx(nats)
+        assert gain.low < gain.least < gain.value < gain.high
+    assert table["sum"]["accuracy_gain"].high < -0.4
 
 
 def test_without_a_fused_decision_the_plain_sum_is_it():
     data = replace(modular(), fused=None)
     rows = compare_rules(data, ["sum", "mean"])
     fused, plain = rows[0], rows[1]
-    assert fused["accuracy"]["value"] == plain["accuracy"]["value"]
-    assert plain["accuracy_gain"] == {"value": 0, "low": 0, "high": 0, "least": 0}
+    assert fused["accuracy"].value == plain["accuracy"].value
+    assert plain["accuracy_gain"].model_dump() == {"value": 0, "low": 0, "high": 0, "least": 0}
 
 
 @pytest.mark.parametrize("file", sorted(OLD.glob("*.json")), ids=lambda file: file.stem)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from terminal import as_json, ok, refused
 
 from mmbal.data.store.balanced import balance_discrepancy, unimodal_confidences
 from mmbal.engine.config import Choice, TrainConfig
@@ -97,19 +98,14 @@ def test_the_view_of_given_predictions_by_hand(store, tmp_path):
     # 50 rows are audio-preferred by p - 1/3 = e^3 / (e^3 + 2) - 1/3 = 0.576; 150 are ties, which go to audio by name.
     assert view.meta["discrepancy"]["before"] == {"audio": [150, 50], "video": [0, 0]}
     assert view.meta["discrepancy"]["after"] == {"audio": [100, 100], "video": [0, 0]}
-    with pytest.raises(DataError, match="190 samples of"):
+    with pytest.raises(DataError, match="190 of 200 samples"):
         balance_discrepancy(store, tmp_path / "other", predictions=given.take(np.arange(10)))
 
 
-def test_the_command_writes_the_view(store, tmp_path, capsys, monkeypatch):
-    from mmbal.cli.prepare import prepare
-
-    monkeypatch.chdir(tmp_path)
-    prepare(str(store.path), out=tmp_path / "balanced", balance_discrepancy=True, as_json=True)
-    document = json.loads(capsys.readouterr().out)
+def test_the_command_writes_the_view(store, tmp_path):
+    document = as_json("prepare", store.path, "--out", tmp_path / "balanced", "--balance-discrepancy")
     assert document["store"] == str(tmp_path / "balanced")
     assert sum(map(sum, document["after"].values())) == 200
-    prepare(str(store.path), out=tmp_path / "again", balance_discrepancy=True)
-    assert "0.8 to 1.0" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="not a store"):
-        prepare(str(tmp_path / "nothing"), balance_discrepancy=True)
+    assert "0.8 to 1.0" in ok("prepare", store.path, "--out", tmp_path / "again", "--balance-discrepancy")
+    told = refused(2, "prepare", tmp_path / "nothing", "--balance-discrepancy")
+    assert "not a store" in told
