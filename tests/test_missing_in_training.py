@@ -17,7 +17,7 @@ from mmbal.registry import methods
 @pytest.mark.parametrize("name", methods.names())
 def test_missing_modalities_leave_every_figure_and_parameter_finite(name: str, toy: Callable[..., Store]):
     store = toy({"audio": 6, "text": 5, "video": 4}, rows=96)
-    fusion = Choice(name=methods.entry(name).metadata.get("fusion", "concat"))
+    fusion = Choice(name=methods.entry(name).about.fusion or "concat")
     optimiser = OptimiserConfig(lr=0.05)
     config = TrainConfig(
         data=str(store.path), method=Choice(name=name), fusion=fusion, epochs=3, batch_size=8, optimiser=optimiser
