@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def test_after_calibrate_every_page_and_command_tells_of_the_rule(run: Path, tmp
     assert kept.calibration["fused"].nll.value != pytest.approx(before.calibration["fused"].nll.value, abs=1e-4)
     accuracy, nll = kept.accuracy.fused.value, kept.calibration["fused"].nll.value
     assert f"| fused | {100 * accuracy:.1f} [" in (run / "CARD.md").read_text()
-    assert kept.verdict[0] in re.sub(r"\s+", " ", (run / "report.html").read_text())
+    assert kept.verdict[0] in re.sub(r"\s+", " ", unescape((run / "report.html").read_text()))
 
     diagnosed = json.loads(ok("diagnose", run, "--json"))
     reported = json.loads(ok("report", run, "--json"))

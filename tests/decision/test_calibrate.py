@@ -89,7 +89,7 @@ def test_calibration_rows_that_were_trained_on_are_called_so():
     data = {"labels": labels, "logits_a": logits, "split": np.where(np.arange(80) < 40, "calibration", "test")}
     found = calibrate(Predictions.from_arrays(data), "pool", test=True, names=FAST)
     # -log sigmoid(6) = 0.0025; the mean of -log sigmoid(1) = 0.3133 and -log sigmoid(-1) = 1.3133 is 0.8133
-    assert "Mean NLL is 0.00 on 'calibration' and 0.81 on 'test'" in found.warning
+    assert "Mean NLL is 0.00 on 'calibration' but 0.81 on 'test'" in found.warning
     data["split"] = np.where(np.arange(80) % 8 < 4, "calibration", "test")
     assert calibrate(Predictions.from_arrays(data), "pool", test=True, names=FAST).warning == ""
 

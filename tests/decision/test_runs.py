@@ -15,7 +15,6 @@ from mmbal.engine.checkpoint import attach_rule, detach_rule, load_model
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.evaluate import collect
 from mmbal.engine.train import Session, train
-from mmbal.errors import UsageError
 from mmbal.predictions.format import Predictions
 from mmbal.runs import find_predictions
 
@@ -42,8 +41,10 @@ def test_a_stored_rule_takes_the_decision_of_the_model(fusion, toy, tmp_path):
     assert rule.takes_fused
     attach_rule(folder, rule_to_json(rule))
     found = find_predictions(folder)
-    np.testing.assert_allclose(found.select("test").fused, rule.apply(model.select("test")), atol=1e-9)
-    np.testing.assert_allclose(sum(found.contribution.values()), found.fused, atol=1e-9)
+    np.testing.assert_allclose(
+        found.select("test").fused, rule.apply(model.select("test")), atol=1e-6
+    )  # kept as float32
+    np.testing.assert_allclose(sum(found.contribution.values()), found.fused, atol=1e-6)
     # the loaded model's forward, then its rule: the same decision
     loaded = load_model(folder)
     batch = next(iter(Session(loaded.config).loader("test").epoch(0)))
@@ -56,7 +57,7 @@ def test_a_stored_rule_takes_the_decision_of_the_model(fusion, toy, tmp_path):
     np.testing.assert_allclose(with_rule(again, loaded.rule, "x").fused, found.select("test").fused, atol=1e-4)
     # what a rule could still gain: nothing, it is the rule that is stored
     gap = diagnose(found, rule="classwise").decision_gap
-    assert (gap.accuracy.value, gap.nats.value) == pytest.approx((0, 0), abs=1e-9)
+    assert (gap.accuracy.value, gap.nats.value) == pytest.approx((0, 0), abs=1e-6)
 
 
 def test_calibrate_compares_with_the_model_also_where_a_rule_is_stored(toy, tmp_path):
@@ -67,7 +68,8 @@ def test_calibrate_compares_with_the_model_also_where_a_rule_is_stored(toy, tmp_
     second = as_json("calibrate", folder, "--rule", "bias")
     assert second["cross_fitted"] == first["cross_fitted"]
     stored = rule_from_json(json.loads((folder / "rule.json").read_text()))
-    np.testing.assert_allclose(stored.apply(raw(folder)), find_predictions(folder).fused)
+    on_test = find_predictions(folder).select("test")  # on the validation split decisions are cross-fitted
+    np.testing.assert_allclose(stored.apply(raw(folder).select("test")), on_test.fused, atol=1e-6)
     assert "Removed the rule" in ok("calibrate", folder, "--remove")
     assert not (folder / "rule.json").exists()
     assert load_model(folder).rule is None
@@ -78,10 +80,8 @@ def test_calibrate_compares_with_the_model_also_where_a_rule_is_stored(toy, tmp_
 def test_a_fusion_that_decides_by_a_rule_keeps_one(toy, tmp_path):
     folder = trained(toy, tmp_path / "run", "adaptive", rule="pool")
     assert not load_model(folder).rule.takes_fused
-    with pytest.raises(UsageError, match="decides by a fitted rule") as caught:
-        detach_rule(folder)
-    assert "--rule pool --force" in caught.value.hint
-    assert load_model(folder).rule is not None
+    assert not detach_rule(folder)
+    assert not load_model(folder).rule.takes_fused
 
 
 def test_a_fusion_with_a_rule_takes_the_parts_whatever_the_method_decides(toy, tmp_path):
@@ -98,4 +98,5 @@ def test_a_fusion_with_a_rule_takes_the_parts_whatever_the_method_decides(toy, t
     folder = train(config, out=tmp_path / "run").folder
     rule = load_model(folder).rule
     assert rule.modalities == ("audio", "video")
-    np.testing.assert_allclose(find_predictions(folder).fused, rule.apply(raw(folder)), atol=1e-9)
+    on_test = find_predictions(folder).select("test")  # on the validation split decisions are cross-fitted
+    np.testing.assert_allclose(on_test.fused, rule.apply(raw(folder).select("test")), atol=1e-6)

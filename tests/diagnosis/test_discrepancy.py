@@ -97,9 +97,8 @@ def test_it_is_part_of_the_diagnosis_and_of_its_tables(noisy, tmp_path):
     assert d.discrepancy.preferred["a"].gain.low is not None
     p.save(tmp_path / "p.npz")
     command = ["diagnose", tmp_path / "p.npz", "--split", p.split[0], "--rule", "pool", "--bootstrap", "100"]
-    assert "gain (pp)" not in ok(*command)
+    assert "0.00 to 0.25" not in ok(*command)
     shown = ok(*command, "--full")
-    assert "gain (pp)" in shown
     assert "0.00 to 0.25" in shown
     gate = mmbal(*command, "--fail-if", "discrepancy.preferred.b.gain < 1")
     assert gate.exit_code == 3

@@ -58,7 +58,7 @@ def test_a_stopped_study_goes_on_and_runs_nothing_twice(study: Path, tmp_path: P
         ({"method": {"name": "aug", "weights": {"smell": 1}}}, "smell"),
         ({"method": {"name": "ogm"}, "modalities": ["audio"]}, "at least 2"),
         ({"method": {"name": "mods"}, "fusion": {"name": "concat"}}, "needs a fusion"),
-        ({"encoder": {"audio": {"name": "cnn"}}}, "takes no features"),
+        ({"encoder": {"audio": {"name": "cnn"}}}, "can't take features"),
         ({"encoders_from": "nowhere"}, "nowhere"),
         ({"record": ["tails"]}, "heavy_tails"),
         ({"device": "cuda:77"}, "cuda:77"),

@@ -29,7 +29,7 @@ def test_three_modalities_and_a_missing_one():
 
 
 def test_one_modality_has_no_discrepancy():
-    with pytest.raises(UsageError, match="between modalities"):
+    with pytest.raises(UsageError, match="at least two modalities"):
         discrepancy({"a": np.ones(3)})
 
 

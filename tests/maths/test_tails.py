@@ -72,7 +72,7 @@ def test_kestens_equation_by_hand():
 def test_what_has_no_tail_is_refused():
     with pytest.raises(DataError, match="positive"):
         hill(np.array([1.0, -1.0] * 20))
-    with pytest.raises(DataError, match="alike"):
+    with pytest.raises(DataError, match="all equal"):
         hill(np.ones(40), k=20)
     with pytest.raises(UsageError, match="outside"):
         hill(pareto(2.0, 40, 0), k=40)

@@ -13,7 +13,7 @@ import torch
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.train import Session, train
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError
 from mmbal.methods.base import Phase
 from mmbal.methods.mods import contrast
 from mmbal.models.fusion import build_fusion
@@ -173,7 +173,7 @@ def test_another_fusion_and_a_single_modality_are_refused(toy: Toy):
     store = toy({"audio": 6, "video": 4})
     with pytest.raises(ConfigError, match="selector"):
         Session(TrainConfig(data=str(store.path), method=Choice(name="mods"), device="cpu"))
-    with pytest.raises(UsageError):
+    with pytest.raises(ConfigError, match="at least 2 modalities"):
         build_fusion("mods", {}, {"a": 3}, 2)
 
 

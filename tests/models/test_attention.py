@@ -12,7 +12,7 @@ import torch
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.train import train
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError
 from mmbal.models.attention import AttentionMap, Block, filled
 from mmbal.models.fusion import build_fusion
 
@@ -98,7 +98,7 @@ def test_an_absent_modality_says_nothing_however_long_it_would_have_been(name: s
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_single_modality_and_uneven_heads_are_refused(name: str):
-    with pytest.raises(UsageError):
+    with pytest.raises(ConfigError, match="at least 2 modalities"):
         build_fusion(name, {}, {"a": 4}, 3)
     with pytest.raises(ConfigError):
         build_fusion(name, {"dim": 10, "heads": 4}, {"a": 4, "v": 4}, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmbal.errors import ConfigError, UsageError
+from mmbal.errors import ConfigError
 from mmbal.models.fusion import build_fusion, masked_cross_entropy, named_seed, total
 
 PRESENT = {"a": torch.ones(1, dtype=torch.bool), "v": torch.ones(1, dtype=torch.bool)}
@@ -57,7 +57,7 @@ def test_gating_opens_with_the_sigmoid():
 def test_conditioned_fusions_name_their_modality():
     with pytest.raises(ConfigError, match="no modality 'x'"):
         build_fusion("film", {"by": "x"}, {"a": 1, "v": 1}, 2)
-    with pytest.raises(UsageError, match="at least two"):
+    with pytest.raises(ConfigError, match="at least 2 modalities"):
         build_fusion("gated", {}, {"a": 1}, 2)
 
 

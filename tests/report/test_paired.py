@@ -101,9 +101,9 @@ def test_whole_groups_are_drawn():
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        (model(ids=np.arange(N) + 100), "no sample in common"),
+        (model(ids=np.arange(N) + 100), "No sample of the predictions has the same id"),
         (model(ids=np.arange(N) // 2), "repeat"),
-        (model(labels=(np.arange(N) + 1) % 2), "other labels"),
+        (model(labels=(np.arange(N) + 1) % 2), "different labels"),
     ],
 )
 def test_what_can_not_be_paired_is_said(other, says):

@@ -286,7 +286,7 @@ def test_every_known_set_says_what_it_is(tmp_path):
     for entry in datasets:
         about = entry.about
         assert all((about.title, about.modalities, about.classes))
-        assert about.licence != "not stated"
+        assert about.licence
         assert entry.cls.__module__.rsplit(".", 1)[-1] == entry.name
         if not about.shipped:
             with pytest.raises(UsageError, match="not shipped"):
