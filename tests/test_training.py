@@ -181,7 +181,7 @@ def test_after_calibrate_every_page_and_command_tells_of_the_rule(run: Path, tmp
     missing = json.loads(ok("missing", run, "--impute", "zero", "--device", "cpu", "--json"))
     assert diagnosed["data"]["meta"]["rule"] == reported["rows"][0]["meta"]["rule"] == missing["rule"] == "pool"
     assert diagnosed["accuracy"]["fused"]["value"] == accuracy
-    assert reported["rows"][0]["figures"]["accuracy"]["mean"] == accuracy
+    assert reported["rows"][0]["figures"]["accuracy"]["value"] == accuracy
     assert missing["complete"]["accuracy"]["value"] == pytest.approx(accuracy)
     assert missing["complete"]["nll"]["value"] == pytest.approx(nll, abs=1e-4)
     assert any(told in note for note in reported["notes"])
@@ -190,8 +190,8 @@ def test_after_calibrate_every_page_and_command_tells_of_the_rule(run: Path, tmp
 
     on_val = json.loads(ok("report", run, "--split", "val", "--json"))["rows"][0]["figures"]
     (row,) = (row for row in calibrated["cross_fitted"] if row["rule"] == "pool")
-    assert on_val["accuracy"]["mean"] == pytest.approx(row["accuracy"]["value"])
-    assert on_val["nll"]["mean"] == pytest.approx(row["nll"]["value"], abs=1e-5)
+    assert on_val["accuracy"]["value"] == pytest.approx(row["accuracy"]["value"])
+    assert on_val["nll"]["value"] == pytest.approx(row["nll"]["value"], abs=1e-5)
 
 
 def test_the_card_s_command_makes_the_run_again_from_any_folder(toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -108,6 +108,10 @@ class UDML(Method):
         stated = torch.cat([self.heads[m](pooled[m]) for m in self.names], dim=1).float()
         return (stated.clamp(-MOST, MOST) / 2).exp()
 
+    def known_dependence(self) -> Tensor:
+        """``d (M,)``; 1 for a modality that no batch has had so far."""
+        return self.depend.nan_to_num(nan=1.0).clamp(min=1e-6)
+
     def on_features(self, features: dict[str, Tensor], batch: Batch, run: Run) -> dict[str, Tensor]:
         self.stated = self.spread(features)
         return features
@@ -116,8 +120,7 @@ class UDML(Method):
         if not self.config.weigh:
             return output
         present = torch.stack([output.present[m] for m in self.names], dim=1)
-        depend = self.depend.nan_to_num(nan=1.0).clamp(min=1e-6)
-        weights = unbiased_weights(self.spread(output.inputs).detach(), depend, present).unbind(dim=1)
+        weights = unbiased_weights(self.spread(output.inputs).detach(), self.known_dependence(), present).unbind(dim=1)
         scale = {
             m: (1 + w).view(-1, *[1] * (output.inputs[m].dim() - 1)) for m, w in zip(self.names, weights, strict=True)
         }
@@ -135,6 +138,6 @@ class UDML(Method):
             fresh = torch.where(rows > 0, total / rows.clamp(min=1), self.depend)
             kept = torch.where(self.depend.isnan(), fresh, self.depend)
             self.depend.copy_(self.config.momentum * kept + (1 - self.config.momentum) * fresh)
-            for m, value in zip(self.names, self.depend, strict=True):
+            for m, value in zip(self.names, self.known_dependence(), strict=True):
                 run.log(f"dependence/{m}", value)
         return found
