@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -291,8 +292,8 @@ def test_pickles_are_converted_as_the_page_says(pets):
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(pets):
-    rows = [f"{k}.npy,{'ab'[k % 2]}" for k in range(4000)]
-    for k in range(4000):
+    rows = [f"{k}.npy,{'ab'[k % 2]}" for k in range(10_000)]
+    for k in range(10_000):
         np.save(pets / f"{k}.npy", np.full(3, k, np.float32))
     (pets / "many.csv").write_text("\n".join(["gait,label", *rows]))
     command = [sys.executable, "-m", "mmbal", "prepare", str(pets / "many.csv"), "--out", "s", "--workers", "1"]
@@ -306,7 +307,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(pets):
     )
     journal = Path(".s.partial/journal.jsonl")
     while process.poll() is None and not (journal.exists() and journal.stat().st_size > 1000):
-        pass
+        time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -314,5 +315,5 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(pets):
     assert "Traceback" not in said
     done = mmbal("prepare", pets / "many.csv", "--out", "s", "--workers", 1, "--json")
     assert json.loads(done.stdout)["resumed_rows"] > 0
-    assert json.loads(done.stdout)["rows"] == 4000
+    assert json.loads(done.stdout)["rows"] == 10_000
     assert not [f for f in json.loads(done.stdout)["findings"] if f["kind"] == "crash"]
