@@ -31,7 +31,7 @@ def test_spoken_digits_on_video_are_diagnosed_and_mended(
     as_is = float((summed.fused.argmax(axis=1) == summed.labels).mean())
     assert as_is <= alone
     as_json("calibrate", "runs/late", "--force")
-    mended = as_json("report", "runs/late")["rows"][0]["figures"]["accuracy"]["mean"]
+    mended = as_json("report", "runs/late")["rows"][0]["figures"]["accuracy"]["value"]
     assert mended >= alone
     assert len(as_json("report", "runs/ogm_ge", "runs/adaptive", "runs/late")["rows"]) == 3
 
