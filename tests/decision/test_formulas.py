@@ -20,6 +20,7 @@ from mmbal.decision.rules.tau_norm import normalise
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.decision.rules.tmc import dempster, opinion
 from mmbal.predictions.format import Predictions
+from mmbal.registry import rules
 
 
 def log(*p):
@@ -126,11 +127,11 @@ def test_mla_weighs_by_entropy_per_sample():
     np.testing.assert_allclose(entropy_weights(logits, tensor([1.0, 1.0]))[0], np.array(raw) / sum(raw))
 
 
-def test_qmf_confidence_is_a_tenth_of_the_energy_and_has_no_gradient():
+def test_qmf_weighs_by_a_tenth_of_the_energy_which_is_constant_in_the_gradient():
     logits = tensor([0.0, math.log(3)]).requires_grad_()
-    confidence = energy_confidence(logits)
-    assert confidence.item() == pytest.approx(math.log(4) / 10)
-    assert not confidence.requires_grad
+    assert energy_confidence(logits).item() == pytest.approx(math.log(4) / 10)
+    rules.get("qmf")(("x", "y"), ("m",)).combine(logits[None], torch.ones(1, 1)).sum().backward()
+    np.testing.assert_allclose(logits.grad[0], [math.log(4) / 10] * 2)
 
 
 def test_pdf_beliefs_and_relative_calibration_of_two_modalities():

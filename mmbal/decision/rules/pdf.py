@@ -39,6 +39,12 @@ def collaborative_belief(confidence: Tensor, present: Tensor) -> Tensor:
     return confidence + (total - logs) / torch.where(total < 0, total, -1.0)
 
 
+def belief_weights(strength: Tensor, present: Tensor) -> Tensor:
+    """``w (N, M)``, the softmax of ``cb rc`` over the present modalities, held constant; 0 for a missing one."""
+    floor = torch.finfo(strength.dtype).min
+    return (torch.softmax(strength.masked_fill(present == 0, floor), dim=1) * present).detach()
+
+
 @rules.register(family="gate", year=2024, paper="2406.04802", fitted=True, status="after")
 class Pdf(Rule):
     """Sums logits, weighted by sample with predicted confidence."""
@@ -60,9 +66,7 @@ class Pdf(Rule):
         coefficients = self.tensor("confidence", inputs)
         confidence = ((p * coefficients[:, :-1]).sum(dim=-1) + coefficients[:, -1]).clamp(0.01, 0.99)
         strength = collaborative_belief(confidence, present) * relative_calibration(p, present)
-        floor = torch.finfo(inputs.dtype).min
-        weight = torch.softmax(strength.masked_fill(present == 0, floor), dim=1) * present
-        return (weight.detach()[..., None] * inputs).sum(dim=1)
+        return (belief_weights(strength, present)[..., None] * inputs).sum(dim=1)
 
     def explain(self) -> str:
         return "Weighs each sample's logits by the predicted confidence of each modality."

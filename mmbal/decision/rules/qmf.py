@@ -16,8 +16,8 @@ from mmbal.registry import rules
 
 
 def energy_confidence(logits: Tensor) -> Tensor:
-    """``logsumexp(logits) / 10`` over the last axis, without gradient."""
-    return torch.logsumexp(logits.detach(), dim=-1) / 10
+    """``logsumexp(logits) / 10`` over the last axis."""
+    return torch.logsumexp(logits, dim=-1) / 10
 
 
 @rules.register(family="gate", year=2023, paper="2306.02050", fitted=False)
@@ -25,7 +25,7 @@ class Qmf(Rule):
     """Sums logits, weighted by sample with their energy."""
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return ((energy_confidence(inputs) * present)[..., None] * inputs).sum(dim=1)
+        return ((energy_confidence(inputs.detach()) * present)[..., None] * inputs).sum(dim=1)
 
     def explain(self) -> str:
         return "Weighs each sample's logits by their log-sum-exp."

@@ -26,10 +26,10 @@ from mmbal.registry import rules
 GRID = tuple(np.linspace(0, 1, 11).tolist())
 
 
-def normalise(weight: np.ndarray, tau: float) -> np.ndarray:
-    """Rows of ``(C, D)`` divided by their length to the power tau; a zero row stays."""
-    length = np.linalg.norm(weight, axis=1, keepdims=True)
-    return weight / np.where(length > 0, length, 1.0) ** tau
+def normalise(weight: Any, tau: float) -> Any:
+    """Rows of ``(C, D)``, an array or a tensor, divided by their length to the power tau; a zero row stays."""
+    length = (weight**2).sum(axis=-1, keepdims=True) ** 0.5
+    return weight / (length + (length == 0)) ** tau
 
 
 @rules.register(family="head", year=2020, paper="1910.09217", fitted=True, needs={"features", "weight"})

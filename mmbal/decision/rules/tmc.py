@@ -33,16 +33,20 @@ def dempster(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tup
     return belief / kept, uncertainty / kept
 
 
+def combined(evidence: Tensor) -> tuple[Tensor, Tensor]:
+    """Belief ``(N, C)`` and uncertainty ``(N, 1)`` of the opinions of all modalities, from evidence ``(N, M, C)``."""
+    fused = opinion(evidence[:, 0])
+    for k in range(1, evidence.shape[1]):
+        fused = dempster(fused, opinion(evidence[:, k]))
+    return fused
+
+
 @rules.register(family="evidential", year=2021, paper="2102.02051", fitted=False)
 class Tmc(Rule):
     """Dempster-Shafer combination of the modalities' evidence."""
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        evidence = softplus(inputs) * present[..., None]
-        fused = opinion(evidence[:, 0])
-        for k in range(1, evidence.shape[1]):
-            fused = dempster(fused, opinion(evidence[:, k]))
-        belief, uncertainty = fused
+        belief, uncertainty = combined(softplus(inputs) * present[..., None])
         return torch.log(belief + uncertainty / belief.shape[-1])
 
     def explain(self) -> str:
