@@ -20,9 +20,7 @@ import numpy as np
 from mmbal.config import read_yaml
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, sha256, write_json
-from mmbal.predictions.features import is_feature_file
 from mmbal.predictions.format import Predictions, Source
-from mmbal.predictions.heads import load_features
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
@@ -205,15 +203,14 @@ def subject(path: str | Path, reference: str | Path | None = None) -> Subject:
 
 
 def read(value: Source, *, ruled: bool = True) -> Predictions:
-    """What :meth:`Predictions.of` takes, or the path of a run, a checkpoint or a file of bare features."""
+    """What :meth:`Predictions.of` takes, or the path of a run or a checkpoint."""
     if not isinstance(value, (str, os.PathLike)):
         return Predictions.of(value)
-    path = Path(value)
-    return load_features(path) if is_feature_file(path) else find_predictions(path, ruled=ruled)
+    return find_predictions(Path(value), ruled=ruled)
 
 
 def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
-    """The Predictions of all splits, from a run folder, a checkpoint in one, or a predictions file.
+    """The Predictions of all splits, from a run folder, a checkpoint in one, or a file of predictions or features.
 
     A rule that is stored with the run decides, unless ``ruled`` is false: then the decisions are those of the model as
     it was trained. Rows that the rule was fitted on have cross-fitted decisions. Raises UsageError where there are no
@@ -229,7 +226,7 @@ def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
             )
         if path.is_dir():
             require_run(path)
-        return Predictions.load(path)
+        return Predictions.of(path)
     parts = {s: Predictions.load(file) for s in SPLITS if (file := prediction_file(folder, s)).is_file()}
     if not parts:
         raise UsageError(f"{folder} has no predictions yet.", f"Finish it: mmbal train --resume {folder}")

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def calibrate(
     path: Annotated[
-        Path, typer.Argument(metavar="RUN|CHECKPOINT|PREDICTIONS", help="A run, its checkpoint.pt, or predictions.npz.")
+        Path,
+        typer.Argument(
+            metavar="RUN|CHECKPOINT|FILE", help="A run, its checkpoint.pt, or a predictions or feature file (.npz)."
+        ),
     ],
     rule: Annotated[
         str, typer.Option(help="The rule to store: adaptive, pool, temperature, classwise...")
@@ -61,7 +64,7 @@ def calibrate(
         _remove(path, target, where, json)
         return
     predictions = find_predictions(path, ruled=False)
-    console.warn(predictions.warnings)
+    console.told_of(path, predictions.meta, predictions.warnings)
     refuse_existing(target, force)
     result = fit(predictions, rule, split, test, folds, seed, protect=protect)
     shown, _ = result.worth_storing()

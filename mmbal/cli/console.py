@@ -13,7 +13,7 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
@@ -175,6 +175,13 @@ def warn(texts: Iterable[str]) -> None:
     """Print what looks wrong in what was read on stderr, a line each."""
     for text in texts:
         err.print(Text("Warning: ", style="yellow") + Text(sentence(text)))
+
+
+def told_of(path: Any, meta: Mapping[str, Any], warnings: Iterable[str]) -> None:
+    """Print on stderr how predictions were read from ``path``: the heads that features got, and what looks wrong."""
+    if "heads" in meta:
+        note(f"{path} holds features without decisions: {meta['heads']}.")
+    warn(warnings)
 
 
 def fail(message: str, hint: str = "") -> None:

@@ -60,9 +60,7 @@ def diagnose(
     refuse_existing(out, force)
     known = {str(path): subject(path, reference) for path in paths}
     for found in known.values():
-        if "heads" in found.predictions.meta:
-            console.note(f"{found.path} holds features without decisions: {found.predictions.meta['heads']}.")
-        console.warn(found.predictions.warnings)
+        console.told_of(found.path, found.predictions.meta, found.predictions.warnings)
     settings: dict[str, Any] = {
         "split": split,
         "human": human,

@@ -57,7 +57,8 @@ def report(
     refuse_existing(out, force)
     sources = [read_source(path, split, bootstrap) for path in paths]
     for source in sources:
-        console.warn(f"{source.path}: {text}" for text in source.diagnosis.data.warnings)
+        told = source.diagnosis.data
+        console.told_of(source.path, told.meta, [f"{source.path}: {text}" for text in told.warnings])
     comparison = compare_sources(sources, bootstrap)
     for source in sources if card else []:
         for written in write_pages(source):

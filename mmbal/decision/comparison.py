@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from mmbal.decision.fitting import cross_fit, fit_rule
 from mmbal.decision.fused import FUSED, as_it_is, stated_decision
 from mmbal.errors import UsageError
 from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate, holm, sign_test
+from mmbal.maths.folds import groups_of
 from mmbal.maths.scoring import calibration_errors, correct, scores
 from mmbal.predictions.format import Predictions, Source
 from mmbal.tables import Column, Table
@@ -23,10 +24,11 @@ from mmbal.text import SHARE as SHARES
 COMPARED = (
     "sum", "mean", "best", "temperature", "pool", "bias", "classwise", "matrix", "discriminant", "stacking", "adaptive",
 )  # fmt: skip
-GAP = "decision_gap.accuracy"  # names the figure, so that `mmbal diagnose` draws the same interval for the same gain
+ACCURACY = "accuracy.fused"  # names the figure, so that `mmbal diagnose` draws the same interval of the same accuracy
 ACCURACY_MARGIN, NLL_MARGIN = 0.02, 0.02  # what counts as no loss: 2 pp of accuracy, and nats a sample
 MOST_CLASSES = 20  # rows of the table by class that still read well
 LEVEL = 0.05  # of the tests by class, after Holm's correction
+ONE_SIDED = 0.95  # confidence with which a gain is at `least` what it is said to be
 
 
 def compare_rules(
@@ -40,9 +42,10 @@ def compare_rules(
     """One row for ``fused``, the decision as it is, and one a rule: accuracy, NLL, ECE, Brier score and paired gains.
 
     The gains are over ``fused``, in accuracy and in nats; without a fused decision the plain sum is the decision as it
-    is. Every figure but the Brier score is an :class:`mmbal.maths.bootstrap.Estimate` with a 95 % bootstrap interval, where
-    whole groups are drawn if there are enough of them. Rules are cross-fitted on ``predictions``, or fitted on ``fit_on``
-    where that is given. A rule that was stored before does not count: the decision as it is is the model's.
+    is. Every figure but the Brier score is an :class:`mmbal.maths.bootstrap.Estimate` with a 95 % interval: Student's t of
+    a gain, as `mmbal diagnose` gives of the decision gap, and a bootstrap of the others. Whole groups are the units if there
+    are enough of them. Rules are cross-fitted on ``predictions``, or fitted on ``fit_on`` where that is given. A rule that
+    was stored before does not count: the decision as it is is the model's.
     """
     fitted = None if fit_on is None else Predictions.of(fit_on)
     return Comparison.of(Predictions.of(predictions), names, folds, seed, fitted, replicates).rows()
@@ -92,14 +95,12 @@ class Comparison:
             found.append(
                 {
                     "rule": name,
-                    "accuracy": boot.mean(right, bounds=SHARE, name=f"{name}.accuracy"),
+                    "accuracy": boot.mean(right, bounds=SHARE, name=ACCURACY),
                     "nll": boot.mean(-log_p[n, labels]),
                     "ece": boot.estimate(calibration_errors(boot, np.exp(log_p), labels)),
                     "brier": known["brier"],
-                    "accuracy_gain": _gain(
-                        boot, right - start_right, name=GAP, bounds=None if same_order(log_p, start) else GAIN
-                    ),
-                    "nll_gain": _gain(boot, log_p[n, labels] - start[n, labels]),
+                    "accuracy_gain": Gain.of(boot, right - start_right, bounds=gain_bounds(log_p, start)),
+                    "nll_gain": Gain.of(boot, log_p[n, labels] - start[n, labels]),
                 }
             )
         return found
@@ -108,25 +109,38 @@ class Comparison:
         """One row a class that has rows: accuracy of ``fused`` and of the rule, the paired gain, and its p by Holm."""
         labels, names = self.predictions.labels, self.predictions.classes
         before, after = (correct(self.log_p[x], labels) for x in (FUSED, name))
-        bounds = None if same_order(self.log_p[name], self.log_p[FUSED]) else GAIN
-        found, p = [], []
-        for k, c in enumerate(names):
+        bounds = gain_bounds(self.log_p[name], self.log_p[FUSED])
+        found = []
+        for k, p in class_tests(after - before, labels, self.predictions.group).items():
             rows = np.flatnonzero(labels == k)
-            if not len(rows):
-                continue
-            group = None if self.predictions.group is None else self.predictions.group[rows]
-            gain = after[rows] - before[rows]
             found.append(
                 {
-                    "class": c,
+                    "class": names[k],
                     "rows": len(rows),
                     "fused": float(before[rows].mean()),
                     "accuracy": float(after[rows].mean()),
-                    "gain": _gain(self.boot, gain, rows, f"classes.{c}.{GAP}", bounds),
+                    "gain": Gain.of(self.boot, after[rows] - before[rows], rows, bounds),
+                    "p_holm": p,
                 }
             )
-            p.append(sign_test(gain, group))
-        return [{**row, "p_holm": float(adjusted)} for row, adjusted in zip(found, holm(p), strict=True)]
+        return found
+
+
+def class_tests(gain: np.ndarray, labels: np.ndarray, group: np.ndarray | None) -> dict[int, float]:
+    """p of "nothing changes in the class's accuracy" for each class that has rows, corrected by Holm.
+
+    ``gain (N,)``: how far each row is right under a rule, less how far under the decision as it is. The paired sign test;
+    rows of a ``group (N,)`` count once.
+    """
+    known = np.unique(labels).tolist()
+    rows = [np.flatnonzero(labels == k) for k in known]
+    p = [sign_test(gain[own], None if group is None else group[own]) for own in rows]
+    return dict(zip(known, holm(p).tolist(), strict=True))
+
+
+def gain_bounds(log_p: np.ndarray, start: np.ndarray) -> tuple[float, float] | None:
+    """The bounds of a row's gain in accuracy of ``log_p (N, C)`` over ``start``; None where no decision can change."""
+    return None if same_order(log_p, start) else GAIN
 
 
 def same_order(log_p: np.ndarray, other: np.ndarray) -> bool:
@@ -143,6 +157,8 @@ def at_least_as_good(
     accuracy and in nats, lie above minus the margin with 95 % confidence (two one-sided tests of non-inferiority).
     """
     figures = (row["accuracy_gain"], accuracy_margin), (row["nll_gain"], nll_margin)
+    if any(gain.least is None for gain, _ in figures):
+        return False, f"The samples are too few to show whether '{row['rule']}' is as good as the decision as it is."
     shown = all(gain.least >= -margin for gain, margin in figures)
     accuracy, nll = row["accuracy_gain"], row["nll_gain"]
     return shown, (
@@ -264,6 +280,7 @@ def calibrate(
             f"{next(iter(predictions.splits()))}.",
         )
     rows = predictions.select(split)
+    rows = replace(rows, group=groups_of(rows.group))
     if test and set(rows.split.tolist()) == {"test"}:
         raise UsageError("A rule fitted on the test split can't be judged on it.", "Leave out --test, or --split.")
     wanted = list(dict.fromkeys(["sum", "best", *names, rule]))
@@ -312,21 +329,21 @@ def unlike(fitted: Predictions, judged: Predictions, times: float = 1.5, deviati
 class Gain(Estimate):
     """A paired gain with its interval, and what it is at ``least`` with 95 % confidence (one-sided)."""
 
-    least: float
+    least: float | None = None
 
-
-def _gain(
-    boot: Bootstrap,
-    values: np.ndarray,
-    rows: np.ndarray | None = None,
-    name: str = "",
-    bounds: tuple[float, float] | None = None,
-) -> Gain:
-    """The mean of paired differences ``(n,)``, of ``rows`` where given."""
-    replicates = boot.means(values, rows, bounds, name)
-    found = boot.estimate(replicates)
-    assert found is not None  # there are rows
-    return Gain(**dict(found), least=float(np.nanquantile(replicates[1:], 0.05)))
+    @classmethod
+    def of(
+        cls,
+        boot: Bootstrap,
+        values: np.ndarray,
+        rows: np.ndarray | None = None,
+        bounds: tuple[float, float] | None = None,
+    ) -> Gain:
+        """The mean of paired differences ``(n,)``, of ``rows`` where given; nothing but the value where they are few."""
+        # the lower end of the two-sided 90 % interval is the one-sided 95 % bound
+        return cls(
+            **dict(boot.gain(values, rows, bounds)), least=boot.gain(values, rows, bounds, 2 * ONE_SIDED - 1).low
+        )
 
 
 def _gain_of(row: Mapping[str, Any]) -> float:
@@ -341,7 +358,7 @@ def _rules_table(rows: list[dict[str, Any]], chosen: str, title: str) -> Table:
         Column("NLL (nats)", [row["nll"] for row in rows], NATS),
         Column("ECE", [row["ece"] for row in rows], SHARES, drop=1),
     ]
-    caption = "fused: the decision as it is. Gains are over it. In brackets: 95 % bootstrap intervals."
+    caption = "fused: the decision as it is. Gains are over it. In brackets: 95 % intervals."
     return Table.of(columns, title, caption)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
-from mmbal.decision.comparison import same_order
+from mmbal.decision.comparison import class_tests, gain_bounds
 from mmbal.decision.fused import only
 from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures, present
@@ -44,10 +44,12 @@ def best_decision(predictions: Predictions, calibration: Predictions | None, rul
     return cross_fit(replace(predictions, group=groups_of(predictions.group)), rule, FOLDS, seed)
 
 
-def decision_gap(figures: Figures, as_is: Array, best: Array) -> tuple[Gap | None, dict[str, Gap]]:
-    """What the decision ``best (N, C)`` gains over ``as_is (N, C)``, overall and by class, as `calibrate` counts it."""
+def decision_gap(
+    figures: Figures, as_is: Array, best: Array, group: Array | None
+) -> tuple[Gap | None, dict[str, Gap], dict[str, float]]:
+    """What ``best (N, C)`` gains over ``as_is (N, C)``, overall and by class, as `calibrate` counts it; p of each class."""
     labels = figures.labels
-    bounds = None if same_order(best, as_is) else GAIN
+    bounds = gain_bounds(best, as_is)
     right = correct(best, labels) - correct(as_is, labels)
     nats = log_likelihood(best, labels) - log_likelihood(as_is, labels)
 
@@ -57,7 +59,8 @@ def decision_gap(figures: Figures, as_is: Array, best: Array) -> tuple[Gap | Non
         return None if accuracy is None else Gap(accuracy=accuracy, nats=gained)
 
     each = {c: gap(f"classes.{c}.decision_gap", np.flatnonzero(labels == k)) for k, c in enumerate(figures.classes)}
-    return gap("decision_gap"), {c: g for c, g in each.items() if g is not None}
+    p = {figures.classes[k]: value for k, value in class_tests(right, labels, group).items()}
+    return gap("decision_gap"), {c: g for c, g in each.items() if g is not None}, p
 
 
 @dataclass(frozen=True)

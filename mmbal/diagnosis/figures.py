@@ -51,13 +51,8 @@ class Figures:
         found = self.add(path, means, None if rows is None else len(rows))
         if found is None or found.low is None or bounds == SHARE:
             return found
-        mean = self.means[path] = self.boot.mean_of(values, rows, bounds)
-        if not mean.freedom:
-            return Estimate(value=found.value)
-        low, high = mean.interval(confidence or self.boot.confidence)
-        if bounds is not None:
-            low, high = max(low, bounds[0]), min(high, bounds[1])
-        return Estimate(value=found.value, low=low, high=high)
+        self.means[path] = self.boot.mean_of(values, rows, bounds)
+        return self.boot.gain(values, rows, bounds, confidence)
 
     def by_class(
         self, path: str, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None

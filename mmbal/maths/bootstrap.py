@@ -166,6 +166,26 @@ class Bootstrap:
         wider = Mean.of(np.append(values, bounds), np.append(member, new))
         return Mean(wider.value, wider.error, plain.freedom)
 
+    def gain(
+        self,
+        values: Array,
+        rows: Array | None = None,
+        bounds: tuple[float, float] | None = None,
+        confidence: float | None = None,
+    ) -> Estimate:
+        """The mean of paired differences ``(n,)`` with its t interval, which no seed changes; ``n`` is at least 1.
+
+        ``rows`` and ``bounds`` are those of :meth:`mean_of`; ``confidence`` is the table's where it is not given. There
+        is no interval of fewer than ``MIN_SAMPLES`` differences, or of one group.
+        """
+        value, mean = float(np.mean(values)), self.mean_of(values, rows, bounds)
+        if len(values) < MIN_SAMPLES or not mean.freedom:
+            return Estimate(value=value)
+        low, high = mean.interval(self.confidence if confidence is None else confidence)
+        if bounds is not None:
+            low, high = max(low, bounds[0]), min(high, bounds[1])
+        return Estimate(value=value, low=low, high=high)
+
     def sums(self, values: Array, rows: Array | None = None) -> Array:
         """Sums of ``values (N, ...)`` in each replicate: ``(1 + B, ...)``, first the sample's own.
 

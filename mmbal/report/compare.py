@@ -6,6 +6,7 @@ samples (mmbal/report/paired.py), with Holm's correction over all rows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from mmbal.diagnosis.stored import diagnosis_of
 from mmbal.errors import DataError, UsageError
 from mmbal.maths.bootstrap import Estimate, holm
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.format import Source as Given
 from mmbal.report.paired import PairedTest, paired_test
-from mmbal.runs import DIAGNOSIS, decided_by, read_config, read_metrics, read_summary, run_folder, subject
+from mmbal.runs import DIAGNOSIS, Subject, decided_by, read_config, read_metrics, read_summary, run_folder, subject
 
 SCHEMA_VERSION = 1
 FIGURES = ("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap")
@@ -112,15 +114,21 @@ class Source:
 
 
 def compare(
-    paths: Iterable[str | Path], split: str = "test", replicates: int = 1000, confidence: float = 0.95, seed: int = 0
+    inputs: Iterable[Given] | Mapping[str, Given],
+    split: str = "test",
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Comparison:
-    """Compare runs, diagnoses or predictions files on one split; the first is what the others are tested against.
+    """Compare models on one split; the first is what the others are tested against.
 
-    Raises UsageError where there is nothing, or a path holds none of these; DataError where a file is broken.
+    ``inputs``: several runs, diagnoses, files of predictions or features, Predictions or mappings of arrays, or a mapping
+    from the name of each to it. Raises UsageError where there is nothing, or a path holds none of these; DataError where
+    a file is broken.
     """
-    return compare_sources(
-        [read_source(p, split, replicates, confidence, seed) for p in paths], replicates, confidence, seed
-    )
+    named = inputs.items() if isinstance(inputs, Mapping) else ((None, given) for given in inputs)
+    read = [read_source(given, split, replicates, confidence, seed, name) for name, given in named]
+    return compare_sources(read, replicates, confidence, seed)
 
 
 def compare_sources(
@@ -158,19 +166,28 @@ def _predictions(group: Sequence[Source]) -> list[Predictions]:
 
 
 def read_source(
-    path: str | Path, split: str = "test", replicates: int = 1000, confidence: float = 0.95, seed: int = 0
+    given: Given,
+    split: str = "test",
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    name: str | None = None,
 ) -> Source:
-    """A run folder, checkpoint, diagnosis.json, predictions or feature file; diagnosed now where it was not."""
-    path = Path(path)
+    """What :func:`compare` takes; diagnosed now where it was not. ``name`` stands for what has no path."""
+    if isinstance(given, (str, os.PathLike)):
+        path = Path(given)
+    else:
+        given = Predictions.of(given)
+        path = Path(name or str(given.meta.get("run") or given.meta.get("dataset") or "predictions"))
     if path.suffix == ".json":
-        found = Diagnosis.load(path)
-        if found.data.split != split:
+        kept = Diagnosis.load(path)
+        if kept.data.split != split:
             raise UsageError(
-                f"{path} is a diagnosis of the split '{found.data.split}', not of '{split}'.",
-                f"Compare on --split {found.data.split}, or give the run itself.",
+                f"{path} is a diagnosis of the split '{kept.data.split}', not of '{split}'.",
+                f"Compare on --split {kept.data.split}, or give the run itself.",
             )
-        return Source(path, found, None, {}, {})
-    found_there = subject(path)
+        return Source(path, kept, None, {}, {})
+    found_there = Subject(path, given, None, None) if isinstance(given, Predictions) else subject(path)
     diagnosis = diagnosis_of(found_there, split=split, bootstrap=replicates, seed=seed, confidence=confidence)
     folder = found_there.folder
     config = {} if folder is None else _flat(read_config(folder))

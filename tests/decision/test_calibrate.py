@@ -8,6 +8,7 @@ from worlds import gaussian
 
 from mmbal.cli.calibrate import calibrate as command
 from mmbal.decision import calibrate, fit_rule, rule_from_json, rule_to_json
+from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError, UsageError
 from mmbal.predictions.format import Predictions
 
@@ -46,6 +47,27 @@ def test_without_a_calibration_split_it_says_what_to_do(tmp_path):
     assert calibrate(predictions, "pool", split="test", names=FAST).n == 150
     with pytest.raises(UsageError):
         calibrate(predictions, "pool", split="test", test=True, names=FAST)
+
+
+def test_features_are_read_as_diagnose_reads_them(tmp_path, capsys):
+    """A head is fitted on the train split; what is left decides what there is to calibrate on."""
+    rng = np.random.default_rng(0)
+    y, split = np.arange(160) % 4, np.repeat(["train", "val", "test"], [80, 40, 40])
+    given = {m: np.eye(4)[y] + rng.normal(size=(160, 4)) for m in ("audio", "video")}
+    path = tmp_path / "features.npz"
+    np.savez(path, label=y, split=split, **given)
+    command(path, rule="pool", test=True, json=True)
+    told, notes = capsys.readouterr()
+    told = json.loads(told)
+    assert (told["rows"], told["test_rows"]) == (40, 40)
+    assert "holds features without decisions" in notes
+    gap = diagnose(path, rule="pool").decision_gap.accuracy
+    gain = next(r for r in told["test"] if r["rule"] == "pool")["accuracy_gain"]
+    assert (gap.value, gap.low, gap.high) == pytest.approx((gain["value"], gain["low"], gain["high"]), abs=1e-12)
+    np.savez(path, label=y, split=np.where(split == "val", "train", split), **given)
+    with pytest.raises(UsageError, match=r"no calibration split \(they have: test\)"):
+        command(path, rule="pool", out=tmp_path / "rule.json")
+    assert calibrate(path, "pool", split="test", names=FAST).n == 40
 
 
 def test_the_sentence_names_fused_sum_best_and_fitted(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, t
 from terminal import as_json, ok
 from worlds import modular
 
@@ -15,7 +15,7 @@ from mmbal.decision.comparison import Gain, same_order
 from mmbal.decision.protect import additions, loss_with_error, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
-from mmbal.maths.bootstrap import holm, sign_p, sign_test
+from mmbal.maths.bootstrap import Bootstrap, holm, sign_p, sign_test
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 
@@ -35,6 +35,10 @@ def test_both_gains_must_lie_above_minus_their_margin():
     assert "not shown to be at least as good" in why
     assert "at least -2.1 pp (allowed: -2)" in why
     assert "at least +0.500 nats (allowed: -0.02)" in why
+
+
+def interval(estimate) -> tuple:
+    return estimate.value, estimate.low, estimate.high
 
 
 @pytest.fixture
@@ -90,11 +94,8 @@ def test_the_decision_gap_is_what_calibrate_gains(file):
         ),
     ):
         gain = next(r for r in told if r["rule"] == "bias")
-        assert gap.accuracy.value == pytest.approx(gain["accuracy_gain"].value, abs=1e-12)
-        # diagnose takes Student's t of the mean, calibrate percentiles of a bootstrap
-        assert gap.accuracy.low == pytest.approx(gain["accuracy_gain"].low, abs=0.01)
-        assert gap.accuracy.high == pytest.approx(gain["accuracy_gain"].high, abs=0.01)
-        assert gap.nats.value == pytest.approx(gain["nll_gain"].value, abs=1e-9)
+        for one, other in ((gap.accuracy, gain["accuracy_gain"]), (gap.nats, gain["nll_gain"])):
+            assert interval(one) == pytest.approx(interval(other), abs=1e-12)
 
 
 def test_ties_count_alike_in_the_gap_and_in_calibrate():
@@ -109,6 +110,31 @@ def test_ties_count_alike_in_the_gap_and_in_calibrate():
     gain = next(r for r in calibrate(data, "pool", split="test", names=FAST).rows if r["rule"] == "pool")
     assert gap == pytest.approx(gain["accuracy_gain"].value, abs=1e-12)
     assert gain["accuracy_gain"].value != 0
+
+
+def test_the_gap_of_a_class_is_what_calibrate_gains_in_it():
+    data = lopsided()
+    found, told = diagnose(data, rule="bias"), calibrate(data, "bias", test=True, names=FAST)
+    for row in told.test_classes:
+        gap = found.classes[row["class"]].decision_gap
+        assert interval(gap.accuracy) == pytest.approx(interval(row["gain"]), abs=1e-12)
+        assert (gap.p, gap.flag) == (row["p_holm"], "loses" if row["gain"].value < 0 else "gains")
+    fused = next(r for r in told.test if r["rule"] == "fused")
+    assert interval(found.accuracy.fused) == pytest.approx(interval(fused["accuracy"]), abs=1e-12)
+
+
+def test_a_gain_has_a_t_interval():
+    """Twelve differences with mean 1/6 and variance 5/33, with a unit of -1 and one of +1 beside them."""
+    values = np.array([1.0, 1.0] + 10 * [0.0])
+    boot = Bootstrap.of(12)
+    sums = (2 * (1 - 1 / 7) ** 2 + 10 / 49) + (1 + 1 / 7) ** 2 + (1 - 1 / 7) ** 2  # about 2 / 14
+    half = t.ppf(0.975, 11) * math.sqrt(14 / 13 * sums) / 14
+    gain = Gain.of(boot, values, bounds=(-1.0, 1.0))
+    assert interval(gain) == pytest.approx((1 / 6, 1 / 7 - half, 1 / 7 + half))
+    assert gain.least == pytest.approx(1 / 7 - half * t.ppf(0.95, 11) / t.ppf(0.975, 11))
+    few = Gain.of(Bootstrap.of(9), values[:9])
+    assert (few.low, few.high, few.least) == (None, None, None)
+    assert not at_least_as_good({"rule": "pool", "accuracy_gain": few, "nll_gain": few})[0]
 
 
 def lopsided(n=900) -> Predictions:

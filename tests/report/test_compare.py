@@ -17,6 +17,7 @@ from mmbal.predictions.format import Predictions
 from mmbal.report.compare import Source, compare, compare_sources, read_source
 
 N = 40
+NAMED = {"weak": 1.0, "strong": 3.0}  # how far the true class stands out
 
 
 def predictions(*wrong: int, **meta) -> Predictions:
@@ -104,6 +105,23 @@ def test_what_is_not_tested_is_said(tmp_path):
     assert "without predictions" in found.notes[0]
     with pytest.raises(UsageError, match="of the split 'test', not of 'val'"):
         compare([tmp_path / "diagnosis.json"], split="val")
+
+
+def test_predictions_and_mappings_are_compared_as_files_are(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 4
+    given = {name: {"labels": y, "logits_a": s * np.eye(4)[y] + rng.normal(size=(80, 4))} for name, s in NAMED.items()}
+    for name, arrays in given.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    files = compare([tmp_path / f"{name}.npz" for name in given], replicates=100)
+    for found in (
+        compare(given, replicates=100),
+        compare({n: Predictions.of(a) for n, a in given.items()}, replicates=100),
+    ):
+        assert [row.label for row in found.rows] == ["weak", "strong"]
+        assert [row.figures for row in found.rows] == [row.figures for row in files.rows]
+        assert found.rows[1].test == files.rows[1].test
+    assert [row.figures for row in compare(given.values(), replicates=100).rows] == [row.figures for row in files.rows]
 
 
 def test_a_missing_split_is_a_usage_error(tmp_path):

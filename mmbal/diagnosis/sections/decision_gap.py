@@ -11,7 +11,6 @@ from pydantic import Field
 from mmbal.diagnosis import decomposition
 from mmbal.diagnosis.schema import Gap
 from mmbal.diagnosis.section import Section
-from mmbal.maths.bootstrap import holm
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, Form
@@ -25,7 +24,8 @@ class ClassGap(Gap):
     """What the fitted rule gains on one class; negative where it loses."""
 
     p: float | None = Field(
-        None, description="of 'it changes nothing in the class's accuracy', after Holm over the classes"
+        None,
+        description="of 'it changes nothing in the class's accuracy': paired sign test, after Holm over the classes",
     )
     flag: str | None = Field(None, description="'gains', 'loses', or null where no change is shown")
 
@@ -46,8 +46,8 @@ class DecisionGapSection(Section):
             e.lacks("decision_gap", "a rule can't be fitted to fewer than two classes")
             return {}
         best = decomposition.best_decision(p, e.calibration, e.rule, e.fold_seed)
-        gap, by_class = decomposition.decision_gap(e.figures, e.decision.fused, best)
-        e.file("decision_gap", class_gaps(e, by_class))
+        gap, by_class, tested = decomposition.decision_gap(e.figures, e.decision.fused, best, p.group)
+        e.file("decision_gap", class_gaps(by_class, tested, 1 - e.figures.boot.confidence))
         return {"decision_gap": gap}
 
     def tables(self, d: Diagnosis) -> list[Table]:
@@ -66,14 +66,10 @@ class DecisionGapSection(Section):
         return {"decision_gap.accuracy": ("decision gap", DIFFERENCE)}
 
 
-def class_gaps(e: Examination, by_class: Mapping[str, Gap]) -> dict[str, ClassGap]:
-    """The gap of each class with a test of its accuracy, Holm-corrected over the classes."""
-    means = {c: e.figures.means.get(f"classes.{c}.decision_gap.accuracy") for c in by_class}
-    tested = [c for c, mean in means.items() if mean is not None]
-    p = dict(zip(tested, holm([mean.p for mean in means.values() if mean is not None]).tolist(), strict=True))
+def class_gaps(by_class: Mapping[str, Gap], p: Mapping[str, float], level: float) -> dict[str, ClassGap]:
+    """The gap of each class with its ``p``, and whether the class gains or loses at the ``level``."""
     found = {}
     for c, gap in by_class.items():
-        shown = p.get(c, 1.0) < 1 - e.figures.boot.confidence
-        flag = ("gains" if gap.accuracy.value > 0 else "loses") if shown else None
-        found[c] = ClassGap(**dict(gap), p=p.get(c), flag=flag)
+        flag = ("gains" if gap.accuracy.value > 0 else "loses") if p[c] < level else None
+        found[c] = ClassGap(**dict(gap), p=p[c], flag=flag)
     return found
