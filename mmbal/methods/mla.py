@@ -29,7 +29,7 @@ from mmbal.data.store.loader import Batch
 from mmbal.decision.rules.mla import entropy_weights
 from mmbal.errors import ConfigError, did_you_mean
 from mmbal.methods.base import Method, Phase, Run
-from mmbal.models.fusion import linear, masked_cross_entropy, total
+from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
@@ -82,15 +82,12 @@ class MLA(Method):
 
     def fuse(self, output: Output) -> Output:
         own = {m: self.head(self.shared(m, z)) for m, z in output.features.items()}
-        names = sorted(own)
-        present = torch.stack([output.present[m] for m in names], dim=1)
-        if self.config.weights:
-            fixed = torch.tensor([self.config.weights.get(m, 1.0) for m in names], device=present.device)
-            weights = fixed * present
-        else:
-            weights = entropy_weights(torch.stack([own[m] for m in names], dim=1).float(), present)
-        parts = {m: w[:, None] * own[m] for m, w in zip(names, weights.unbind(dim=1), strict=True)}
-        return replace(output, logits=own, contribution=parts, fused=total(parts))
+        output = replace(output, logits=own)
+        logits, present = output.stacked()
+        if not self.config.weights:
+            return output.weighted(entropy_weights(logits, present))
+        fixed = torch.tensor([self.config.weights.get(m, 1.0) for m in sorted(own)], device=present.device)
+        return output.weighted(fixed * present)
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         return {

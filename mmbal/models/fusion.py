@@ -42,6 +42,18 @@ class Output:
         """The same features under another additive rule: a modality's own decision is also its contribution to the sum."""
         return replace(self, logits=dict(parts), contribution=dict(parts), fused=total(parts))
 
+    def stacked(self) -> tuple[Tensor, Tensor]:
+        """What decision rules take: logits ``(B, M, C)`` and presence ``(B, M)`` as 0 and 1, in the order of the names."""
+        names = sorted(self.logits)
+        logits = torch.stack([self.logits[m] for m in names], dim=1).float()
+        return logits, torch.stack([self.present[m] for m in names], dim=1).to(logits.dtype)
+
+    def weighted(self, weights: Tensor) -> Output:
+        """The sum of the modalities' own logits under weights ``(B, M)``, in the order of the names."""
+        each = zip(sorted(self.logits), weights.unbind(dim=1), strict=True)
+        parts = {m: w[:, None] * self.logits[m] for m, w in each}
+        return replace(self, contribution=parts, fused=total(parts))
+
     def with_fused(self, fused: Tensor) -> Output:
         """The same single-modality decisions under a rule that is not a sum."""
         return replace(self, fused=fused, contribution=None)
