@@ -21,6 +21,7 @@ from mmbal.config import read_yaml
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, sha256, write_json
 from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.source import predictions_of
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
@@ -203,9 +204,9 @@ def subject(path: str | Path, reference: str | Path | None = None) -> Subject:
 
 
 def read(value: Source, *, ruled: bool = True) -> Predictions:
-    """What :meth:`Predictions.of` takes, or the path of a run or a checkpoint."""
+    """What :func:`predictions_of` takes, or the path of a run or a checkpoint."""
     if not isinstance(value, (str, os.PathLike)):
-        return Predictions.of(value)
+        return predictions_of(value)
     return find_predictions(Path(value), ruled=ruled)
 
 
@@ -226,7 +227,7 @@ def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
             )
         if path.is_dir():
             require_run(path)
-        return Predictions.of(path)
+        return predictions_of(path)
     parts = {s: Predictions.load(file) for s in SPLITS if (file := prediction_file(folder, s)).is_file()}
     if not parts:
         raise UsageError(f"{folder} has no predictions yet.", f"Finish it: mmbal train --resume {folder}")

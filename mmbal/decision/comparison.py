@@ -17,6 +17,7 @@ from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate, holm, sign_t
 from mmbal.maths.folds import groups_of
 from mmbal.maths.scoring import calibration_errors, correct, scores
 from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.source import predictions_of
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, NATS, p_value
 from mmbal.text import SHARE as SHARES
@@ -47,8 +48,8 @@ def compare_rules(
     are enough of them. Rules are cross-fitted on ``predictions``, or fitted on ``fit_on`` where that is given. A rule that
     was stored before does not count: the decision as it is is the model's.
     """
-    fitted = None if fit_on is None else Predictions.of(fit_on)
-    return Comparison.of(Predictions.of(predictions), names, folds, seed, fitted, replicates).rows()
+    fitted = None if fit_on is None else predictions_of(fit_on)
+    return Comparison.of(predictions_of(predictions), names, folds, seed, fitted, replicates).rows()
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ def calibrate(
     Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them;
     ConfigError where ``protect`` is given for a rule that does not have it.
     """
-    predictions = Predictions.of(predictions)
+    predictions = predictions_of(predictions)
     predictions = predictions.unruled or predictions
     predictions.require_plausible()
     if split == "calibration" and not {"calibration", "val"} & set(predictions.splits()):

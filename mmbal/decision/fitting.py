@@ -13,6 +13,7 @@ from mmbal.decision.fused import with_rule
 from mmbal.errors import ConfigError
 from mmbal.maths.folds import folds_of
 from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.source import predictions_of
 from mmbal.registry import rules
 
 FORMAT = "mmbal.rule"
@@ -24,7 +25,7 @@ def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule
     Raises UsageError for an unknown name, ConfigError for an unknown or invalid hyper-parameter.
     """
     rule: type[Rule] = rules.get(name)
-    return rule.fit(Predictions.of(predictions), _config(rule, name, config))
+    return rule.fit(predictions_of(predictions), _config(rule, name, config))
 
 
 def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any) -> np.ndarray:
@@ -32,7 +33,7 @@ def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed:
 
     Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.maths.folds.folds_of`.
     """
-    predictions = Predictions.of(predictions)
+    predictions = predictions_of(predictions)
     out = np.empty((len(predictions), len(predictions.classes)))
     for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
         out[held_out] = rule.apply(predictions.take(held_out))

@@ -42,7 +42,6 @@ from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, write_npz
 from mmbal.predictions import doubts
 from mmbal.predictions.columns import Array
-from mmbal.predictions.features import is_feature_file
 from mmbal.predictions.reading import Reader
 from mmbal.predictions.splits import split_name
 
@@ -140,10 +139,9 @@ class Predictions:
 
     @classmethod
     def of(cls, value: Source) -> Predictions:
-        """What the public functions take: Predictions, a mapping of arrays, or the path of a predictions or feature file.
+        """What the public functions take: Predictions, a mapping of arrays, or the path of a predictions file.
 
-        Features get a linear head here; see :func:`mmbal.predictions.heads.predictions_from_features`. Raises UsageError
-        or DataError where there are no predictions.
+        Raises UsageError or DataError where there are no predictions.
         """
         if isinstance(value, (str, os.PathLike)):
             path = Path(value)
@@ -151,10 +149,6 @@ class Predictions:
                 raise UsageError(
                     f"{path} is a run, not a file of predictions.", "mmbal.load(RUN) gives its predictions."
                 )
-            if is_feature_file(path):
-                from mmbal.predictions.heads import load_features
-
-                return load_features(path)
             return cls.load(path)
         if isinstance(value, Mapping):
             return cls.from_arrays(value, examine=True)

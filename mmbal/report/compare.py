@@ -22,6 +22,7 @@ from mmbal.errors import DataError, UsageError
 from mmbal.maths.bootstrap import Estimate, holm
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.format import Source as Given
+from mmbal.predictions.source import predictions_of
 from mmbal.report.paired import PairedTest, paired_test
 from mmbal.runs import DIAGNOSIS, Subject, decided_by, read_config, read_metrics, read_summary, run_folder, subject
 
@@ -177,7 +178,7 @@ def read_source(
     if isinstance(given, (str, os.PathLike)):
         path = Path(given)
     else:
-        given = Predictions.of(given)
+        given = predictions_of(given)
         path = Path(name or str(given.meta.get("run") or given.meta.get("dataset") or "predictions"))
     if path.suffix == ".json":
         kept = Diagnosis.load(path)
