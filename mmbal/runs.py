@@ -38,7 +38,9 @@ PAGE = "report.html"
 
 SPLITS = ("val", "test")  # that a run keeps its decisions on
 UNDER_RULE = "rule_"  # prefix of the decisions under a rule that was stored after training
-PRETRAIN = "pretrain"  # kind of a run of separately trained encoders
+TRAIN = "train"  # kinds of runs, by the command that makes them
+PRETRAIN = "pretrain"  # separately trained encoders
+IMPORT = "import"
 RESULTS = (SUMMARY, DIAGNOSIS, CARD, PAGE)  # what a finished run has
 
 

@@ -9,8 +9,9 @@ from mmbal.engine import sweep as study
 from mmbal.engine import train as engine
 from mmbal.engine.config import TrainConfig
 from mmbal.engine.distributed import is_first
+from mmbal.engine.session import Report
 from mmbal.engine.sweep import Study
-from mmbal.engine.train import Report, Result
+from mmbal.engine.train import Result
 from mmbal.report.pages import renew_pages
 
 

@@ -8,7 +8,7 @@ from worlds import config_for
 
 from mmbal.data.store.store import Store
 from mmbal.engine.distributed import Processes
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.registry import methods
 
 

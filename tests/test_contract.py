@@ -19,8 +19,10 @@ from worlds import config_for
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import Choice
+from mmbal.engine.dry_run import dry_run
 from mmbal.engine.evaluate import collect
-from mmbal.engine.train import Session, dry_run, resume, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
 from mmbal.methods.base import Run, Stage, chosen, parts
 from mmbal.models.encoders import build_encoder

@@ -66,8 +66,8 @@ def train(
     Examples: [bold]mmbal train --fusion adaptive[/bold];
     [bold]mmbal train --data S --method ogm_ge --set method.alpha=0.5 --seeds 3[/bold].
     """
-    from mmbal.engine.train import about
-    from mmbal.engine.train import dry_run as try_out
+    from mmbal.engine.dry_run import dry_run as try_out
+    from mmbal.engine.session import about
     from mmbal.training import resume as go_on
     from mmbal.training import train as run
 

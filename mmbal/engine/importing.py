@@ -9,15 +9,14 @@ from mmbal.config import write_yaml
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import pack
 from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.session import Session
 from mmbal.engine.tracking import environment, new_run
-from mmbal.engine.train import Result, Session
+from mmbal.engine.train import Result
 from mmbal.errors import ConfigError
 from mmbal.files import write_json, write_tensors
 from mmbal.models.adapters import Imported, import_checkpoint
 from mmbal.predictions.format import Predictions
-from mmbal.runs import CHECKPOINT, CONFIG, ENVIRONMENT, SUMMARY
-
-KIND = "import"
+from mmbal.runs import CHECKPOINT, CONFIG, ENVIRONMENT, IMPORT, SUMMARY
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,11 @@ def import_run(
         content = pack(session.model, session.method, session.config, session.store, epoch=0)
         write_tensors(folder / CHECKPOINT, content)
         write_yaml(folder / CONFIG, session.config)
-        write_json(folder / ENVIRONMENT, environment(KIND, store, config.seed, str(session.device)))
+        write_json(folder / ENVIRONMENT, environment(IMPORT, store, config.seed, str(session.device)))
         session.folder = folder
         decided, _ = session.decide()
         figures = session.write({split: _of_unknown_training(found, path.name) for split, found in decided.items()})
-        summary = {"kind": KIND, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
+        summary = {"kind": IMPORT, "method": "imported", "fusion": imported.fusion, "dataset": store.name, **figures}
         write_json(folder / SUMMARY, summary)
     return ImportedRun(folder, summary, imported)
 

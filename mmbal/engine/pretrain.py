@@ -9,8 +9,9 @@ from mmbal.config import write_yaml
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import load_model, read_checkpoint
 from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.session import Report, Session, about
 from mmbal.engine.tracking import environment, new_run
-from mmbal.engine.train import Report, Result, Session, about, train
+from mmbal.engine.train import Result, train
 from mmbal.files import write_json, write_tensors
 from mmbal.runs import CHECKPOINT, CONFIG, ENVIRONMENT, PRETRAIN, SUMMARY
 

@@ -15,7 +15,8 @@ from pydantic import Field
 from mmbal.config import Config, override, read_yaml, validate
 from mmbal.data.store.store import Store
 from mmbal.engine.config import TrainConfig, resolve
-from mmbal.engine.train import Result, Session, resume, train, trained_encoders
+from mmbal.engine.session import Session, trained_encoders
+from mmbal.engine.train import Result, resume, train
 from mmbal.errors import ConfigError, MmbalError
 from mmbal.runs import CONFIG, finished, read_config
 

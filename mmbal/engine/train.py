@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from mmbal.config import validate, write_yaml
-from mmbal.data.store.loader import Loader
-from mmbal.data.store.store import Store
-from mmbal.decision import Rule, cross_fit, fit_rule, rule_to_json
-from mmbal.decision.fitting import cross_ruled
-from mmbal.decision.fused import with_rule
-from mmbal.engine.checkpoint import (
-    attach_trained_rule,
-    build,
-    load_encoders,
-    load_state,
-    pack,
-    read_checkpoint,
-)
-from mmbal.engine.config import Choice, TrainConfig, resolve
-from mmbal.engine.distributed import Processes
-from mmbal.engine.evaluate import collect, summarise
-from mmbal.engine.loop import enter_training, fit, forward, learners, select_parts
-from mmbal.engine.recorders import build_recorders
-from mmbal.engine.seeding import pick_device, seed_all
-from mmbal.engine.tracking import environment, new_run, write_metrics
+from mmbal.engine.config import TrainConfig
+from mmbal.engine.session import Report, Session
+from mmbal.engine.tracking import environment, new_run
 from mmbal.errors import ConfigError, Interrupted, UsageError
-from mmbal.files import locked, write_json, write_tensors
-from mmbal.methods.base import Run, parts
-from mmbal.predictions.format import Predictions
-from mmbal.registry import rules
+from mmbal.files import locked, write_json
 from mmbal.runs import (
-    CHECKPOINT,
     CONFIG,
     ENVIRONMENT,
     LAST,
-    SPLITS,
-    SUMMARY,
+    TRAIN,
     finished,
     forget_results,
-    prediction_file,
     read_config,
     read_environment,
-    read_metrics,
     read_summary,
     require_run,
 )
-from mmbal.version import __version__
-
-KIND = "train"
-FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
-BRIEF_FOLDS = 3  # of those after each epoch, which only pick the best epoch
-LAST_EPOCH = "last_"  # prefix of its predictions
-Report = Callable[[int, str], None]  # of the epochs that are done, and a line of figures
-
-
-def about(what: str, report: Report) -> Report:
-    """``report``, each of whose lines begins with what it is about: a modality, a seed."""
-    return lambda steps, message: report(steps, message and f"{what}, {message}")
 
 
 @dataclass(frozen=True)
@@ -75,184 +33,6 @@ class Result:
 
     folder: Path
     summary: dict[str, Any]
-
-
-class Session:
-    """One training run: store, model and method, and what is written after each epoch."""
-
-    def __init__(self, config: TrainConfig, folder: Path | None = None, report: Report | None = None) -> None:
-        self.store = Store.open(config.data)
-        self.config = config = resolve(config, self.store, trained_encoders(config))
-        assert config.modalities is not None
-        self.folder = folder
-        self.report = report or (lambda steps, message: None)
-        self.device = pick_device(config.device)
-        self.processes = Processes.start(self.device)
-        seed_all(config.seed)
-        self.model, self.method = build(config, self.store.modalities, len(self.store.classes))
-        if config.encoders_from is not None:
-            load_encoders(Path(config.encoders_from), self.model)
-        if config.freeze_encoders:
-            self.model.encoders.requires_grad_(False)
-        self.model.to(self.device)
-        self.run = Run(
-            model=self.model,
-            train=self.loader("train", training=True),
-            validation=self.loader("val"),
-            device=self.device,
-            epochs=config.epochs,
-            reduce=self.processes.sum,
-        )
-        self.method.setup(self.run)
-        self.method.to(self.device)
-        self.recorders = build_recorders(config.record)
-        self.history: list[dict[str, Any]] = []
-        self.started = time.monotonic()
-
-    def loader(self, split: str, training: bool = False) -> Loader:
-        """Batches of a split; in training shuffled, augmented and shared among the processes."""
-        config = self.config
-        mine = self.processes if training else Processes()
-        return Loader(
-            self.store,
-            split,
-            config.batch_size,
-            shuffle=training,
-            augment=training and config.augment,
-            seed=config.seed,
-            modalities=config.modalities,
-            device=self.device,
-            rank=mine.rank,
-            world=mine.world,
-        )
-
-    def predictions(self, split: str, brief: bool = False) -> Predictions:
-        """The model's decisions on a split as they are, before any fitted rule."""
-        meta = {
-            "producer": f"mmbal {__version__}",
-            "dataset": self.store.name,
-            "store": self.store.hash,
-            "method": self.config.method.name,
-            "fusion": self.config.fusion.name,
-            "seed": self.config.seed,
-        }
-        if self.model.fusion.rule is not None:
-            meta["rule"] = (
-                self.model.fusion.rule
-            )  # the rule decides, so the sum before it is not stated as the decision
-        return collect(self.model, self.method, self.loader(split), self.device, meta=meta, brief=brief)
-
-    def evaluated(self) -> tuple[str, ...]:
-        """The splits that are decided on: validation, and test where the store has one."""
-        return tuple(split for split in SPLITS if split in self.store.splits())
-
-    def figures(self) -> dict[str, dict[str, float]]:
-        """Figures of the model as it is now: on the validation split, with ``optimistic`` on the test split too.
-
-        With a fusion that has a rule, the rule is fitted on the validation split, whose own figures are cross-fitted.
-        """
-        rule = self.model.fusion.rule
-        brief = rule is None or rules.get(rule).source == "logits"
-        splits = self.evaluated() if self.config.optimistic else ("val",)
-        found = {split: self.predictions(split, brief) for split in splits}
-        if rule is None:
-            return {split: summarise(p) for split, p in found.items()}
-        decided = {"val": cross_fit(found["val"], rule, folds=BRIEF_FOLDS)}
-        if "test" in found:
-            decided["test"] = fit_rule(found["val"], rule).apply(found["test"])
-        return {split: summarise(replace(p, fused=decided[split])) for split, p in found.items()}
-
-    def decide(self) -> tuple[dict[str, Predictions], Rule | None]:
-        """The decisions by split, each of which runs through the model once, and the rule where the fusion has one.
-
-        The rule is fitted on the validation split, and decides there cross-fitted.
-        """
-        found = {split: self.predictions(split) for split in self.evaluated()}
-        name = self.model.fusion.rule
-        if name is None:
-            return found, None
-        rule = fit_rule(found["val"], name)
-        decided = {split: with_rule(p, rule, name) for split, p in found.items() if split != "val"}
-        return {"val": cross_ruled(found["val"], name, FOLDS), **decided}, rule
-
-    def fit(self, resume: bool = False) -> None:
-        """Train to the last epoch, saving after each; ``resume`` goes on from last.pt."""
-        state = None
-        if resume:
-            assert self.folder is not None
-            content = load_state(self.folder / LAST, self.model, self.method)
-            state = content["training"]
-            self.history = read_metrics(self.folder)[: state["epoch"]]
-            if self.processes.first:
-                write_metrics(self.folder, self.history)
-        fit(
-            self.run,
-            self.method,
-            self.config,
-            processes=self.processes,
-            after_epoch=self.after_epoch,
-            recorders=self.recorders,
-            resume=state,
-        )
-
-    def after_epoch(self, run: Run, state: dict[str, Any]) -> bool:
-        """Evaluate, record and save; true when validation has not got better for ``patience`` epochs."""
-        entry: dict[str, Any] = {
-            "epoch": state["epoch"],
-            "stage": run.stage.name if run.stage else "",
-            "train": {name: float(np.mean(values)) for name, values in sorted(run.records.items())},
-            **self.figures(),
-        }
-        self.history.append(entry)
-        best = best_epoch(self.history, self.config.select)
-        if self.folder is not None and self.processes.first:
-            content = pack(self.model, self.method, self.config, self.store, state["epoch"])
-            if best == state["epoch"]:
-                write_tensors(self.folder / CHECKPOINT, content)
-            write_tensors(self.folder / LAST, content | {"training": state})
-            write_metrics(self.folder, self.history)
-        loss = sum(v for name, v in entry["train"].items() if name.startswith("loss/"))
-        self.report(1, f"epoch {state['epoch']}: loss {loss:.3f}, val {100 * entry['val']['accuracy']:.1f} %")
-        patience = self.config.patience
-        return patience is not None and state["epoch"] - best >= patience
-
-    def write(self, decided: Mapping[str, Predictions], prefix: str = "") -> dict[str, dict[str, float]]:
-        """Save decisions by split; returns their figures."""
-        assert self.folder is not None
-        for split, found in decided.items():
-            found.save(prediction_file(self.folder, split, prefix))
-        return {split: summarise(found) for split, found in decided.items()}
-
-    def finish(self) -> None:
-        """Write the predictions of the last and of the best epoch, the rule, and the summary."""
-        assert self.folder is not None
-        last, best = self.history[-1]["epoch"], best_epoch(self.history, self.config.select)
-        decided, rule = self.decide()
-        figures_of_last = self.write(decided, LAST_EPOCH)
-        if best != last:
-            load_state(self.folder / CHECKPOINT, self.model, self.method)
-            decided, rule = self.decide()
-        figures = self.write(decided)
-        if rule is not None:
-            attach_trained_rule(self.folder, rule_to_json(rule))
-        summary = {
-            "kind": KIND,
-            "method": self.config.method.name,
-            "fusion": self.config.fusion.name,
-            "dataset": self.store.name,
-            "seed": self.config.seed,
-            "best_epoch": best,
-            "epochs": len(self.history),
-            **figures,
-            "last": {"epoch": last, **figures_of_last},
-            "seconds": round(time.monotonic() - self.started, 1),
-        }
-        if self.config.optimistic:
-            top = max(self.history, key=lambda e: e["test"]["accuracy"])
-            summary["optimistic"] = {"epoch": top["epoch"], "test": top["test"]}
-        for recorder in self.recorders.values():
-            write_json(self.folder / recorder.file, recorder.summary())
-        write_json(self.folder / SUMMARY, summary)
 
 
 def train(
@@ -270,7 +50,9 @@ def train(
         if session.processes.first:
             session.folder = stack.enter_context(new_run(None if out is None else Path(out), name, force))
             write_yaml(session.folder / CONFIG, session.config)
-            write_json(session.folder / ENVIRONMENT, environment(KIND, session.store, config.seed, str(session.device)))
+            write_json(
+                session.folder / ENVIRONMENT, environment(TRAIN, session.store, config.seed, str(session.device))
+            )
         session.folder = Path(session.processes.agree(str(session.folder)))
         return _guarded(session, resume=False)
 
@@ -286,7 +68,7 @@ def resume(
     require_run(folder)
     config = validate(TrainConfig, read_config(folder), str(folder / CONFIG))
     kind = read_environment(folder)["kind"]
-    if kind != KIND:
+    if kind != TRAIN:
         raise UsageError(f"{folder} was made by `mmbal {kind}`; only a run of `mmbal train` can be resumed.")
     if data is not None:
         config = config.model_copy(update={"data": data})
@@ -327,62 +109,3 @@ def _guarded(session: Session, resume: bool) -> Result:
         session.finish()
     session.processes.wait()
     return Result(session.folder, read_summary(session.folder))
-
-
-def best_epoch(history: list[dict[str, Any]], select: str) -> int:
-    """The epoch (from 1) of the last stage with the best validation figure; ties go to the lower NLL, then to the earlier.
-
-    Earlier stages train something other than the final model, such as teachers.
-    """
-    history = [entry for entry in history if entry["stage"] == history[-1]["stage"]]
-
-    def key(entry: dict[str, Any]) -> tuple[float, float]:
-        val = entry["val"]
-        return (-val["accuracy"], val["nll"]) if select == "accuracy" else (val["nll"], -val["accuracy"])
-
-    return int(min(history, key=key)["epoch"])
-
-
-def trained_encoders(config: TrainConfig) -> dict[str, Choice]:
-    """The encoders, by modality, of the run that ``config`` starts from."""
-    if config.encoders_from is None:
-        return {}
-    saved = read_checkpoint(Path(config.encoders_from))["config"]
-    return {m: Choice.model_validate(choice) for m, choice in saved["encoder"].items()}
-
-
-def dry_run(config: TrainConfig) -> dict[str, Any]:
-    """What a run would be, without writing anything: resolved config, shapes, parameters, and the time of two batches."""
-    session = Session(config)
-    model, method, run, loader = session.model, session.method, session.run, session.run.train
-    run.stage = method.stages(config.epochs)[0]
-    modules = parts(model, method)
-    select_parts(modules, run.stage, learners(modules))
-    enter_training(model, modules)
-    method.on_epoch_start(run)
-    batches = loader.epoch(0, method.sampler(run))
-    times = []
-    for batch in islice(batches, 2):
-        begun = time.monotonic()
-        batch = method.on_batch(batch.to(session.device), run)
-        for phase in method.phases(run):
-            method.backward(forward(run, method, batch, phase, session.config)[1], run)
-        times.append(time.monotonic() - begun)
-    return {
-        "config": session.config.model_dump(mode="json"),
-        "shapes": {m: list(session.store.modalities[m].shape) for m in model.modalities},
-        "features": {m: e.dim for m, e in model.encoders.items()},
-        "parameters": {
-            **{f"encoders.{m}": count(e) for m, e in model.encoders.items()},
-            "fusion": count(model.fusion),
-            "method": count(method),
-        },
-        "batches": len(loader),
-        "seconds_per_batch": min(times),
-        "seconds_estimated": min(times) * len(loader) * session.config.epochs,
-    }
-
-
-def count(module: torch.nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in module.parameters())

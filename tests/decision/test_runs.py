@@ -14,7 +14,8 @@ from mmbal.diagnosis import diagnose
 from mmbal.engine.checkpoint import attach_rule, detach_rule, load_model
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.evaluate import collect
-from mmbal.engine.train import Session, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import train
 from mmbal.predictions.format import Predictions
 from mmbal.runs import find_predictions
 

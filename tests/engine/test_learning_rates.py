@@ -8,7 +8,7 @@ import pytest
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import OptimiserConfig, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.base import Run
 from mmbal.methods.joint import Joint
 

@@ -9,7 +9,8 @@ import torch
 
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.recorders import HeavyTails, pooled_tail
-from mmbal.engine.train import Session, resume, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import resume, train
 from mmbal.errors import UsageError
 from mmbal.files import read_tensors
 from mmbal.maths.tails import hill

@@ -19,10 +19,12 @@ from mmbal.config import read_yaml, validate
 from mmbal.data.store.store import Store, seal
 from mmbal.engine.checkpoint import attach_rule, load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
+from mmbal.engine.dry_run import dry_run
 from mmbal.engine.loop import learning_rate
 from mmbal.engine.pretrain import pretrain
+from mmbal.engine.session import Session
 from mmbal.engine.tracking import new_run
-from mmbal.engine.train import Session, dry_run, resume, train
+from mmbal.engine.train import resume, train
 from mmbal.errors import ConfigError, MmbalError, UsageError
 from mmbal.files import locked
 from mmbal.predictions.format import Predictions

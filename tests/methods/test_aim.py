@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.data.store.store import ModalitySpec, Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.maths.prototypes import class_distances, fisher_ratio, repaired
 from mmbal.methods.base import Phase
 from mmbal.methods.parts.aim import by_sample, stage_at, watch, widths

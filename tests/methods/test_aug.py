@@ -11,7 +11,7 @@ import torch
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.errors import ConfigError
 from mmbal.methods.aug import behind, residual
 from mmbal.methods.base import Phase

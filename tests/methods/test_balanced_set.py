@@ -9,7 +9,8 @@ from terminal import as_json, ok, refused
 
 from mmbal.data.store.balanced import balance_discrepancy, unimodal_confidences
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import train
 from mmbal.errors import DataError, UsageError
 from mmbal.predictions.format import Predictions
 

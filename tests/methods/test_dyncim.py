@@ -8,7 +8,8 @@ import torch
 
 from mmbal.data.store.loader import Batch
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import train
 from mmbal.errors import ConfigError
 from mmbal.methods.parts.dyncim import gates
 from mmbal.models.multimodal import Output

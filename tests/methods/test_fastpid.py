@@ -10,7 +10,7 @@ import torch
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.fastpid import stopped
 from mmbal.methods.parts.fastpid import clusters_for, codes, joint_table, least_informative, partial_information
 

@@ -12,7 +12,8 @@ import torch
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.train import Session, best_epoch, resume, train
+from mmbal.engine.session import Session, best_epoch
+from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
 from mmbal.methods.g2d import feature_distance, logit_distance, prioritised
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.greedy import conditional_speeds, learning_speed
 from mmbal.methods.parts.greedy import CrossGates
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.errors import ConfigError
 from mmbal.methods.inforeg import fisher_trace, in_prime_window, regulation
 

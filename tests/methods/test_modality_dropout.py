@@ -12,7 +12,8 @@ import torch
 from mmbal.data.store.loader import Batch
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.train import Session, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import train
 from mmbal.methods.base import Phase
 from mmbal.methods.parts.modality_dropout import faded, simplex
 from mmbal.predictions.format import Predictions

@@ -12,7 +12,8 @@ import torch
 
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.train import Session, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import train
 from mmbal.errors import ConfigError
 from mmbal.methods.base import Phase
 from mmbal.methods.mods import contrast

@@ -11,7 +11,8 @@ import torch
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.train import Session, resume, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
 from mmbal.methods.mses import progress
 

@@ -9,7 +9,7 @@ import torch
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.errors import ConfigError
 from mmbal.methods.mslr import dynamic_rates
 

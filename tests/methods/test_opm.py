@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.opm import drop_rates, dropped_share
 from mmbal.models.draws import uniform_by_row
 

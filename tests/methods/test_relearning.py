@@ -12,7 +12,8 @@ from torch import nn
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.train import Session, resume, train
+from mmbal.engine.session import Session
+from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
 from mmbal.methods.relearning import by_row, feature_purity, move_back, purity, reset_strength
 

@@ -10,7 +10,7 @@ import torch
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.errors import ConfigError
 from mmbal.methods.rollingq import rotation, target_direction
 from mmbal.models.fusion import build_fusion

@@ -7,7 +7,7 @@ import torch
 
 from mmbal.data.store.loader import Batch
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.snr_debias import margin_sums, modality_weights
 from mmbal.models.multimodal import Output
 
