@@ -14,8 +14,8 @@ from mmbal.files import kind_of_file, read_npz
 from mmbal.predictions.columns import ALIASES, Array, bit_pattern, key_of, plain
 from mmbal.predictions.features import is_feature_file, read_feature_file
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.names import OF_MODALITY
 from mmbal.predictions.readers import predictions_from_csv
-from mmbal.predictions.reading import OF_MODALITY
 from mmbal.predictions.scores import form_of
 from mmbal.predictions.tables import Table, number, read_table
 

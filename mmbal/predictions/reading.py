@@ -1,23 +1,19 @@
-"""Reads the arrays of a predictions file: which there are, whether they fit each other, and what their numbers are."""
+"""Reads the arrays of a predictions file: whether they fit each other, and what their numbers are."""
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mmbal.errors import DataError, did_you_mean
-from mmbal.predictions.columns import ALIASES, Array, class_names, key_of, labels_of, mask, numbers, plain, rows, texts
+from mmbal.errors import DataError
+from mmbal.predictions.columns import Array, class_names, labels_of, mask, numbers, plain, rows, texts
+from mmbal.predictions.names import Names
 from mmbal.predictions.scores import PROBABILITY_FLOOR, as_logits, bounded, form_of
 from mmbal.predictions.splits import EVALUATION, split_names
 
-ROWS = ("labels", "ids", "split", "group")
-OF_MODALITY = ("logits", "probabilities", "contribution", "features", "weight", "present")
-OF_MODEL = ("classes", "modalities", "fused", "bias", "meta")
-FUSED = ("fused", "fusion")  # names that no modality has
 SUM_GAP = 1e-2  # by which contributions may miss ``fused``, relative to its largest entry
 
 
@@ -28,13 +24,8 @@ class Reader:
         self.given = {str(key): plain(value, str(key)) for key, value in arrays.items() if key != "meta"}
         self.meta = {**(_meta(arrays["meta"]) if "meta" in arrays else {}), **(meta or {})}
         self.notes: list[str] = []
-        self.column = {what: key for what in ALIASES if (key := key_of(self.given, what))}
-        if "labels" not in self.column:
-            near = next(iter(difflib.get_close_matches("labels", self.given, n=1)), None)
-            needed = "Needed are labels (N,) and logits_<modality> (N, C)."
-            raise DataError("There is no array 'labels'.", f"Is '{near}' it? Name it labels." if near else needed)
-        self.modalities = self._modalities()
-        self._refuse_unknown()
+        self.names = Names(self.given)
+        self.column, self.modalities = self.names.column, self.names.modalities
         self.width: int | str = "C"  # of the scores, for messages
         self.n = self._count()
         self.present = {
@@ -44,21 +35,21 @@ class Reader:
 
     def fields(self) -> dict[str, Any]:
         """All of it, checked: the fields of Predictions."""
-        given, subset_keys = self.given, self._subset_keys()
-        alone = {m: self._alone(m) for m in self.modalities if self._key_alone(m)}
+        given, names = self.given, self.names
+        alone = {m: self._alone(m) for m in self.modalities if self.names.alone(m)}
         if not alone:
-            alone = {m: self._scores(subset_keys[(m,)], None, m) for m in self.modalities[:1]}
+            alone = {m: self._scores(names.subsets[(m,)], None, m) for m in self.modalities[:1]}
         c = next(iter(alone.values())).shape[1]
         for m, value in alone.items():
-            self._fits(value, self._key_alone(m) or f"subset_{m}", c)
+            self._fits(value, self.names.alone(m) or f"subset_{m}", c)
         found = labels_of(given[self.column["labels"]], self._classes(c), c, self.column["labels"])
         self.notes += found.notes
         parts = {m: self._scores(f"contribution_{m}", c, m) for m in self.modalities if f"contribution_{m}" in given}
         fused = self._scores("fused", c) if "fused" in given else None
         fused = self._sum_checked(parts, fused)
-        subsets = {names: self._scores(key, c) for names, key in subset_keys.items()}
+        subsets = {members: self._scores(key, c) for members, key in names.subsets.items()}
         nothing = subsets.get((), np.zeros((self.n, c)))
-        stand_ins = [m for m in self.modalities if not self._key_alone(m)]
+        stand_ins = [m for m in self.modalities if not self.names.alone(m)]
         alone |= {m: subsets[(m,)] - nothing for m in stand_ins}
         if stand_ins:
             less = " less 'subset_'" if () in subsets else ""
@@ -77,68 +68,13 @@ class Reader:
             "fused": fused,
             "contribution": parts,
             "subsets": subsets,
-            "features": {m: self._matrix(f"features_{m}", None, m) for m in self._having("features")},
+            "features": {m: self._matrix(f"features_{m}", None, m) for m in self.names.having("features")},
             "weight": self._weights(c),
             "bias": self._finite(rows(numbers(given["bias"], "bias"), c, "bias"), "bias") if "bias" in given else None,
             "present": self.present,
             "meta": self.meta,
             "warnings": tuple(self.notes),
         }
-
-    def _modalities(self) -> tuple[str, ...]:
-        alone = [k.split("_", 1)[1] for k in self.given if k.startswith(("logits_", "probabilities_"))]
-        for name in alone:
-            if name.lower() in FUSED:
-                key = next(k for k in self.given if k.split("_", 1)[-1] == name)
-                raise DataError(f"'{key}' is no array of a modality.", "The model's own decision is called 'fused'.")
-        members = [m for k in self.given if k.startswith("subset_") for m in k.removeprefix("subset_").split("+") if m]
-        found = list(dict.fromkeys(alone or members))
-        if "modalities" in self.given:
-            names = texts(np.atleast_1d(self.given["modalities"])).tolist()
-            lacking = [m for m in names if m not in {*alone, *(m for m in members if f"subset_{m}" in self.given)}]
-            if lacking:
-                raise DataError(
-                    f"'modalities' names '{lacking[0]}', but there is no array 'logits_{lacking[0]}'.",
-                    did_you_mean(lacking[0], found),
-                )
-            found = names
-        if not found:
-            near = next((k for k in self.given if k.lower().startswith(("logit", "prob", "score"))), None)
-            raise DataError(
-                "There is no array 'logits_<modality>' or 'probabilities_<modality>'.",
-                f"Is '{near}' one? Name it logits_<modality>." if near else "docs/your-model.md shows how to get them.",
-            )
-        for name in found:
-            if "+" in name or not name or found.count(name) > 1:
-                why = (
-                    "holds '+', which parts the modalities of subset_<a>+<b>"
-                    if "+" in name
-                    else "is empty or comes twice"
-                )
-                raise DataError(f"The name of the modality '{name}' {why}.", "Give it another name.")
-        return tuple(found)
-
-    def _refuse_unknown(self) -> None:
-        prefixed = [f"{prefix}_{m}" for prefix in OF_MODALITY for m in self.modalities]
-        known = {*self.column.values(), *OF_MODEL, *prefixed}
-        for key in self.given:
-            if key in known or key.startswith("subset_"):
-                continue
-            same = next((what for what, keys in ALIASES.items() if key in keys), None)
-            if same:
-                raise DataError(f"'{key}' and '{self.column[same]}' both hold the {same}.", "Leave one of them out.")
-            other = next((p for p in OF_MODALITY if key.startswith(f"{p}_")), None)
-            if other in ("logits", "probabilities"):
-                raise DataError(
-                    f"'{key}' is of a modality that 'modalities' does not name.", "Name it, or leave it out."
-                )
-            if other:
-                m = key.removeprefix(f"{other}_")
-                raise DataError(
-                    f"'{key}' is of the modality '{m}', which has no array 'logits_{m}'.",
-                    did_you_mean(m, self.modalities),
-                )
-            raise DataError(f"'{key}' is no array that mmbal knows.", _nearest(key, known | set(ROWS)))
 
     def _count(self) -> int:
         """The number of samples: that of the labels, unless the scores agree on another."""
@@ -189,12 +125,9 @@ class Reader:
             raise DataError(f"'{key}' has {len(names)} names, but the scores have {c} columns.")
         return names
 
-    def _key_alone(self, m: str) -> str | None:
-        return next((key for p in ("logits", "probabilities") if (key := f"{p}_{m}") in self.given), None)
-
     def _alone(self, m: str) -> Array:
         """Logits of one modality's own decision; rows without it are 0."""
-        key = self._key_alone(m)
+        key = self.names.alone(m)
         assert key is not None
         if key.startswith("logits_"):
             return self._scores(key, None, m)
@@ -295,12 +228,9 @@ class Reader:
             )
         return value
 
-    def _having(self, prefix: str) -> list[str]:
-        return [m for m in self.modalities if f"{prefix}_{m}" in self.given]
-
     def _weights(self, c: int) -> dict[str, Array]:
         found: dict[str, Array] = {}
-        for m in self._having("weight"):
+        for m in self.names.having("weight"):
             key = f"weight_{m}"
             value = self._finite(numbers(self.given[key], key), key)
             width = self.given[f"features_{m}"].shape[-1] if f"features_{m}" in self.given else None
@@ -325,26 +255,6 @@ class Reader:
                     "A contribution is a modality's additive part of the fused logits; leave the keys out otherwise.",
                 )
         return fused
-
-    def _subset_keys(self) -> dict[tuple[str, ...], str]:
-        keys: dict[tuple[str, ...], str] = {}
-        for key in self.given:
-            if key.startswith("subset_"):
-                members = [name for name in key.removeprefix("subset_").split("+") if name]
-                unknown = [name for name in members if name not in self.modalities]
-                if unknown:
-                    raise DataError(
-                        f"'{key}' names a modality that has no logits: '{unknown[0]}'.",
-                        did_you_mean(unknown[0], self.modalities),
-                    )
-                names = tuple(m for m in self.modalities if m in members)
-                if names in keys:
-                    raise DataError(f"'{key}' and '{keys[names]}' name the same modalities.", "Leave one of them out.")
-                keys[names] = key
-        for m in self.modalities:
-            if not self._key_alone(m) and (m,) not in keys:
-                raise DataError(f"There is no array 'logits_{m}' and no 'subset_{m}'.", "One of them is needed.")
-        return keys
 
     def _rows(self, what: str) -> Array:
         key = self.column[what]
@@ -392,12 +302,6 @@ def _meta(value: Any) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise DataError("'meta' is not a JSON object.")
     return meta
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    """The known names nearest to an unknown one, whatever their case."""
-    lower = {name.lower(): name for name in known}
-    return f"Did you mean {lower[key.lower()]}?" if key.lower() in lower else did_you_mean(key, lower.values())
 
 
 def _and(names: list[str]) -> str:
