@@ -71,7 +71,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(path: Path, config: BaseModel) -> None:
     """Write a configuration with all its defaults resolved."""
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_text(path, to_yaml(config.model_dump(mode="json")))
+
+
+def to_yaml(values: dict[str, Any]) -> str:
+    """Plain values as YAML, in their order."""
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[str, Any]:

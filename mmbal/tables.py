@@ -14,6 +14,8 @@ from typing import Any
 from mmbal.text import DASH, PLAIN, Form, bar
 
 GAP = 3  # characters between two columns in a terminal
+INTERVALS = 1  # columns whose ``drop`` is higher go before the intervals do
+LEAST_TEXT = 24  # characters that a column of text keeps where it is broken into lines
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Column:
 
     ``drop`` orders what is left out where room is short: the highest first, 0 never. ``bar`` is the width of the bar
     that stands behind a share, 0 for none. ``left`` aligns at the left; the first column of a table always does.
+    ``wrap`` allows a terminal to break the cells into lines, for sentences and paths; figures are never broken.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Column:
     drop: int = 0
     left: bool = False
     bar: int = 0
+    wrap: bool = False
 
     @property
     def empty(self) -> bool:
@@ -42,7 +46,13 @@ class Column:
 
     def texts(self, intervals: bool = True) -> list[str]:
         """The cells as text."""
-        return [self._text(cell, intervals) for cell in self.cells]
+        told = [self._text(cell, intervals) for cell in self.cells]
+        if not self.bar:
+            return told
+        longest = max(map(len, told), default=0)
+        shares = [getattr(cell, "value", cell) for cell in self.cells]
+        bars = ["" if share is None else bar(share, self.bar) for share in shares]
+        return [f"{text:>{longest}} {drawn:<{self.bar}}" for text, drawn in zip(told, bars, strict=True)]
 
     def head(self, intervals: bool = True) -> str:
         """The name, on several lines where it is wider than what stands below it."""
@@ -52,10 +62,7 @@ class Column:
     def _text(self, cell: Any, intervals: bool) -> str:
         if cell is None:
             return DASH
-        if isinstance(cell, (str, int)):
-            return str(cell)
-        told = self.form.text(cell, intervals and not self.bar)
-        return told if not self.bar else f"{told} {bar(getattr(cell, 'value', cell), self.bar):<{self.bar}}"
+        return str(cell) if isinstance(cell, (str, int)) else self.form.text(cell, intervals)
 
 
 @dataclass(frozen=True)
@@ -81,13 +88,12 @@ class Table:
         return [list(row) for row in zip(*(c.texts(intervals) for c in self.columns), strict=True)]
 
     def width(self, intervals: bool = True, measure: Callable[[str], int] = len) -> int:
-        """Characters that the table takes in a terminal."""
-        heads = self.heads(intervals)
-        widest = [
-            max(map(measure, (*head.splitlines(), *c.texts(intervals))), default=0)
-            for head, c in zip(heads, self.columns, strict=True)
-        ]
-        return 1 + sum(w + GAP for w in widest)
+        """Characters that the table takes in a terminal at least."""
+        widths = []
+        for head, c in zip(self.heads(intervals), self.columns, strict=True):
+            widest = max(map(measure, (*head.splitlines(), *c.texts(intervals))), default=0)
+            widths.append(min(widest, LEAST_TEXT) if c.wrap else widest)
+        return 1 + sum(w + GAP for w in widths)
 
     def heads(self, intervals: bool = True) -> list[str]:
         """The heads as a terminal prints them: but for the first, on several lines where that saves room."""
@@ -95,17 +101,35 @@ class Table:
         return [first.name, *(c.head(intervals) for c in others)]
 
     def fitting(self, width: int, measure: Callable[[str], int] = len) -> Fitted:
-        """The table as it fits ``width`` characters: first without intervals, then without its least important columns."""
-        table, intervals, dropped = self, True, []
-        if table.width(True, measure) > width and any(c.intervals for c in table.columns):
-            intervals = False
-        while table.width(intervals, measure) > width:
-            least = max(table.columns, key=lambda c: c.drop)
-            if least.drop == 0:
-                break
-            table = replace(table, columns=tuple(c for c in table.columns if c is not least))
-            dropped.append(least.name)
-        return Fitted(table, intervals, dropped)
+        """The table as it fits ``width`` characters.
+
+        First the bars go, then the less important columns, then the intervals, and last the columns that are more
+        important than those. A bar takes the room that an interval has left.
+        """
+        plain = replace(self, columns=tuple(replace(c, bar=0) for c in self.columns))
+        if self.width(True, measure) <= width:
+            return Fitted(self, True, [])
+        dropped: list[str] = []
+        table = _without(plain, width, True, INTERVALS, dropped, measure)
+        if table.width(True, measure) <= width or not any(c.intervals for c in table.columns):
+            return Fitted(table, True, dropped)
+        kept = {c.name for c in _without(table, width, False, 0, dropped, measure).columns}
+        table = replace(table, columns=tuple(c for c in table.columns if c.name in kept))
+        barred = replace(self, columns=tuple(c for c in self.columns if c.name in kept))
+        return Fitted(barred if barred.width(False, measure) <= width else table, False, dropped)
+
+
+def _without(
+    table: Table, width: int, intervals: bool, above: int, dropped: list[str], measure: Callable[[str], int]
+) -> Table:
+    """The table without as many of its columns as must go, the least important first, of those that ``drop`` ``above``."""
+    while table.width(intervals, measure) > width:
+        least = max(table.columns, key=lambda c: c.drop)
+        if least.drop <= above:
+            break
+        table = replace(table, columns=tuple(c for c in table.columns if c is not least))
+        dropped.append(least.name)
+    return table
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def signed(form: Form) -> Form:
 
 PLAIN = Form()
 SHARE = Form(1, 100.0, " %")
+WHOLE = Form(0, 100.0, " %")
 DIFFERENCE = Form(1, 100.0, " pp", sign=True)
 NATS = Form(3)
 NATS_DIFFERENCE = Form(3, sign=True)
@@ -83,6 +84,16 @@ def bar(share: float, width: int = 10) -> str:
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     full, rest = divmod(eighths, 8)
     return "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``50 s``, ``3 min`` or ``2 h 5 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def plural(n: int, one: str, many: str = "") -> str:

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from mmbal.cli.methods import describe
 from mmbal.engine.config import require_fusion
 from mmbal.errors import UsageError
 from mmbal.registry import AboutMethod, AboutRule, Registry, encoders, fusions, methods
+from mmbal.report.members import describe
 
 
 @pytest.fixture

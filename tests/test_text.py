@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mmbal.text import COUNT, DASH, DIFFERENCE, NATS, SHARE, Form, bar, p_value, plural
+from mmbal.text import COUNT, DASH, DIFFERENCE, NATS, SHARE, Form, bar, duration, p_value, plural
 
 
 @dataclass
@@ -53,3 +53,7 @@ def test_a_number_agrees_with_its_noun():
         "2,000 files",
         "2 classes",
     ]
+
+
+def test_how_long_something_took():
+    assert [duration(s) for s in (0.2, 9.96, 50.4, 150, 7490)] == ["0.2 s", "10 s", "50 s", "2 min", "2 h 5 min"]

@@ -13,19 +13,19 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
-from mmbal.tables import Table as Tabular
-from mmbal.text import bar as bar
+from mmbal.tables import Fitted, Table
+from mmbal.text import duration
 
 CLOSED_PIPE = 141  # exit code where the reader of the output has gone: 128 + SIGPIPE, as other programs end then
 STAND_INS = {
@@ -35,8 +35,20 @@ STAND_INS = {
 PIPED_WIDTH = 120  # a pipe has no width of its own; columns must not be cut there
 NO_BREAK = "\u00a0"
 
+
+class _Out(Console):
+    """Standard output, whose width is COLUMNS where that is set, else the terminal's; a pipe has none of its own."""
+
+    @property  # type: ignore[misc]
+    def size(self) -> ConsoleDimensions:
+        found, given = super().size, os.environ.get("COLUMNS", "")
+        if given.isdigit() and int(given) > 0:
+            return ConsoleDimensions(int(given), found.height)
+        return found if self.is_terminal else ConsoleDimensions(PIPED_WIDTH, found.height)
+
+
 # What is printed is as it is: a class called "[bold]" is a name, not a style.
-out = Console(markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, soft_wrap=False)
+out = _Out(markup=False, highlight=False)
 err = Console(markup=False, stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -92,53 +104,35 @@ def close_streams() -> None:
             stream.flush()
 
 
-def table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    *,
-    title: str = "",
-    numeric: Sequence[str] | None = None,
-    caption: str = "",
-) -> None:
-    """Print rows on stdout; every column but the first is right-aligned unless ``numeric`` names those that are.
-
-    Cells are text (brackets are not markup), numbers or Rich's Text; None prints as a dash.
-    """
-    grid = Table(
-        title=Text(title) if title else None,
-        caption=Text(caption) if caption else None,
-        box=SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-    )
-    grid.title_style = "bold"
-    rows = list(rows)
-    named = max((cell_len(str(row[0])) for row in rows), default=0)
-    for position, name in enumerate(columns):
-        right = name in numeric if numeric is not None else position > 0
-        whole = position == 0 and named <= out.width // 2  # a long path must not squeeze all other columns
-        grid.add_column(Text(name), justify="right" if right else "left", no_wrap=whole, overflow="fold")
-    for row in rows:
-        grid.add_row(*(cell if isinstance(cell, Text) else Text("–" if cell is None else str(cell)) for cell in row))
-    out.print(grid)
-
-
-def show(*tables: Tabular) -> None:
-    """Print tables on stdout as wide as it allows, and name on stderr the columns that do not fit."""
+def show(*tables: Table) -> None:
+    """Print tables on stdout as wide as it allows, and name on stderr what has no room, once for all of them."""
+    width, needed = out.width, 0
     dropped: list[str] = []
-    intervals = True
-    for shown in tables:
-        fitted = shown.fitting(out.width, cell_len)
-        dropped += fitted.dropped
-        intervals = intervals and fitted.intervals
-        heads = fitted.table.heads(fitted.intervals)
-        others = zip(heads[1:], fitted.table.columns[1:], strict=True)
-        right = [head for head, column in others if not (column.left or column.bar)]
-        caption, title = fitted.table.caption, fitted.table.title
-        table(heads, fitted.table.rows(fitted.intervals), title=title, numeric=right, caption=caption)
-    missing = [*dict.fromkeys(dropped), *([] if intervals else ["the intervals"])]
-    if missing:
-        note(f"The terminal is too narrow for: {', '.join(missing)}. Use a wider terminal, --json or a file.")
+    for table in tables:
+        fitted = table.fitting(width, cell_len)
+        _print(fitted)
+        gone = [*fitted.dropped, *([] if fitted.intervals else ["intervals"])]
+        dropped += gone
+        needed = max(needed, table.width(measure=cell_len) if gone else 0)
+    if dropped:
+        names = ", ".join(dict.fromkeys(dropped))
+        note(
+            f"Not shown at {width} columns: {names}. They need {needed} columns (or set COLUMNS={needed}); --json has all."
+        )
+
+
+def _print(fitted: Fitted) -> None:
+    table = fitted.table
+    grid = Grid(title=Text(table.title) if table.title else None, box=SIMPLE_HEAD, title_justify="left")
+    grid.title_style = "bold"
+    for k, (head, column) in enumerate(zip(table.heads(fitted.intervals), table.columns, strict=True)):
+        left = k == 0 or column.left or column.bar
+        grid.add_column(Text(head), justify="left" if left else "right", no_wrap=not column.wrap, overflow="fold")
+    for row in table.rows(fitted.intervals):
+        grid.add_row(*map(Text, row))
+    out.print(grid)
+    if table.caption:
+        out.print(Text(table.caption, style="italic"))
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -198,11 +192,6 @@ def print_json(document: Any) -> None:
     sys.stdout.write(text + "\n")
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as text, ``59.4 %``; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
 def _lines(total: int | None) -> Advance:
     """Messages as lines; the time left follows from the mean time between them, where the ``total`` is known."""
     begun, done, told = time.monotonic(), 0, 0
@@ -216,14 +205,6 @@ def _lines(total: int | None) -> Advance:
             note(message + (f" ({duration(left)} left)" if left > 0 else ""))
 
     return line
-
-
-def duration(seconds: float) -> str:
-    """``50 s``, ``3 min`` or ``2 h 5 min``."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Device, Force, Json
 from mmbal.errors import UsageError
-
-if TYPE_CHECKING:
-    from mmbal.predictions.format import Predictions
 
 TABLES = (".csv", ".tsv", ".txt")
 DECISIONS = ("logits_", "probabilities_", "subset_", "fused")
@@ -52,8 +49,10 @@ def import_model(
     The formats, and how to collect predictions in Python: docs/your-model.md.
     """
     from mmbal.files import locked, npz_keys, refuse_existing
+    from mmbal.predictions.describe import contents, told
     from mmbal.predictions.features import is_feature_file
     from mmbal.predictions.readers import predictions_from_csv, predictions_from_head
+    from mmbal.report.training import next_commands
 
     ending = source.suffix.lower()
     if ending in CHECKPOINTS:
@@ -76,48 +75,20 @@ def import_model(
     with locked(out):
         refuse_existing(out, force)
         found.save(out)
-    _show(found, out, as_json)
-
-
-def _show(found: Predictions, out: Path, as_json: bool) -> None:
-    document = {
-        "predictions": str(out),
-        "samples": len(found),
-        "splits": found.splits(),
-        "classes": list(found.classes),
-        "modalities": list(found.modalities),
-        "absent": {m: int((~mask).sum()) for m, mask in found.present.items()},
-        "fused": found.fused is not None,
-        **{key: found.meta[key] for key in ("scores",) if key in found.meta},
-        "warnings": list(found.warnings),
-    }
     if as_json:
-        console.print_json(document)
+        console.print_json(contents(found, out))
         return
-    splits = ", ".join(f"{n} {name}" for name, n in found.splits().items())
-    console.say(f"{out}: {splits}; {len(found.classes)} classes; {', '.join(found.modalities)}")
-    if "scores" in document:
-        console.say(f"The numbers were taken for {_forms(found.meta['scores'])}.")
-    if found.fused is None:
-        console.say(
-            "There are no fused scores: the plain sum of the modalities' log-scores is taken for the model's decision."
-        )
-    _next(str(out))
-
-
-def _forms(scores: str | dict[str, str]) -> str:
-    """What the scores were taken for, in words; by modality where they differ."""
-    from mmbal.predictions.scores import WORDS
-
-    if isinstance(scores, str):
-        return WORDS.get(scores, scores)
-    return f"a mix: {', '.join(f'{WORDS.get(form, form)} of {m}' for m, form in scores.items())}"
+    for line in told(found, out):
+        console.say(line)
+    console.commands(next_commands(out))
 
 
 def _import_checkpoint(
     source: Path, data: Path | None, device: str | None, out: Path | None, force: bool, as_json: bool
 ) -> None:
     from mmbal.engine.importing import import_run
+    from mmbal.report.training import imported as described
+    from mmbal.report.training import next_commands
 
     if data is None:
         raise UsageError(
@@ -129,20 +100,8 @@ def _import_checkpoint(
         found = {"encoders": imported.encoders, "fusion": imported.fusion, "options": imported.options}
         console.print_json({"run": str(result.folder), **result.summary, **found, "unused": imported.unused})
         return
-    rows = [[f"encoder of {m}", prefix.rstrip(".") or "(top)"] for m, prefix in imported.encoders.items()]
-    console.table(["part", "in the file"], [*rows, ["fusion", imported.fusion]], numeric=[])
-    if imported.unused:
-        console.say(f"{len(imported.unused)} keys of the file were not used: {', '.join(imported.unused)}")
-    for split in ("val", "test"):
-        if split in result.summary:
-            figures = result.summary[split]
-            console.say(f"{split}: accuracy {console.percent(figures['accuracy'])}, NLL {figures['nll']:.3f}")
-    console.say(
-        "If this is far below the model's known accuracy, the store was not preprocessed as its training data were."
-    )
-    _next(str(result.folder))
-
-
-def _next(path: str) -> None:
-    console.say(f"mmbal diagnose {path}    which modality decides, and what that costs")
-    console.say(f"mmbal calibrate {path}   fits the decision layer, in seconds")
+    table, lines = described(result)
+    console.show(table)
+    for line in lines:
+        console.say(line)
+    console.commands(next_commands(result.folder))

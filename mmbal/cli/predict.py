@@ -35,24 +35,13 @@ def predict(
     if end is not None and end <= (start or 0.0):
         raise UsageError(f"--end {end:g} is not after --start {start or 0:g}.")
     from mmbal.engine.predict import predict as run
-    from mmbal.runs import decided_by
+    from mmbal.report.training import classified
 
     result = run(checkpoint, files, start=start, end=end, device=device)
     if as_json:
         console.print_json(result.to_dict())
     else:
-        modalities = list(dict.fromkeys(m for d in result.decisions for m in d.contribution))
-        rows = [
-            [
-                ", ".join(d.files),
-                result.classes[d.best],
-                console.percent(float(d.probabilities[d.best])),
-                *(f"{d.pull(m):+.2f}" if m in d.contribution else None for m in modalities),
-            ]
-            for d in result.decisions
-        ]
-        head = ["files", "class", "probability", *(f"margin of {m}" for m in modalities)]
-        console.table(head, rows, caption=decided_by(result.rule))
+        console.show(classified(result))
     if result.failed:
         for lost, reason in result.failed[:SHOWN_REASONS]:
             console.note(f"{', '.join(lost)}: {reason}")

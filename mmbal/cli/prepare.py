@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -14,18 +13,14 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Force, Json, from_model
-from mmbal.data.preparation.findings import count
 from mmbal.data.preparation.options import SPLITS, Options
 from mmbal.errors import DataError, UsageError
+from mmbal.text import duration, plural
 
 if TYPE_CHECKING:
-    from mmbal.data.preparation.findings import Finding
     from mmbal.data.prepare import Preparation
 
 DOING = {"rows": "Preparing", "files": "Comparing", "bytes": "Downloading"}
-SHOWN_CLASSES = 40
-SHOWN_FINDINGS = 40
-
 CHECKS = "Checks"
 
 
@@ -152,11 +147,11 @@ def init(
 
     if folder is None:
         raise UsageError("No DIR given.", "Give a folder with a folder for each class: mmbal prepare init DIR.")
-    path, rows = write_manifest(folder, out, force=force)
+    path, samples = write_manifest(folder, out, force=force)
     if as_json:
-        console.print_json({"manifest": str(path), "rows": rows})
+        console.print_json({"manifest": str(path), "samples": samples})
     else:
-        console.say(f"{count(rows, 'sample', 'samples')} in {path}. Look at it, then: mmbal prepare {path}")
+        console.say(f"{plural(samples, 'sample')} in {path}. Look at it, then: mmbal prepare {path}")
 
 
 def check(store: Store, as_json: Json = False) -> None:
@@ -178,16 +173,12 @@ def check(store: Store, as_json: Json = False) -> None:
 def list_sets(as_json: Json = False) -> None:
     """List the data sets that mmbal knows."""
     from mmbal.registry import datasets
+    from mmbal.report.preparation import data_sets
 
     if as_json:
         console.print_json({entry.name: asdict(entry.about) for entry in datasets})
         return
-    columns = ("title", "modalities", "classes", "licence")
-    rows = [
-        [e.name, *(", ".join(v) if isinstance(v := getattr(e.about, c), tuple) else v for c in columns)]
-        for e in datasets
-    ]
-    console.table(["name", *columns], rows, numeric=("classes",))
+    console.show(data_sets())
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {"source": prepare, "init": init, "check": check, "list": list_sets}
@@ -213,59 +204,18 @@ class _Bars:
 
 
 def _show(result: Preparation) -> None:
+    from mmbal.report.preparation import findings, modalities, samples
+
     store = result.store
-    splits = list(store.splits())
-    counts = store.counts()
-
-    def cell(split: str, name: str) -> str:
-        n = counts[split][name]
-        lacking = [f"{m} {n[m]}" for m in store.modalities if n[m] != n["rows"]]
-        return f"{n['rows']}" + (f" ({', '.join(lacking)})" if lacking else "")
-
-    rows: list[list[Any]] = [[name, *(cell(s, name) for s in splits)] for name in store.classes[:SHOWN_CLASSES]]
-    if len(store.classes) > SHOWN_CLASSES:
-        rows.append([f"... {len(store.classes) - SHOWN_CLASSES} more", *("" for _ in splits)])
-    rows.append(["all", *store.splits().values()])
-    lacking = "In brackets: how many samples have a modality that is missing from others."
-    some_lack = any(not mask.all() for mask in store.present.values())
-    console.table(
-        ["class", *splits], rows, title=f"{store.name}: {len(store)} samples", caption=lacking if some_lack else ""
-    )
-    console.table(
-        ["modality", "kind", "shape", "made by"],
-        [[m, s.kind, " x ".join(map(str, s.shape)), _recipe(s.preprocessing)] for m, s in store.modalities.items()],
-        numeric=(),
-    )
-    _show_findings(result.findings)
-    for finding in result.findings:
-        if finding.level == "note":
-            console.note(f"{finding.where}: {finding.reason}")
+    tables, lines = findings(result.findings)
+    console.show(samples(store), modalities(store), *tables)
+    for line in lines:
+        console.note(line)
     if result.existed:
         console.note(f"{store.path} was prepared from the same source before; nothing was done.")
     elif result.resumed:
-        console.note(f"An interrupted run had encoded {count(result.resumed, 'sample', 'samples')}.")
-    console.say(f"{result.verdict} Store: {store.path} ({result.seconds:.1f} s, hash {store.hash[:12]})")
-
-
-def _recipe(preprocessing: dict[str, Any]) -> str:
-    recipe = preprocessing.get("recipe") or {}
-    names = ("features", "sample_rate", "duration", "frames", "keep", "fps", "size", "tokens", "length")
-    return ", ".join(f"{k} {recipe[k]}" for k in names if recipe.get(k) is not None) or "given arrays"
-
-
-def _show_findings(findings: list[Finding]) -> None:
-    serious = [f for f in findings if f.level != "note"]
-    if not serious:
-        return
-    console.table(
-        ["level", "kind", "modality", "where", "why"],
-        [[f.level, f.kind, f.modality or None, f.where, f.reason] for f in serious[:SHOWN_FINDINGS]],
-        title=count(len(serious), "finding", "findings"),
-        numeric=(),
-    )
-    if len(serious) > SHOWN_FINDINGS:
-        kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in serious).most_common())
-        console.note(f"{len(serious) - SHOWN_FINDINGS} more, in all: {kinds} (--json lists each).")
+        console.note(f"An interrupted run had encoded {plural(result.resumed, 'sample')}.")
+    console.say(f"{result.verdict} Store: {store.path} ({duration(result.seconds)}, hash {store.hash[:12]})")
 
 
 def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int, as_json: bool) -> None:
@@ -273,6 +223,7 @@ def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int
     from mmbal.data.store.store import Store, remember
     from mmbal.files import locked
     from mmbal.predictions.format import Predictions
+    from mmbal.report.preparation import drawn
 
     store = Store.open(source)
     given = None if confidences is None else Predictions.load(confidences)
@@ -280,20 +231,9 @@ def _balance(source: Path, out: Path | None, confidences: Path | None, seed: int
     with locked(target):
         view = balance_discrepancy(store, target, predictions=given, seed=seed)
     remember(view.path)
-    told = view.meta["discrepancy"]
     if as_json:
-        console.print_json({"store": str(view.path), "hash": view.hash, "splits": view.splits(), **told})
+        told = {"store": str(view.path), "hash": view.hash, "splits": view.splits()}
+        console.print_json(told | view.meta["discrepancy"])
         return
-    edges = [f"{b / told['bins']:.1f} to {(b + 1) / told['bins']:.1f}" for b in range(told["bins"])]
-    rows = [
-        [m, edge, before, after]
-        for m in told["before"]
-        for edge, before, after in zip(edges, told["before"][m], told["after"][m], strict=True)
-    ]
-    console.table(
-        ["preferred", "by", "samples", "drawn"],
-        rows,
-        title=f"{store.name}: train samples by modality discrepancy",
-        caption=f"Confidences: {told['confidences']}. A sample is drawn at most {told['repeats']} times.",
-    )
+    console.show(drawn(view))
     console.say(f"Store: {view.path}, a view of {store.path} (hash {view.hash[:12]})")

@@ -49,6 +49,7 @@ def pretrain(
     The run can be diagnosed and calibrated like any other, and `mmbal train --encoders RUN` starts from it.
     """
     from mmbal.data.store.store import Store
+    from mmbal.report.training import pretrained
     from mmbal.training import pretrain as run
 
     settings = training_config(
@@ -67,16 +68,8 @@ def pretrain(
     modalities = settings.modalities or tuple(Store.open(settings.data).modalities)
     with console.progress("pretrain", settings.epochs * len(modalities)) as report:
         result = run(settings, out=out, force=force, report=report)
-    summary = result.summary
     if as_json:
-        console.print_json({"run": str(result.folder), **summary})
+        console.print_json({"run": str(result.folder), **result.summary})
         return
-    splits = [s for s in ("val", "test") if s in summary]
-    rows = []
-    for m, figures in summary["modalities"].items():
-        rows.append([m, summary["best_epoch"][m], *(console.percent(figures[s]["accuracy"]) for s in splits)])
-    if len(rows) > 1:
-        rows.append(["their plain sum", None, *(console.percent(summary[s]["accuracy"]) for s in splits)])
-    console.table(["modality", "best epoch", *(f"{s} acc" for s in splits)], rows, title=str(result.folder))
-    console.say(f"mmbal train --encoders {result.folder}   starts from these encoders")
-    console.say(f"mmbal calibrate {result.folder}          weighs them at the decision layer, in seconds")
+    console.show(pretrained(result))
+    console.commands([(f"mmbal train --encoders {result.folder}", "starts from these encoders")])

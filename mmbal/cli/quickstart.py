@@ -54,24 +54,13 @@ def _human_raters(program: Any) -> None:
 
 def _people_with_both() -> None:
     """What only this data set can show: the accuracy of people who had both modalities."""
-    from mmbal.decision import rule_from_json, scores
+    from mmbal.decision import rule_from_json
     from mmbal.files import read_json
-    from mmbal.maths.scoring import correct
     from mmbal.predictions.humans import human_votes
+    from mmbal.report.people import people
 
-    test = human_votes().select("test")
-    rule = rule_from_json(read_json(Path(VOTES).with_suffix(".rule.json")), test.classes)
-    fitted = scores(rule.apply(test), test.labels)["accuracy"]
-    alone = {m: float(correct(test.logits[m], test.labels).mean()) for m in test.modalities}
-    assert test.fused is not None
-    rows = [
-        ["voice alone", alone["voice"]],
-        ["face alone", alone["face"]],
-        ["both, votes summed", float(correct(test.fused, test.labels).mean())],
-        ["other people, who had both", test.meta["both_accuracy"]["test"]],
-        ["both, by the fitted decision layer", fitted],
-    ]
-    console.table(["who decides", "right"], [[n, console.percent(v)] for n, v in rows], title="984 test clips")
+    raters = human_votes()
+    console.show(people(raters, rule_from_json(read_json(Path(VOTES).with_suffix(".rule.json")), raters.classes)))
 
 
 def _digits(program: Any) -> None:

@@ -135,55 +135,25 @@ def _answer(results: list[Result], as_json: bool) -> None:
 
 
 def _show(results: list[Result], as_json: bool) -> None:
+    from mmbal.report.training import next_commands, spread, trained
+
     if as_json:
         console.print_json({"runs": [{"run": str(r.folder), **r.summary} for r in results]})
         return
-    rows = []
-    for result in results:
-        s = result.summary
-        for name, figures in (("best validation", s), ("last", s["last"])):
-            epoch = s["best_epoch"] if figures is s else figures["epoch"]
-            rows.append([str(result.folder), name, epoch, *_figures(figures)])
-        if "optimistic" in s:
-            test = s["optimistic"]["test"]
-            shown = [f"{console.percent(test['accuracy'])} (optimistic)", f"{test['nll']:.3f}"]
-            rows.append([str(result.folder), "best test", s["optimistic"]["epoch"], None, None, *shown])
-    console.table(["run", "model of epoch", "", "val acc", "val NLL", "test acc", "test NLL"], rows)
-    if len(results) > 1:
-        _show_spread(results)
-    console.say(f"mmbal diagnose {results[0].folder}    which modality decides, and what that costs")
-    console.say(f"mmbal calibrate {results[0].folder}   fits the decision layer, in seconds")
-
-
-def _show_spread(results: list[Result]) -> None:
-    from statistics import mean, stdev
-
-    for split in ("val", "test"):
-        values = [r.summary[split]["accuracy"] for r in results if split in r.summary]
-        if values:
-            spread = console.percent(stdev(values))
-            console.say(f"{split} accuracy over {len(values)} seeds: {console.percent(mean(values))} ± {spread}")
-
-
-def _figures(figures: dict[str, Any]) -> list[str | None]:
-    shown: list[str | None] = []
-    for split in ("val", "test"):
-        found = figures.get(split)
-        shown += [None, None] if found is None else [console.percent(found["accuracy"]), f"{found['nll']:.3f}"]
-    return shown
+    console.show(trained(results))
+    for line in spread(results):
+        console.say(line)
+    console.commands(next_commands(results[0].folder))
 
 
 def _show_dry_run(found: dict[str, Any], as_json: bool) -> None:
+    from mmbal.config import to_yaml
+    from mmbal.report.training import dry_run
+
     if as_json:
         console.print_json(found)
         return
-    import yaml
-
-    console.say(yaml.safe_dump(found["config"], sort_keys=False).rstrip())
-    rows = [[m, "x".join(map(str, shape)), found["features"][m]] for m, shape in found["shapes"].items()]
-    console.table(["modality", "input", "feature"], rows)
-    console.table(["part", "parameters"], [[name, f"{n:,}"] for name, n in found["parameters"].items()])
-    console.say(
-        f"{found['batches']} batches an epoch, {found['seconds_per_batch']:.2f} s each: "
-        f"about {found['seconds_estimated']:.0f} s in all."
-    )
+    tables, time = dry_run(found)
+    console.say(to_yaml(found["config"]).rstrip())
+    console.show(*tables)
+    console.say(time)

@@ -15,7 +15,7 @@ from mmbal.data.preparation.arrays import Arrays
 from mmbal.data.preparation.build import Built, build, identity, planned
 from mmbal.data.preparation.checks import verdict
 from mmbal.data.preparation.features import read_features
-from mmbal.data.preparation.findings import Finding, Progress, count
+from mmbal.data.preparation.findings import Finding, Progress
 from mmbal.data.preparation.manifest import Manifest, read_manifest
 from mmbal.data.preparation.options import Options
 from mmbal.data.preparation.probing import recipes_for
@@ -23,6 +23,7 @@ from mmbal.data.preparation.workers import cores
 from mmbal.data.store.store import Store, remember
 from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
 from mmbal.registry import datasets
+from mmbal.text import plural
 
 MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURES = (".npz", ".mat")
@@ -53,7 +54,7 @@ class Preparation:
         if serious:
             first = serious[0]
             raise DataError(
-                f"{count(len(serious), 'finding', 'findings')}, the first: {first.where}: {first.kind}, {first.reason}.",
+                f"{plural(len(serious), 'finding')}, the first: {first.where}: {first.kind}, {first.reason}.",
                 f"The store was written anyway: {self.store.path}",
             )
 
@@ -63,7 +64,7 @@ class Preparation:
             "store": str(store.path),
             "name": store.name,
             "hash": store.hash,
-            "rows": len(store),
+            "samples": len(store),
             "classes": list(store.classes),
             "modalities": {m: {"kind": s.kind, "shape": list(s.shape)} for m, s in store.modalities.items()},
             "splits": store.splits(),
@@ -71,7 +72,7 @@ class Preparation:
             "findings": [f.to_dict() for f in self.findings],
             "verdict": self.verdict,
             "seconds": round(self.seconds, 3),
-            "resumed_rows": self.resumed,
+            "resumed": self.resumed,
             "existed": self.existed,
         }
 

@@ -33,14 +33,15 @@ def titled_tables(d: Diagnosis, full: bool = True, wide: bool = False) -> Iterat
 
 
 def modalities(d: Diagnosis) -> Table:
-    """One row a modality, and one for the fused decision."""
+    """One row a modality, and one for the fused decision; the most important columns first."""
     first = Column("modality", [*d.data.modalities, "fused"])
     caption = f"Imbalance index: {PLAIN.text(d.index)}." if d.index is not None else ""
-    return Table.of([first, *(c for s in SECTIONS for c in s.modality_columns(d))], caption=caption)
+    found = sorted((c for s in SECTIONS for c in s.modality_columns(d)), key=lambda c: c.drop)
+    return Table.of([first, *found], caption=caption)
 
 
 def classes(d: Diagnosis, wide: bool = False) -> Table:
     """One row for each class that has samples."""
     known = d.sampled()
-    first = [Column("class", list(known)), Column("n", [c.samples for c in known.values()], drop=9)]
+    first = [Column("class", list(known)), Column("samples", [c.samples for c in known.values()], drop=4)]
     return Table.of([*first, *(c for s in SECTIONS for c in s.class_columns(d, wide))])

@@ -45,7 +45,7 @@ class Decision:
     def best(self) -> int:
         return int(self.probabilities.argmax())
 
-    def pull(self, m: str) -> float:
+    def margin(self, m: str) -> float:
         """The margin of modality m for the decided class: its part there minus its mean part elsewhere (nats)."""
         part = self.contribution[m]
         return float(part[self.best] - np.delete(part, self.best).mean())
@@ -70,7 +70,7 @@ class Classified:
                     "class": self.classes[d.best],
                     "probabilities": dict(zip(self.classes, d.probabilities.tolist(), strict=True)),
                     "contribution": {m: part.tolist() for m, part in d.contribution.items()},
-                    "pull": {m: d.pull(m) for m in d.contribution},
+                    "margin": {m: d.margin(m) for m in d.contribution},
                 }
                 for d in self.decisions
             ],

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmbal import tables
 from mmbal.errors import DataError, UsageError
 from mmbal.files import kind_of_file, read_npz
 from mmbal.predictions.columns import ALIASES, Array, bit_pattern, key_of, plain
@@ -16,8 +17,9 @@ from mmbal.predictions.features import is_feature_file, read_feature_file
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.names import OF_MODALITY
 from mmbal.predictions.readers import predictions_from_csv
-from mmbal.predictions.scores import form_of
+from mmbal.predictions.scores import WORDS, form_of
 from mmbal.predictions.tables import Table, number, read_table
+from mmbal.text import plural
 
 FEW = 5  # values that are shown
 
@@ -47,6 +49,18 @@ class Description:
         """Plain values for JSON."""
         return asdict(self)
 
+    def table(self) -> tables.Table:
+        """One row for each array or column."""
+        noun = "array" if self.kind.startswith(("a predictions", "a feature")) else "column"
+        return tables.Table.of(
+            [
+                tables.Column(noun, [part.name for part in self.parts]),
+                tables.Column("type", [part.type for part in self.parts], left=True, drop=1),
+                tables.Column("shape", [part.shape for part in self.parts], left=True),
+                tables.Column("seems to be", [part.seems for part in self.parts], left=True, wrap=True),
+            ]
+        )
+
 
 def describe(path: str | Path) -> Description:
     """Describe a predictions file, a feature file or a table; raises UsageError where there is no file."""
@@ -59,6 +73,41 @@ def describe(path: str | Path) -> Description:
     if kind.name in ("table", "text"):
         return _table(path)
     return Description(str(path), kind.what, [], [], f"{path} is {kind.what}, which mmbal can't use here.", kind.advice)
+
+
+def contents(found: Predictions, path: str | Path) -> dict[str, Any]:
+    """What a predictions file holds, as plain values for JSON."""
+    return {
+        "predictions": str(path),
+        "samples": len(found),
+        "splits": found.splits(),
+        "classes": list(found.classes),
+        "modalities": list(found.modalities),
+        "missing": {m: int((~mask).sum()) for m, mask in found.present.items()},
+        "fused": found.fused is not None,
+        **({"scores": found.meta["scores"]} if "scores" in found.meta else {}),
+        "warnings": list(found.warnings),
+    }
+
+
+def told(found: Predictions, path: str | Path) -> list[str]:
+    """The same in words, for a file that was just written from another project's scores."""
+    splits = ", ".join(f"{n} {name}" for name, n in found.splits().items())
+    lines = [f"{path}: {splits}; {plural(len(found.classes), 'class', 'classes')}; {', '.join(found.modalities)}."]
+    if "scores" in found.meta:
+        lines.append(f"The numbers were taken for {_forms(found.meta['scores'])}.")
+    if found.fused is None:
+        lines.append(
+            "There are no fused scores, so the plain sum of the unimodal log-probabilities is taken for the decision."
+        )
+    return lines
+
+
+def _forms(scores: str | Mapping[str, str]) -> str:
+    """What the scores were taken for; by modality where they differ."""
+    if isinstance(scores, str):
+        return WORDS.get(scores, scores)
+    return f"a mix: {', '.join(f'{WORDS.get(form, form)} of {m}' for m, form in scores.items())}"
 
 
 def _archive(path: Path) -> Description:
@@ -80,7 +129,7 @@ def _archive(path: Path) -> Description:
         parts.append(Part(key, str(raw[key].dtype), " x ".join(map(str, value.shape)) or "one value", seems))
     if features:
         return _judged(path, "a feature file", parts, remarks, lambda: read_feature_file(path).remarks())
-    return _judged(path, "a predictions file", parts, remarks, lambda: _told(Predictions.load(path)))
+    return _judged(path, "a predictions file", parts, remarks, lambda: _remarks(Predictions.load(path)))
 
 
 def _table(path: Path) -> Description:
@@ -91,7 +140,7 @@ def _table(path: Path) -> Description:
     parts = [Part(name, *_column(table, k)) for k, name in enumerate(table.header)]
     shape = f"{len(table.rows)} rows"
     if any(":" in name for name in table.header):
-        return _judged(path, f"a table of scores, {shape}", parts, [], lambda: _told(predictions_from_csv(path)))
+        return _judged(path, f"a table of scores, {shape}", parts, [], lambda: _remarks(predictions_from_csv(path)))
     known = [name for name in table.header if name.lower() in ("path", "audio", "video", "image", "text")]
     kind = f"a manifest, {shape}" if known else f"a table, {shape}"
     problem = (
@@ -110,7 +159,7 @@ def _judged(
         return Description(str(path), kind, parts, remarks, error.message, error.hint)
 
 
-def _told(found: Predictions) -> list[str]:
+def _remarks(found: Predictions) -> list[str]:
     doubt = found.doubt()
     return [*([doubt] if doubt else []), *found.warnings]
 

@@ -23,7 +23,7 @@ def test_a_csv_becomes_a_predictions_file(tmp_path):
     document = json.loads(result.stdout)
     assert document["predictions"] == str(tmp_path / "s.predictions.npz")
     assert document["splits"] == {"val": 1, "test": 1}
-    assert document["absent"] == {"n": 1}
+    assert document["missing"] == {"n": 1}
     assert document["scores"] == "probabilities"
     found = Predictions.load(document["predictions"])
     assert np.allclose(np.exp(found.logits["m"]), [[0.9, 0.1], [0.2, 0.8]])

@@ -75,7 +75,7 @@ def test_the_fitted_rule_decides_a_folder(run):
             share = np.array(clip["contribution"][m])
             assert share - share.mean() == pytest.approx(part[row] - part[row].mean(), abs=1e-4)
             best = expected[row].argmax()
-            assert clip["pull"][m] == pytest.approx(part[row][best] - np.delete(part[row], best).mean(), abs=1e-4)
+            assert clip["margin"][m] == pytest.approx(part[row][best] - np.delete(part[row], best).mean(), abs=1e-4)
         assert sum(map(np.array, clip["contribution"].values())) == pytest.approx(found, abs=1e-4)
 
 

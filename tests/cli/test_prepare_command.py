@@ -139,10 +139,10 @@ def test_what_another_process_writes_is_not_written(pets):
 
 
 def test_json_is_one_document_alone(pets):
-    assert as_json("prepare", "init", pets)["rows"] == 16
+    assert as_json("prepare", "init", pets)["samples"] == 16
     result = mmbal("prepare", pets / "manifest.csv", "--size", 16, "--workers", 1, "--json")
     document = json.loads(result.stdout)
-    assert document["rows"] == 16
+    assert document["samples"] == 16
     assert document["classes"] == ["cat", "dog"]
     assert [f["kind"] for f in document["findings"] if f["level"] == "error"] == ["corrupt"]
     assert as_json("prepare", "--check", document["store"])["problems"] == []
@@ -314,6 +314,6 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(pets):
     assert "goes on where it stopped" in said
     assert "Traceback" not in said
     done = mmbal("prepare", pets / "many.csv", "--out", "s", "--workers", 1, "--json")
-    assert json.loads(done.stdout)["resumed_rows"] > 0
-    assert json.loads(done.stdout)["rows"] == 10_000
+    assert json.loads(done.stdout)["resumed"] > 0
+    assert json.loads(done.stdout)["samples"] == 10_000
     assert not [f for f in json.loads(done.stdout)["findings"] if f["kind"] == "crash"]

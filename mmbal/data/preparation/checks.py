@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.data.preparation.findings import Finding, count
+from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import Row
+from mmbal.text import plural
 
 IMBALANCE = 10.0  # largest class over smallest, in train
 MISMATCH = 0.5  # seconds by which sound and picture of a sample may differ in length
@@ -51,7 +52,7 @@ def collapsed(findings: Iterable[Finding]) -> list[Finding]:
     for finding in findings:
         times = same.pop((finding.kind, finding.reason, finding.modality), 0) if finding.level == "note" else 1
         if times > 1:
-            others = count(times - 1, "other file", "other files")
+            others = plural(times - 1, "other file", "other files")
             finding = replace(finding, reason=f"{finding.reason} (and so for {others})")
         if times:
             kept.append(finding)
@@ -69,7 +70,7 @@ def whole(
         if not counts[index]:
             found.append(Finding("error", "empty class", name, "no usable sample"))
         elif not train[index]:
-            samples = count(counts[index], "sample", "samples")
+            samples = plural(counts[index], "sample")
             found.append(Finding("warning", "class not in train", name, f"{samples}, none to learn from"))
     if len(classes) == 1:
         found.append(
@@ -85,7 +86,7 @@ def whole(
             shared = shared[shared != ""]
             if len(shared):
                 names = ", ".join(shared[:3].tolist()) + (", ..." if len(shared) > 3 else "")
-                reason = f"{count(len(shared), 'group', 'groups')} also in train: {names}"
+                reason = f"{plural(len(shared), 'group')} also in train: {names}"
                 reason += f"; {known_leak}" if known_leak else ""
                 found.append(Finding("note" if known_leak else "warning", "group leak", str(other), reason))
     return found
@@ -108,11 +109,11 @@ def spellings(labels: np.ndarray, classes: Sequence[str], group: np.ndarray | No
     counts = dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
     found = []
     for names in alike(classes):
-        told = ", ".join(f"'{name}' ({count(counts[name], 'sample', 'samples')})" for name in names)
+        told = ", ".join(f"'{name}' ({plural(counts[name], 'sample')})" for name in names)
         found.append(Finding("warning", "two spellings", names[0], f"{told} count as different classes"))
     for name in classes:
         if name.casefold() in ABSENT:
-            reason = f"the class of {count(counts[name], 'sample', 'samples')} may be a missing label"
+            reason = f"the class of {plural(counts[name], 'sample')} may be a missing label"
             found.append(Finding("warning", "missing label", name, reason))
     for names in alike(np.unique(group).tolist() if group is not None else ()):
         told = ", ".join(f"'{name}'" for name in names)
@@ -217,7 +218,7 @@ def verdict(findings: Sequence[Finding], classes: int) -> str:
         return f"Not usable: {len(empty)} of {classes} classes {have} no sample ({', '.join(empty[:5])})."
     leaking = sum(f.level == "warning" and f.kind in ("leak", "group leak") for f in findings)
     if leaking:
-        return f"Usable, but test figures would be too good: {count(leaking, 'leak', 'leaks')} between splits."
+        return f"Usable, but test figures would be too good: {plural(leaking, 'leak')} between splits."
     if errors or warnings:
-        return f"Usable; {count(errors, 'file or sample', 'files or samples')} lost, {warnings} suspicious."
+        return f"Usable; {plural(errors, 'file or sample', 'files or samples')} lost, {warnings} suspicious."
     return "Clean: nothing missing, nothing suspicious."

@@ -22,8 +22,3 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def count(n: int, one: str, many: str) -> str:
-    """A number with its noun: ``1 file``, ``2 files``."""
-    return f"{n} {one if n == 1 else many}"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmbal.data.preparation.findings import Finding, count
+from mmbal.data.preparation.findings import Finding
 from mmbal.data.store.moments import chunks
 from mmbal.data.store.store import ModalitySpec
+from mmbal.text import plural
 
 
 @dataclass
@@ -66,7 +67,7 @@ def drop(
                 stream.write(part.tobytes())
         os.replace(temporary, path)
     lacking = "without one of the modalities" if complete_only else "without any usable modality"
-    return rows.take(keep), [Finding("note", "left out", "rows", f"{count(gone, 'sample', 'samples')} {lacking}")]
+    return rows.take(keep), [Finding("note", "left out", "rows", f"{plural(gone, 'sample')} {lacking}")]
 
 
 def without_empty(labels: np.ndarray, classes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -139,13 +139,13 @@ class Store:
         return {s: n for s, n in counts.items() if n}
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Split -> class -> ``{"rows": n, <m>: rows that have modality m}``."""
+        """Split -> class -> ``{"samples": n, <m>: samples that have modality m}``."""
         result: dict[str, dict[str, dict[str, int]]] = {}
         for split in self.splits():
             result[split] = {}
             for index, name in enumerate(self.classes):
                 rows = (self.split == split) & (self.labels == index)
-                result[split][name] = {"rows": int(rows.sum())} | {
+                result[split][name] = {"samples": int(rows.sum())} | {
                     m: int((rows & present).sum()) for m, present in self.present.items()
                 }
         return result

@@ -20,7 +20,7 @@ from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column
 from mmbal.text import SHARE as PERCENT
-from mmbal.text import Form
+from mmbal.text import WHOLE, Form
 
 if TYPE_CHECKING:
     from mmbal.diagnosis.document import Diagnosis
@@ -97,10 +97,9 @@ class AccuracySection(Section):
     def class_columns(self, d: Diagnosis, wide: bool) -> list[Column]:
         known = d.sampled()
         alone = [
-            Column(f"{m} alone", [c.alone.get(m) for c in known.values()], PERCENT, drop=2 + k)
-            for k, m in enumerate(d.data.modalities)
+            Column(f"{m} alone", [c.alone.get(m) for c in known.values()], WHOLE, drop=3) for m in d.data.modalities
         ]
-        return [*alone, Column("fused", [c.fused for c in known.values()], PERCENT)]
+        return [*alone, Column("fused", [c.fused for c in known.values()], WHOLE, drop=2)]
 
     def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
         names = d.data.modalities

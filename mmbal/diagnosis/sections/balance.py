@@ -20,7 +20,7 @@ from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column
-from mmbal.text import PLAIN, Form
+from mmbal.text import PLAIN, WHOLE, Form
 from mmbal.text import SHARE as PERCENT
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class BalanceSection(Section):
     def modality_columns(self, d: Diagnosis) -> list[Column]:
         names = d.data.modalities
         return [
-            Column("capability", [*(d.capability.get(m) for m in names), None], PERCENT),
+            Column("capability", [*(d.capability.get(m) for m in names), None], WHOLE),
             Column("contribution", [*(d.contribution.get(m) for m in names), None], WHOLE, bar=8),
         ]
 
@@ -96,7 +96,7 @@ class BalanceSection(Section):
             marks = [f"◀ {c.balance[m].flag}" if m in c.balance and c.balance[m].flag else "" for c in known]
             found += [
                 Column(f"contribution of {m}", [c.contribution.get(m) for c in known], WHOLE, bar=0 if wide else 6),
-                Column(f"capability of {m}" if wide else "capability", [c.capability.get(m) for c in known], PERCENT),
+                Column(f"capability of {m}", [c.capability.get(m) for c in known], WHOLE),
                 Column("", marks, left=True),
             ]
         return found
@@ -105,9 +105,6 @@ class BalanceSection(Section):
         kinds = ("contribution", "capability")
         each = {f"{kind}.{m}": (f"{kind} of {m}", PERCENT) for kind in kinds for m in d.data.modalities}
         return {"index": ("imbalance index", PLAIN), **each}
-
-
-WHOLE = Form(0, 100.0, " %")
 
 
 def focus(d: Diagnosis) -> str | None:

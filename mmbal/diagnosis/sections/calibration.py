@@ -90,8 +90,8 @@ class CalibrationSection(Section):
     def modality_columns(self, d: Diagnosis) -> list[Column]:
         found = [d.calibration.get(name) for name in (*d.data.modalities, "fused")]
         return [
-            Column("temperature", [c and c.temperature and c.temperature.value for c in found], PLAIN, drop=8),
-            Column("ECE", [c and c.ece.value for c in found], PLAIN, drop=9),
+            Column("temperature", [c and c.temperature for c in found], PLAIN, drop=8),
+            Column("ECE", [c and c.ece for c in found], PLAIN, drop=9),
         ]
 
     def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:

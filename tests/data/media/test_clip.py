@@ -66,9 +66,9 @@ def test_new_clips_are_decided_as_the_run_decided_them(made):
         assert set(decision.contribution) == {"audio", "video"}
         total = sum(decision.contribution.values())
         assert total == pytest.approx(known.fused[k], abs=1e-4)  # concat is additive
-        # Two classes: the pulls of all modalities add up to the difference of the logits.
+        # Two classes: the margins of all modalities add up to the difference of the logits.
         gap = abs(known.fused[k][0] - known.fused[k][1])
-        assert sum(decision.pull(m) for m in decision.contribution) == pytest.approx(gap, abs=1e-4)
+        assert sum(decision.margin(m) for m in decision.contribution) == pytest.approx(gap, abs=1e-4)
 
 
 def test_a_sound_alone_is_decided_by_what_it_has(made, tmp_path, clip):

@@ -1,0 +1,99 @@
+"""What the registries hold, described for a reader: methods, fusions, decision rules, encoders and data sets."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mmbal import registry
+from mmbal.errors import UsageError, did_you_mean
+from mmbal.registry import Entry
+from mmbal.tables import Column, Table
+
+KINDS = ("method", "fusion", "rule", "encoder", "dataset")
+FACTS = {"family": "family", "year": "year", "paper": "arXiv", "status": "formula"}  # field -> head of its column
+
+
+def members(kind: str | None = None) -> list[tuple[str, Entry[Any]]]:
+    """The members of a kind, or of all; raises UsageError for an unknown kind."""
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"There is no kind '{kind}'.", did_you_mean(kind, KINDS))
+    return [(k, entry) for k in ([kind] if kind else KINDS) for entry in getattr(registry, f"{k}s")]
+
+
+def named(name: str, kind: str | None = None) -> list[tuple[str, Entry[Any]]]:
+    """The members called ``name``, of a kind or of all; raises UsageError with the nearest names where there is none."""
+    known = members(kind)
+    found = [(k, entry) for k, entry in known if entry.name == name]
+    if not found:
+        raise UsageError(f"There is nothing called '{name}'.", did_you_mean(name, [entry.name for _, entry in known]))
+    return found
+
+
+def describe(kind: str, entry: Entry[Any]) -> dict[str, Any]:
+    """A member as plain values: name, summary, what is known about it, and the keys of its configuration."""
+    config = getattr(entry.cls, "Config", None)
+    about = {
+        key: value if isinstance(value, (str, int, float, bool, dict, type(None))) else sorted(value)
+        for key, value in asdict(entry.about).items()
+    }
+    return {
+        "kind": kind,
+        "name": entry.name,
+        "summary": (inspect.cleandoc(entry.cls.__doc__ or "") or text_of(entry)).split("\n")[0],
+        **about,
+        "config": [
+            {
+                "key": key,
+                "default": _plain(f.get_default(call_default_factory=True)),
+                "description": f.description or "",
+            }
+            for key, f in getattr(config, "model_fields", {}).items()
+        ],
+    }
+
+
+def text_of(entry: Entry[Any]) -> str:
+    """What the member's own page says: its module's docstring where the file is its own, else that of its class."""
+    module = sys.modules[entry.cls.__module__]
+    own = entry.cls.__module__.rsplit(".", 1)[-1] == entry.name
+    return inspect.cleandoc((module.__doc__ if own else None) or inspect.getdoc(entry.cls) or "")
+
+
+def listed(described: Sequence[dict[str, Any]]) -> list[Table]:
+    """A table for each kind."""
+    tables = []
+    for k in dict.fromkeys(d["kind"] for d in described):
+        own = [d for d in described if d["kind"] == k]
+        columns = [Column("name", [d["name"] for d in own])]
+        for drop, (key, head) in enumerate(FACTS.items(), start=2):
+            columns.append(Column(head, [d.get(key) for d in own], left=key != "year", drop=drop))
+        columns.append(Column("what it does", [d["summary"] for d in own], left=True, wrap=True))
+        tables.append(Table.of(columns, title=f"{k}s".replace("datasets", "data sets")))
+    return tables
+
+
+def heading(described: dict[str, Any]) -> str:
+    """Kind and name of a member, with its family and status."""
+    facts = [str(described[key]) for key in ("family", "status") if described.get(key)]
+    return f"{described['kind']} {described['name']}" + (f"  ({', '.join(facts)})" if facts else "")
+
+
+def keys(described: dict[str, Any]) -> list[Table]:
+    """The keys of a member's configuration, where it has some."""
+    found = described["config"]
+    if not found:
+        return []
+    columns = [
+        Column("key", [f["key"] for f in found]),
+        Column("default", [str(f["default"]) for f in found], left=True),
+        Column("meaning", [f["description"] for f in found], left=True, wrap=True),
+    ]
+    return [Table.of(columns)]
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
