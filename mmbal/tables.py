@@ -6,16 +6,24 @@ The type lies below the diagnosis and the report, since both hand out tables; ho
 
 from __future__ import annotations
 
+import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmbal.errors import UsageError, did_you_mean
 from mmbal.text import DASH, PLAIN, Form, bar
 
 GAP = 3  # characters between two columns in a terminal
 INTERVALS = 1  # columns whose ``drop`` is higher go before the intervals do
 LEAST_TEXT = 24  # characters that a column of text keeps where it is broken into lines
+
+
+def value_of(cell: Any) -> Any:
+    """The value of a cell, whether it has an interval or not."""
+    return getattr(cell, "value", cell)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Column:
     ``drop`` orders what is left out where room is short: the highest first, 0 never. ``bar`` is the width of the bar
     that stands behind a share, 0 for none. ``left`` aligns at the left; the first column of a table always does.
     ``wrap`` allows a terminal to break the cells into lines, for sentences and paths; figures are never broken.
+    ``better`` is 1 where a higher figure is better, -1 where a lower one is, 0 where neither is.
     """
 
     name: str
@@ -34,6 +43,20 @@ class Column:
     left: bool = False
     bar: int = 0
     wrap: bool = False
+    better: int = 0
+
+    @property
+    def plain_name(self) -> str:
+        """The name without its unit, as a user types it."""
+        return re.sub(r" ?(%|\(\w+\))", "", self.name).strip().lower()
+
+    @property
+    def best(self) -> list[bool]:
+        """Which cells hold the best figure of the column, as it is printed; none where no direction is better."""
+        told = [self.form.number(x) if isinstance(x, float) else x for x in map(value_of, self.cells)]
+        found = [(self.better * x, k) for k, x in enumerate(map(value_of, self.cells)) if x is not None]
+        best = told[max(found)[1]] if self.better and found else None
+        return [best is not None and text == best for text in told]
 
     @property
     def empty(self) -> bool:
@@ -50,7 +73,7 @@ class Column:
         if not self.bar:
             return told
         longest = max(map(len, told), default=0)
-        shares = [getattr(cell, "value", cell) for cell in self.cells]
+        shares = list(map(value_of, self.cells))
         bars = ["" if share is None else bar(share, self.bar) for share in shares]
         return [f"{text:>{longest}} {drawn:<{self.bar}}" for text, drawn in zip(told, bars, strict=True)]
 
@@ -82,6 +105,32 @@ class Table:
     @property
     def head(self) -> list[str]:
         return [column.name for column in self.columns]
+
+    def column(self, name: str) -> Column:
+        """The column of a name, with its unit or without; raises UsageError with the nearest names where there is none."""
+        for column in self.columns:
+            if name.strip().lower() in (column.name.lower(), column.plain_name):
+                return column
+        raise UsageError(
+            f"The table has no column '{name.strip()}'.",
+            did_you_mean(name.strip(), [c.plain_name for c in self.columns]),
+        )
+
+    def of_columns(self, names: Iterable[str]) -> Table:
+        """The first column and those named, in their order."""
+        first, chosen = self.columns[0], [self.column(name) for name in names]
+        return replace(self, columns=(first, *(c for c in chosen if c is not first)))
+
+    def sorted(self, name: str) -> Table:
+        """The rows by a column: figures with the best first (the highest, where neither is), text by the alphabet."""
+        column = self.column(name)
+        values = [value_of(cell) for cell in column.cells]
+        if any(isinstance(v, str) for v in values):
+            order = sorted(range(len(values)), key=lambda k: str(values[k]))
+        else:
+            sign = column.better or 1
+            order = sorted(range(len(values)), key=lambda k: math.inf if values[k] is None else -sign * values[k])
+        return replace(self, columns=tuple(replace(c, cells=[c.cells[k] for k in order]) for c in self.columns))
 
     def rows(self, intervals: bool = True) -> list[list[str]]:
         """The body as text, row by row."""

@@ -34,6 +34,10 @@ class Form:
     unit: str = ""
     sign: bool = False
 
+    def scaled(self, value: float) -> float:
+        """The number in the unit, with as many digits as it has."""
+        return float(f"{self.scale * value:.12g}")
+
     def number(self, value: float) -> str:
         """The number alone, without its unit."""
         rounded = round(self.scale * value, self.digits) + 0.0  # + 0.0 turns a negative zero into zero
@@ -99,3 +103,8 @@ def duration(seconds: float) -> str:
 def plural(n: int, one: str, many: str = "") -> str:
     """``1 file``, ``2 files``; ``many`` where the plural takes more than an s."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends like a sentence already."""
+    return text if text.endswith((".", "?")) else f"{text}."

@@ -25,7 +25,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mmbal.tables import Fitted, Table
-from mmbal.text import duration
+from mmbal.text import duration, sentence
 
 CLOSED_PIPE = 141  # exit code where the reader of the output has gone: 128 + SIGPIPE, as other programs end then
 STAND_INS = {
@@ -146,6 +146,18 @@ def paragraph(sentences: Iterable[str]) -> None:
     say(text.replace(NO_BREAK, " "))
 
 
+def page(text: str) -> None:
+    """Print a docstring: its paragraphs as lines of the terminal's width, what is indented (formulas) as it is."""
+    for block in text.split("\n\n"):
+        lines = block.splitlines()
+        plain = next((k for k, line in enumerate(lines) if line.startswith(" ")), len(lines))
+        if plain:
+            paragraph(lines[:plain])
+        for line in lines[plain:]:
+            say(line)
+        say()
+
+
 def commands(lines: Iterable[tuple[str, str]]) -> None:
     """Print useful next commands, each with its purpose, on one line where there is room for all."""
     told = list(lines)
@@ -158,11 +170,6 @@ def commands(lines: Iterable[tuple[str, str]]) -> None:
 def note(text: str) -> None:
     """Print a message about the work on stderr."""
     err.print(Text(text, style="dim"))
-
-
-def sentence(text: str) -> str:
-    """The text with a full stop, unless it ends like a sentence already."""
-    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def warn(texts: Iterable[str]) -> None:

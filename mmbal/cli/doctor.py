@@ -11,6 +11,7 @@ import typer
 from mmbal.cli import console
 from mmbal.cli.options import Json
 from mmbal.errors import DataError
+from mmbal.text import sentence
 
 
 def doctor(
@@ -50,7 +51,7 @@ def _look_at(files: list[Path], as_json: bool) -> None:
         console.say(f"{one.path}: {one.kind}", style="bold")
         console.show(*([one.table()] if one.parts else []))
         for remark in one.remarks:
-            console.say(f"Note: {console.sentence(remark)}", style="yellow")
+            console.say(f"Note: {sentence(remark)}", style="yellow")
         if not one.remarks and not one.problem:
             console.say("Nothing looks wrong.")
     broken = next((one for one in found if one.problem), None)

@@ -37,5 +37,5 @@ def show_member(
         return
     for described in found:
         console.say(heading(described), style="bold")
-        console.say(described["text"])
+        console.page(described["text"])
         console.show(*keys(described))

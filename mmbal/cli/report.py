@@ -13,24 +13,37 @@ from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
     from mmbal.report.compare import Comparison
+    from mmbal.tables import Table
 
-FORMATS = {".json": "json", ".md": "markdown", ".tex": "latex", ".html": "html"}
+FORMATS = {".json": "json", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".html": "html"}
 
 
 def report(
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            help="Runs, checkpoints, diagnosis.json, predictions or features .npz; the first is the baseline."
-        ),
+        typer.Argument(help="Runs, checkpoints, diagnosis.json, predictions or feature files (.npz)."),
     ],
     split: Annotated[str, typer.Option(help="Split to compare on.")] = "test",
     out: Annotated[
         Path | None,
-        typer.Option(help="Write to a file; its ending decides: .md, .tex, .html or .json.", dir_okay=False),
+        typer.Option(help="Write to a file; its ending decides: .md, .tex, .csv, .html or .json.", dir_okay=False),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The row that the others are tested against. Default: the first.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Only these columns: --columns accuracy,gain,p.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Sort the rows by this column, the best first.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=TEXT", help="Print TEXT as the name of a row. Repeatable.")
+    ] = None,
+    caption: Annotated[str, typer.Option(help="Caption of the LaTeX table.")] = "",
     optimistic: Annotated[
         bool, typer.Option("--optimistic", help="Also show the best epoch on TEST data, where a run recorded it.")
     ] = False,
@@ -49,47 +62,65 @@ def report(
     from mmbal.report.compare import compare_sources, read_source
     from mmbal.report.html import comparison_html, diagnosis_html
     from mmbal.report.pages import write_pages
+    from mmbal.report.tables import csv as as_csv
 
-    if markdown + latex + as_json > 1:
-        raise UsageError("--markdown, --latex and --json exclude each other.")
+    if markdown + latex + csv + as_json > 1:
+        raise UsageError("--markdown, --latex, --csv and --json exclude each other.")
     if out is not None and out.suffix not in FORMATS:
         raise UsageError(f"{out} has no known ending.", f"Known: {', '.join(FORMATS)}.")
     refuse_existing(out, force)
     sources = [read_source(path, split, bootstrap) for path in paths]
     for source in sources:
-        told = source.diagnosis.data
-        console.told_of(source.path, told.meta, [f"{source.path}: {text}" for text in told.warnings])
-    comparison = compare_sources(sources, bootstrap)
+        data = source.diagnosis.data
+        console.told_of(source.path, data.meta, [f"{source.path}: {text}" for text in data.warnings])
+    comparison = compare_sources(sources, bootstrap, baseline=baseline).relabelled(_labels(label or []))
+    table = render.table_of(comparison, optimistic)
+    table = table if sort is None else table.sorted(sort)
+    table = table if columns is None else table.of_columns(columns.split(","))
     for source in sources if card else []:
         for written in write_pages(source):
             console.note(f"Wrote {written}")
+
+    def told(kind: str) -> str:
+        if kind == "markdown":
+            return render.markdown(table, comparison)
+        if kind == "latex":
+            return render.latex(table, comparison, caption)
+        if kind == "csv":
+            return as_csv(table)
+        if len(sources) == 1:
+            return diagnosis_html(sources[0].diagnosis, str(paths[0]))
+        return comparison_html(comparison, optimistic)
+
     if out is not None:
         kind = FORMATS[out.suffix]
         if kind == "json":
             write_json(out, comparison.model_dump(mode="json"))
-        elif kind == "html" and len(sources) == 1:
-            write_text(out, diagnosis_html(sources[0].diagnosis, str(paths[0])))
-        elif kind == "html":
-            write_text(out, comparison_html(comparison, optimistic))
         else:
-            write_text(out, getattr(render, kind)(comparison, optimistic))
+            write_text(out, told(kind))
         console.note(f"Wrote {out}")
     if as_json:
         console.print_json(comparison.model_dump(mode="json"))
-    elif markdown or latex:
-        typer.echo((render.markdown if markdown else render.latex)(comparison, optimistic), nl=False)
+    elif markdown or latex or csv:
+        typer.echo(told("markdown" if markdown else "latex" if latex else "csv"), nl=False)
     else:
-        show(comparison, optimistic)
+        show(table, comparison)
         if optimistic and not any(row.optimistic for row in comparison.rows):
             console.note("No run recorded its best test epoch; train with --optimistic to have it.")
 
 
-def show(comparison: Comparison, optimistic: bool = False, title: str = "") -> None:
+def _labels(given: list[str]) -> dict[str, str]:
+    """``NAME=TEXT`` as a mapping; NAME may hold an equals sign itself."""
+    for text in given:
+        if "=" not in text:
+            raise UsageError(f"--label {text} is not of the form NAME=TEXT.")
+    return {name: told for name, _, told in (text.rpartition("=") for text in given)}
+
+
+def show(table: Table, comparison: Comparison) -> None:
     """Print a comparison as a table that fits the terminal, with its legend."""
-    from dataclasses import replace
+    from mmbal.report.render import legend
 
-    from mmbal.report.render import legend, table_of
-
-    console.show(replace(table_of(comparison, optimistic), title=title))
+    console.show(table)
     for line in legend(comparison):
         console.say(line, style="dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,8 @@ def sweep(
         console.print_json({name: c.model_dump(mode="json") for name, c in found.items()})
         return
     for name, comparison in found.items():
+        table = render.table_of(comparison)
         if markdown:
-            typer.echo(f"### {name}\n\n{render.markdown(comparison)}")
+            typer.echo(f"### {name}\n\n{render.markdown(table, comparison)}")
         else:
-            show(comparison, title=name)
+            show(replace(table, title=name), comparison)

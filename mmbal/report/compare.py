@@ -18,7 +18,7 @@ from pydantic import Field
 from mmbal.config import Frozen
 from mmbal.diagnosis import Diagnosis
 from mmbal.diagnosis.stored import diagnosis_of
-from mmbal.errors import DataError, UsageError
+from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.maths.bootstrap import Estimate, holm
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.format import Source as Given
@@ -29,7 +29,6 @@ from mmbal.runs import DIAGNOSIS, Subject, decided_by, read_config, read_metrics
 SCHEMA_VERSION = 1
 FIGURES = ("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap")
 SEED_ONLY = ("seed", "data", "device")  # a run differs in these and is still the same experiment on the same store
-NAMING = ("method", "fusion", "rule")  # parts of a label, where the producer gave them
 UNTOLD = ("seed", "run", "producer")  # two experiments never differ by these alone
 
 
@@ -90,6 +89,15 @@ class Comparison(Frozen):
     rows: list[Row]
     notes: list[str] = Field(description="what could not be computed or tested, and why")
 
+    def relabelled(self, names: Mapping[str, str]) -> Comparison:
+        """The same with other names of rows; raises UsageError where there is no such row."""
+        known = [row.label for row in self.rows]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"There is no row '{name}'.", did_you_mean(name, known))
+        rows = [row.model_copy(update={"label": names.get(row.label, row.label)}) for row in self.rows]
+        return self.model_copy(update={"rows": rows})
+
 
 @dataclass(frozen=True)
 class Source:
@@ -133,13 +141,24 @@ def compare(
 
 
 def compare_sources(
-    sources: Sequence[Source], replicates: int = 1000, confidence: float = 0.95, seed: int = 0
+    sources: Sequence[Source],
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    baseline: str | None = None,
 ) -> Comparison:
-    """The comparison of sources that were read already, all on the same split."""
+    """The comparison of sources that were read already, all on the same split.
+
+    ``baseline`` is the label or the path of the row that the others are tested against, the first by default.
+    """
     if not sources:
         raise UsageError("There is nothing to report.", "Give runs, diagnosis.json or predictions files.")
     groups = group_by_seed(sources)
     names = labels(groups)
+    if baseline is not None:
+        first = _first(names, groups, baseline)
+        groups = [groups[first], *groups[:first], *groups[first + 1 :]]
+        names = [names[first], *names[:first], *names[first + 1 :]]
     notes: list[str] = []
     tests: dict[int, PairedTest] = {}
     for k in range(1, len(groups)):
@@ -217,9 +236,13 @@ def group_by_seed(sources: Sequence[Source]) -> list[list[Source]]:
 
 
 def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
-    """A short name of each row: method, fusion and rule where known, else the file; then what tells equal names apart."""
+    """A short name of each row: method, fusion and rule where known, else the file; then what tells equal names apart.
+
+    The fusion is named where the rows have several.
+    """
     first = [group[0] for group in groups]
-    names = [_name(source) for source in first]
+    several = len({source.meta.get("fusion") for source in first if source.meta.get("method")}) > 1
+    names = [_name(source, several) for source in first]
     out = []
     for name, source in zip(names, first, strict=True):
         twins = [other for twin, other in zip(names, first, strict=True) if twin == name and other is not source]
@@ -229,11 +252,22 @@ def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
     return out
 
 
-def _name(source: Source) -> str:
-    if source.meta.get("method"):
-        return " · ".join(str(source.meta[k]) for k in NAMING if source.meta.get(k))
+def _name(source: Source, fusions: bool) -> str:
+    meta = source.meta
+    if meta.get("method"):
+        fusion = f", {meta['fusion']}" if fusions and meta.get("fusion") else ""
+        stored = f" + {meta['rule']}" if meta.get("rule") and meta["rule"] != meta.get("fusion") else ""
+        return f"{meta['method']}{fusion}{stored}"
     in_folder = source.path.name == DIAGNOSIS and source.path.parent.name
     return in_folder or source.path.stem or str(source.path)
+
+
+def _first(names: Sequence[str], groups: Sequence[Sequence[Source]], baseline: str) -> int:
+    """The row that ``baseline`` names, by its label or by one of its paths."""
+    for k, (name, group) in enumerate(zip(names, groups, strict=True)):
+        if baseline == name or any(baseline in (str(s.path), s.path.name, s.path.stem) for s in group):
+            return k
+    raise UsageError(f"There is no row '{baseline}' to be the baseline.", did_you_mean(baseline, names))
 
 
 def _entry(source: Source) -> Entry:

@@ -8,7 +8,7 @@ from mmbal.report import tables
 from mmbal.report.compare import Comparison, Row
 from mmbal.report.tables import escape_markdown
 from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, NATS, PLAIN, SHARE, Form, p_value
+from mmbal.text import DIFFERENCE, NATS, PLAIN, SHARE, Form, p_value, sentence
 
 MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
 
@@ -20,19 +20,19 @@ def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
     tests = [row.test for row in rows]
     figures = {name: [row.figures[name] for row in rows] for name in rows[0].figures}
     columns = [
-        Column("model", [row.label for row in rows]),
-        Column("seeds", [row.seeds if several else None for row in rows], drop=5),
-        Column("accuracy %", figures["accuracy"], SHARE.bare()),
-        Column("gain (pp)", [t and t.accuracy for t in tests], DIFFERENCE.bare(), drop=1),
-        Column("p", [t and p_value(t.p_holm) for t in tests], drop=1),
-        Column("McNemar", [t and p_value(t.mcnemar) for t in tests], drop=9),
-        Column("NLL", figures["nll"], NATS, drop=5),
-        Column("ECE", figures["ece"], NATS, drop=6),
+        Column("model", [row.label for row in rows], wrap=True),
+        Column("seeds", [row.seeds if several else None for row in rows], drop=6),
+        Column("accuracy %", figures["accuracy"], SHARE.bare(), better=1),
+        Column("imbalance index", figures["index"], PLAIN, drop=1, better=-1),
+        Column("decision gap (pp)", figures["decision_gap"], DIFFERENCE.bare(), drop=1, better=-1),
+        Column("gain (pp)", [t and t.accuracy for t in tests], DIFFERENCE.bare(), drop=2, better=1),
+        Column("p", [t and p_value(t.p_holm) for t in tests], drop=3),
+        Column("NLL", figures["nll"], NATS, drop=5, better=-1),
+        Column("ECE", figures["ece"], NATS, drop=6, better=-1),
         Column("weakest alone %", [_weak(row) for row in rows], drop=7),
-        Column("imbalance index", figures["index"], PLAIN, drop=3),
-        Column("decision gap (pp)", figures["decision_gap"], DIFFERENCE.bare(), drop=2),
+        Column("last epoch %", [row.last for row in rows], SHARE.bare(), drop=7, better=1),
         Column("best epoch", [_best_epoch(row) for row in rows], drop=8),
-        Column("last epoch %", [row.last for row in rows], SHARE.bare(), drop=7),
+        Column("McNemar p", [t and p_value(t.mcnemar) for t in tests], drop=9),
     ]
     if optimistic:
         columns.append(Column("best test epoch % (optimistic)", [row.optimistic for row in rows], SHARE.bare()))
@@ -41,13 +41,16 @@ def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
 
 def legend(comparison: Comparison) -> list[str]:
     """What the columns mean, and the notes."""
-    lines = [f"{comparison.split} split; [ ] is a {100 * comparison.confidence:.0f} % interval over samples."]
+    split, level = comparison.split.capitalize(), f"{100 * comparison.confidence:.0f}"
+    lines = [f"{split} split. Brackets hold {level} % intervals over samples."]
     if any(row.seeds > 1 for row in comparison.rows):
         lines.append("± is the standard deviation over seeds.")
     if any(entry.best_epoch is not None for row in comparison.rows for entry in row.entries):
         lines.append("Figures of runs are of their best epoch on the validation split.")
     if any(row.test for row in comparison.rows):
-        lines.append("Gain: accuracy minus that of the first row. p: paired test of equal accuracy, Holm-corrected.")
+        lines.append(
+            f"Gain: accuracy minus that of {comparison.rows[0].label}. p: paired test of equal accuracy, Holm-corrected."
+        )
     lines.append("Decision gap: accuracy that a fitted decision rule would gain, in pp.")
     told = (line(row) for row in comparison.rows for line in (method_line, tail_line))
     return [*lines, *filter(None, told), *comparison.notes]
@@ -74,16 +77,18 @@ def tail_line(row: Row) -> str:
     return f"{row.label}, tail index of the gradient noise (smaller: heavier): {', '.join(told)}."
 
 
-def markdown(comparison: Comparison, optimistic: bool = False) -> str:
+def markdown(table: Table, comparison: Comparison) -> str:
     """A GitHub-flavoured table with its legend."""
     lines = "".join(f"- {escape_markdown(line)}\n" for line in legend(comparison))
-    return tables.markdown(table_of(comparison, optimistic)) + "\n" + lines
+    return tables.markdown(table) + "\n" + lines
 
 
-def latex(comparison: Comparison, optimistic: bool = False) -> str:
-    """A tabular with the rules of booktabs; the legend stands before it as comments."""
-    told = "".join(f"% {text}\n" for text in legend(comparison))
-    return told + tables.latex(table_of(comparison, optimistic))
+def latex(table: Table, comparison: Comparison, caption: str = "") -> str:
+    """A tabular with the rules of booktabs; the legend follows the ``caption``, or stands before it all as comments."""
+    told = [*legend(comparison), "Bold: the best figure of a column; this is no test."]
+    if caption:
+        return tables.latex(table, " ".join([sentence(caption), *told]))
+    return "".join(f"% {text}\n" for text in told) + tables.latex(table)
 
 
 def _weak(row: Row) -> str | None:

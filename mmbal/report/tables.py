@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from mmbal.tables import Table
+from mmbal.tables import Column, Table, value_of
 
+PARTS = ("low", "high", "spread")  # of a figure, as further columns of a CSV
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
 LATEX |= {"<": "$<$", ">": "$>$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$", "–": "--"}
@@ -39,33 +40,47 @@ def markdown(table: Table) -> str:
     return title + line([escape_markdown(name) for name in table.head]) + line(aligned) + body + caption
 
 
-def latex(table: Table) -> str:
-    """A tabular with the rules of booktabs; title and caption stand before it as comments."""
+def latex(table: Table, caption: str = "") -> str:
+    """A tabular with the rules of booktabs and the best figure of a column in bold; in a table, where it has a caption.
 
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(escape_latex(cell.strip()) for cell in cells) + r" \\"
+    The title and the caption of the table itself stand before it as comments.
+    """
+
+    def line(cells: Iterable[str]) -> str:
+        return " & ".join(cells) + r" \\"
+
+    def cell(text: str, best: bool) -> str:
+        return rf"\textbf{{{escape_latex(text.strip())}}}" if best else escape_latex(text.strip())
 
     told = [f"% {text}" for part in (table.title, table.caption) for text in part.splitlines()]
     aligned = "".join("l" if c.left or k == 0 else "r" for k, c in enumerate(table.columns))
-    lines = [rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", line(table.head), r"\midrule"]
-    return "\n".join([*told, *lines, *map(line, table.rows()), r"\bottomrule", r"\end{tabular}", ""])
+    best = list(zip(*(c.best for c in table.columns), strict=True))
+    body = [line(map(cell, row, bold)) for row, bold in zip(table.rows(), best, strict=True)]
+    lines = [rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", line(map(escape_latex, table.head)), r"\midrule"]
+    lines += [*body, r"\bottomrule", r"\end{tabular}"]
+    if caption:
+        above = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(caption)}}}"]
+        lines = [*above, *lines, r"\end{table}"]
+    return "\n".join([*told, *lines, ""])
 
 
 def csv(table: Table) -> str:
-    """Comma-separated values. A figure with an interval becomes three columns: the value, ``low`` and ``high``."""
+    """Comma-separated values in the units of the heads; a figure with an interval or a spread becomes several columns."""
     out = io.StringIO()
     write = csv_module.writer(out, lineterminator="\n").writerow
-    write([name for c in table.columns for name in _names(c.name, c.intervals)])
+    parts = [
+        (c, [part for part in PARTS if any(_part(cell, part) is not None for cell in c.cells)]) for c in table.columns
+    ]
+    write([name for c, ends in parts for name in (c.name, *(f"{c.name} {part}" for part in ends))])
     for k in range(len(table.columns[0].cells)):
-        write([value for c in table.columns for value in _values(c.cells[k], c.intervals)])
+        write([value for c, ends in parts for value in _values(c, c.cells[k], ends)])
     return out.getvalue()
 
 
-def _names(name: str, intervals: bool) -> list[str]:
-    return [name, f"{name}.low", f"{name}.high"] if intervals else [name]
+def _part(cell: object, part: str) -> float | None:
+    return getattr(cell, part, None)
 
 
-def _values(cell: object, intervals: bool) -> list[object]:
-    value = getattr(cell, "value", cell)
-    ends = [getattr(cell, "low", None), getattr(cell, "high", None)] if intervals else []
-    return ["" if x is None else x for x in (value, *ends)]
+def _values(column: Column, cell: object, parts: Sequence[str]) -> list[object]:
+    values = [value_of(cell), *(_part(cell, part) for part in parts)]
+    return ["" if x is None else column.form.scaled(x) if isinstance(x, float) else x for x in values]

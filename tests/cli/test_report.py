@@ -44,7 +44,7 @@ def test_the_table_fits_where_it_is_printed(files):
 
 
 @pytest.mark.parametrize(
-    ("ending", "starts"), [("md", "| model"), ("tex", "% test"), ("html", "<!doctype"), ("json", "{")]
+    ("ending", "starts"), [("md", "| model"), ("tex", "% Test"), ("html", "<!doctype"), ("json", "{")]
 )
 def test_files_are_written_by_their_ending(files, tmp_path, ending, starts):
     out = tmp_path / f"table.{ending}"
@@ -69,3 +69,29 @@ def test_what_it_can_not_do_is_one_sentence(files, tmp_path):
     assert "not a finished run" in refused.stderr
     (tmp_path / "broken.npz").write_bytes(b"nothing")
     assert run(tmp_path / "broken.npz").exit_code == 4
+
+
+def test_the_baseline_the_columns_the_order_and_the_names_are_chosen(files):
+    by_fair = json.loads(run(*files, "--baseline", "fair", "--json", "--bootstrap", 100).stdout)
+    assert [row["label"] for row in by_fair["rows"]] == ["fair", "loud"]
+    assert by_fair["rows"][0]["test"] is None
+    wanted = ("--columns", "imbalance index,gain", "--sort", "imbalance index", "--label", "loud=One loud modality")
+    lines = run(*files, "--csv", *wanted, "--bootstrap", 100).stdout.splitlines()
+    assert lines[0].startswith("model,imbalance index,imbalance index low,imbalance index high,gain (pp)")
+    assert [line.split(",")[0] for line in lines[1:]] == ["fair", "One loud modality"], "the lower index is better"
+    for wrong in (("--baseline", "fare"), ("--columns", "nothing"), ("--label", "lood=x")):
+        assert "Did you mean" in run(*files, *wrong, "--bootstrap", 100).stderr or wrong[1] == "nothing"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_explicit_columns_count_in_a_pipe(files, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    result = run(*files, "--bootstrap", 100)
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("Not shown at 80 columns:" in result.stderr) == (width == 80)
+    if width == 80:
+        head = next(line for line in lines if "accuracy" in line)
+        assert "imbalance" in head
+        assert "decision" in head
+        assert "[" in result.stdout, "intervals are kept"

@@ -57,7 +57,7 @@ def test_seeds_of_one_experiment_are_one_row(diagnosis):
         for s, w in enumerate(seeds)
     ]
     found = compare_sources(sources, replicates=200)
-    assert [(row.label, row.seeds) for row in found.rows] == [("joint · concat", 3), ("new · concat", 2)]
+    assert [(row.label, row.seeds) for row in found.rows] == [("joint", 3), ("new", 2)]
     accuracies = [36 / 40, 38 / 40, 34 / 40]
     mean = sum(accuracies) / 3
     figure = found.rows[0].figures["accuracy"]
@@ -149,7 +149,7 @@ def runs(toy, tmp_path_factory):
 def test_runs_bring_their_epochs(runs):
     found = compare([run.folder for run in runs], replicates=100)
     assert [row.seeds for row in found.rows] == [2, 1]
-    assert found.rows[0].label == "joint · concat (optimiser.weight_decay=0.0)"
+    assert found.rows[0].label == "joint (optimiser.weight_decay=0.0)"
     for row, group in zip(found.rows, (runs[:2], runs[2:]), strict=True):
         summaries = [run.summary for run in group]
         assert row.figures["accuracy"].value == pytest.approx(np.mean([s["test"]["accuracy"] for s in summaries]))

@@ -14,6 +14,7 @@ from mmbal.report.compare import Comparison, Entry, Figure, Row, read_source
 from mmbal.report.html import comparison_html, diagnosis_html
 from mmbal.report.pages import write_pages
 from mmbal.report.paired import PairedTest
+from mmbal.report.tables import csv
 
 VOID = {"meta"}
 
@@ -69,29 +70,52 @@ def test_a_line_of_what_the_method_recorded():
 
 
 def test_the_optimistic_figure_is_called_so(comparison):
-    text = render.markdown(comparison, optimistic=True)
+    text = render.markdown(render.table_of(comparison, optimistic=True), comparison)
     assert "best test epoch % (optimistic)" in text
 
 
 def test_markdown_is_a_table_whatever_the_names(comparison):
-    lines = render.markdown(comparison).splitlines()
+    lines = render.markdown(render.table_of(comparison), comparison).splitlines()
     assert lines[3].startswith("| a\\|b & \\<c> 5%\\_x |")
     assert len({line.replace("\\|", "").count("|") for line in lines[:4]}) == 1
     assert "- a note" in lines
 
 
 def test_latex_escapes(comparison):
-    text = render.latex(comparison)
+    text = render.latex(render.table_of(comparison), comparison)
     assert r"a\textbar{}b \& $<$c$>$ 5\%\_x & 62.4 $\pm$ 1.2" in text
     assert text.count(r"\\") == 3
     assert r"\begin{tabular}{lrrrrrr}" in text
+    assert r"joint $\cdot$ concat & \textbf{65.5 [62.0, 69.0]} & \textbf{0.22 [0.18, 0.26]}" in text, "the best is bold"
+    assert r"\begin{table}" not in text
+    with_caption = render.latex(render.table_of(comparison), comparison, "All methods")
+    assert r"\caption{All methods. Test split. Brackets hold 95 \% intervals over samples." in with_caption
+    assert "%" not in with_caption.replace(r"\%", ""), "nothing is left as a comment"
+
+
+def test_columns_are_chosen_and_rows_sorted_by_the_names_on_the_screen(comparison):
+    table = render.table_of(comparison)
+    assert table.of_columns(["p", "Accuracy"]).head == ["model", "p", "accuracy %"]
+    assert table.sorted("accuracy").column("model").cells[0] == "joint · concat"
+    reverse = comparison.model_copy(update={"rows": comparison.rows[::-1]})
+    assert render.table_of(reverse).sorted("accuracy").column("model").cells[0] == "joint · concat"
+    with pytest.raises(UsageError, match="no column 'accurracy'") as caught:
+        table.sorted("accurracy")
+    assert "accuracy" in caught.value.hint
+
+
+def test_csv_holds_the_numbers_in_the_units_of_the_heads(comparison):
+    head, first, second = csv(render.table_of(comparison)).splitlines()
+    assert head.startswith("model,accuracy %,accuracy % low,accuracy % high,accuracy % spread,imbalance index")
+    assert first.startswith("joint · concat,65.5,62.0,69.0,,0.224,0.18,0.26")
+    assert second.startswith("a|b & <c> 5%_x,62.4,,,1.2,0.224")
 
 
 def test_a_narrow_terminal_keeps_what_matters(comparison):
     table = render.table_of(comparison)
     narrow = table.fitting(60)
     assert narrow.table.head[:2] == ["model", "accuracy %"]
-    assert "McNemar" in narrow.dropped
+    assert "McNemar p" in narrow.dropped
     assert table.fitting(500).table == table
     assert table.fitting(1).table.head == ["model", "accuracy %"]
 
