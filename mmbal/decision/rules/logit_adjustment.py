@@ -21,6 +21,12 @@ from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 
+def log_frequencies(labels: np.ndarray, classes: int) -> np.ndarray:
+    """``log pi (C,)`` of labels ``(N,)``, with one pseudo-row spread over the classes."""
+    counts = np.bincount(labels, minlength=classes) + 1 / classes
+    return np.log(counts / counts.sum())
+
+
 @rules.register(family="fixed", year=2021, paper="2007.07314", fitted=True)
 class LogitAdjustment(Rule):
     """The plain sum as it would be if all classes were equally frequent."""
@@ -30,9 +36,7 @@ class LogitAdjustment(Rule):
 
     @classmethod
     def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
-        c = len(predictions.classes)
-        counts = np.bincount(predictions.labels, minlength=c) + 1 / c
-        return {"shift": config.tau * np.log(counts / counts.sum())}
+        return {"shift": config.tau * log_frequencies(predictions.labels, len(predictions.classes))}
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         shift = self.tensor("shift", inputs)
