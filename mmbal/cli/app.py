@@ -14,6 +14,7 @@ from mmbal.cli import console
 from mmbal.cli.calibrate import calibrate
 from mmbal.cli.diagnose import diagnose
 from mmbal.cli.doctor import doctor
+from mmbal.cli.first_look import first_look
 from mmbal.cli.importer import import_model
 from mmbal.cli.methods import list_members, show_member
 from mmbal.cli.missing import missing
@@ -107,6 +108,7 @@ app.add_typer(prepare, name="prepare", rich_help_panel="From data to a diagnosis
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command))
+app.command("try", rich_help_panel="More")(guarded(first_look))
 app.command("import", rich_help_panel="More")(guarded(import_model))
 
 methods = typer.Typer(

@@ -147,11 +147,20 @@ def init(
 
     if folder is None:
         raise UsageError("No DIR given.", "Give a folder with a folder for each class: mmbal prepare init DIR.")
-    path, samples = write_manifest(folder, out, force=force)
+    written = write_manifest(folder, out, force=force)
     if as_json:
-        console.print_json({"manifest": str(path), "samples": samples})
-    else:
-        console.say(f"{plural(samples, 'sample')} in {path}. Look at it, then: mmbal prepare {path}")
+        console.print_json(
+            {"manifest": str(written.path), "samples": written.samples, "speakers": list(written.speakers)}
+        )
+        return
+    if written.speakers:
+        console.say(
+            f"The names of the files show {len(written.speakers)} speakers (the first: {written.speakers[0]}), now the "
+            "column 'group': a carved split has each speaker on one side only."
+        )
+    console.say(
+        f"{plural(written.samples, 'sample')} in {written.path}. Look at it, then: mmbal prepare {written.path}"
+    )
 
 
 def check(store: Store, as_json: Json = False) -> None:

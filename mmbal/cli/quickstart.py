@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mmbal.cli import console
-from mmbal.errors import MmbalError
+from mmbal.cli.steps import heading, run
 from mmbal.files import refuse_existing
 
 VOTES = "votes.npz"
@@ -41,15 +40,15 @@ def _human_raters(program: Any) -> None:
 
     votes = human_votes()
     votes.save(VOTES)
-    _heading("1. People: some heard the voice, some saw the face; what does their sum decide?")
+    heading("1. People: some heard the voice, some saw the face; what does their sum decide?")
     console.say(
         "CREMA-D's raters named the emotion of 4,901 clips; some heard only the voice, some saw only the face. Their\n"
         f"answers are a classifier with two modalities, written to {VOTES} in mmbal's format, as any framework can."
     )
-    _run(program, f"mmbal diagnose {VOTES}")
-    _run(program, f"mmbal calibrate {VOTES} --test")
+    run(program, f"mmbal diagnose {VOTES}")
+    run(program, f"mmbal calibrate {VOTES} --test")
     _people_with_both()
-    _run(program, f"mmbal report {VOTES}")
+    run(program, f"mmbal report {VOTES}")
 
 
 def _people_with_both() -> None:
@@ -64,20 +63,20 @@ def _people_with_both() -> None:
 
 
 def _digits(program: Any) -> None:
-    _heading("2. A network: spoken and written digits, from data to a mended model")
+    heading("2. A network: spoken and written digits, from data to a mended model")
     fast = "--epochs 5 --batch-size 64"
-    _run(program, "mmbal prepare avmnist --out stores/avmnist")
-    _run(program, "mmbal pretrain --epochs 6 --batch-size 64 --out runs/pretrained")
-    _run(program, f"mmbal train {fast} --out runs/joint")
-    _run(program, f"mmbal train --method ogm_ge {fast} --out runs/ogm_ge")
-    _run(program, f"mmbal train --fusion adaptive {fast} --out runs/adaptive")
-    _run(program, "mmbal diagnose runs/joint")
-    _run(program, "mmbal calibrate runs/joint")
-    _run(program, "mmbal report runs/joint runs/ogm_ge runs/adaptive")
+    run(program, "mmbal prepare avmnist --out stores/avmnist")
+    run(program, "mmbal pretrain --epochs 6 --batch-size 64 --out runs/pretrained")
+    run(program, f"mmbal train {fast} --out runs/joint")
+    run(program, f"mmbal train --method ogm_ge {fast} --out runs/ogm_ge")
+    run(program, f"mmbal train --fusion adaptive {fast} --out runs/adaptive")
+    run(program, "mmbal diagnose runs/joint")
+    run(program, "mmbal calibrate runs/joint")
+    run(program, "mmbal report runs/joint runs/ogm_ge runs/adaptive")
 
 
 def _next(folder: Path) -> None:
-    _heading("Your own data")
+    heading("Your own data")
     console.say(
         f"All files are in {folder}. Next:\n"
         "  mmbal prepare clips.csv               columns path,label[,split,start,end]; or features.npz\n"
@@ -88,18 +87,6 @@ def _next(folder: Path) -> None:
         "A model of another framework needs no training here: write its decisions to an .npz (arrays labels (N,),\n"
         "logits_<modality> (N, C), fused (N, C), split (N,)) and start with mmbal diagnose FILE."
     )
-
-
-def _run(program: Any, line: str) -> None:
-    """Print a command and run it, exactly as if it had been typed."""
-    console.say(f"\n$ {line}", style="bold cyan")
-    code = program.main(shlex.split(line)[1:], prog_name="mmbal", standalone_mode=False)
-    if code:
-        raise MmbalError(f"`{line}` ended with exit code {code}.", "`mmbal doctor` shows what does not work here.")
-
-
-def _heading(text: str) -> None:
-    console.say(f"\n{text}\n{'=' * len(text)}", style="bold")
 
 
 def _new_folder(out: Path | None) -> Path:

@@ -41,7 +41,7 @@ def best_decision(predictions: Predictions, calibration: Predictions | None, rul
     if calibration is not None:
         log_p: Array = fit_rule(calibration, rule).apply(predictions)
         return log_p
-    return cross_fit(replace(predictions, group=groups_of(predictions.group)), rule, FOLDS, seed)
+    return cross_fit(predictions, rule, FOLDS, seed)
 
 
 def decision_gap(

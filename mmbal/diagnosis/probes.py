@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmbal.maths.folds import FOLDS, folds_of, groups_of
+from mmbal.maths.folds import FOLDS, folds_of
 from mmbal.maths.heads import fit_head, fit_rows, ridge, standardise
 from mmbal.maths.influence import logistic_influence
 from mmbal.predictions.format import Array
@@ -33,7 +33,7 @@ class Probe:
     ) -> Probe:
         """Fit on ``features (N, D)`` of the samples that have the modality, ``here (N,)``; groups stay in one fold."""
         rows = np.flatnonzero(here)
-        fold = folds_of(labels[rows], FOLDS, seed, groups_of(None if group is None else group[rows]))
+        fold = folds_of(labels[rows], FOLDS, seed, None if group is None else group[rows])
         logits, heads = np.zeros((len(labels), classes)), []
         for k in range(fold.max() + 1):
             fitted, held_out = rows[fold != k], rows[fold == k]

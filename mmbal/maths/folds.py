@@ -19,8 +19,10 @@ def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.nd
 
     Without groups, the shuffled rows of one class after the other are dealt out in turn: fold sizes differ by one at
     most, and so do the counts of every class. With groups, each goes, largest first, to the fold whose counts per
-    class it brings nearest to even. Raises DataError where there are not two rows (groups) to part.
+    class it brings nearest to even. A single group can't be parted: its rows are dealt out as without groups. Raises
+    DataError where there are not two rows to part.
     """
+    group = groups_of(group)
     rng = np.random.default_rng(seed)
     n = len(labels)
     if group is None:
@@ -34,10 +36,6 @@ def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.nd
     _, members = np.unique(group, return_inverse=True)
     counts = np.zeros((members.max() + 1, labels.max() + 1))
     np.add.at(counts, (members, labels), 1)
-    if len(counts) < 2:
-        raise DataError(
-            "Cross-fitting keeps each group in one fold, but all samples are of one group.", "Leave 'group' out."
-        )
     folds = min(folds, len(counts))
     load = np.zeros((folds, counts.shape[1]))
     where = np.empty(len(counts), dtype=np.int64)

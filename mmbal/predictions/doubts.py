@@ -84,6 +84,17 @@ def _about_rows(p: Predictions) -> Iterator[str]:
             samples = "sample" if len(shared) == 1 else "samples"
             yield f"the split '{split}' shares {len(shared)} {samples} with '{seen[shared[0]]}' (first: '{shared[0]}')"
         seen |= dict.fromkeys(ids.tolist(), split)
+        rows = p.split == split
+        if (
+            p.group is not None
+            and rows.sum() > 1
+            and len(np.unique(p.group)) > 1
+            and len(np.unique(p.group[rows])) == 1
+        ):
+            yield (
+                f"all samples of the split '{split}' are of one group ('{p.group[rows][0]}'): its figures and intervals say "
+                "nothing about another group"
+            )
 
 
 def _about_modalities(p: Predictions) -> Iterator[str]:

@@ -58,7 +58,7 @@ def predictions_from_features(
         jobs = []
         for name in bare.splits():
             rows = np.flatnonzero(bare.split == name)
-            fold = folds_of(bare.labels[rows], FOLDS, seed, groups_of(None if bare.group is None else bare.group[rows]))
+            fold = folds_of(bare.labels[rows], FOLDS, seed, None if bare.group is None else bare.group[rows])
             jobs += [(rows[fold != k], rows[fold == k]) for k in range(fold.max() + 1)]
         how = f"head fitted here, cross-fitted {'by group' if groups_of(bare.group) is not None else 'in the split'}"
     parts = {m: np.zeros((n, len(bare.classes))) for m in arrays}

@@ -37,6 +37,22 @@ def test_warnings_are_printed_on_stderr_and_kept_in_the_document(file, command):
         assert WORDS in told.get("data", told)["warnings"][0]
 
 
+def test_a_calibration_split_of_one_group_is_told_and_does_not_stop_calibrate(tmp_path):
+    split = np.where(np.arange(90) // 3 % 2, "val", "test")
+    group = np.where(split == "val", "anna", np.array(["ben", "carl", "dora"])[np.arange(90) // 6 % 3])
+    np.savez(
+        tmp_path / "p.npz",
+        labels=LABELS,
+        logits_a=SCORES,
+        logits_b=SCORES[::-1, ::-1] - SCORES,
+        split=split,
+        group=group,
+    )
+    result = mmbal("calibrate", tmp_path / "p.npz", "--rule", "temperature", "--force")
+    assert result.exit_code == 0, result.output
+    assert "all samples of the split 'val' are of one group ('anna')" in " ".join(result.stderr.lower().split())
+
+
 def test_the_rule_is_never_fitted_on_the_rows_that_are_diagnosed(file):
     whole = Predictions.load(file)
     for name in ("dev", "validation", "cal", "val"):

@@ -26,9 +26,9 @@ def test_one_row_a_class_is_enough():
         folds_of(np.array([0]), 5)
 
 
-def test_a_single_group_can_not_be_parted():
-    with pytest.raises(DataError, match="all samples are of one group"):
-        folds_of(np.arange(4) % 2, 2, group=np.zeros(4))
+def test_a_single_group_is_as_none():
+    labels = np.arange(40) % 2
+    assert folds_of(labels, 5, group=np.zeros(40)).tolist() == folds_of(labels, 5).tolist()
     assert groups_of(np.zeros(4)) is None
     assert groups_of(None) is None
     assert groups_of(np.array(["a", "b"])).tolist() == ["a", "b"]

@@ -6,8 +6,10 @@ import csv
 import io
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, walk
+from mmbal.data.preparation.speakers import speakers
 from mmbal.errors import DataError, UsageError
 from mmbal.files import refuse_existing, write_text
 from mmbal.predictions.splits import ALIASES
@@ -21,11 +23,21 @@ COLUMN = (
 ORDER = ("path", "video", "audio", "image", "text")
 
 
-def write_manifest(folder: Path, out: Path | None = None, *, force: bool = False) -> tuple[Path, int]:
-    """Write ``manifest.csv`` (in ``folder`` by default) and return it with its number of rows.
+class Listing(NamedTuple):
+    """A manifest that was written."""
+
+    path: Path
+    samples: int
+    speakers: tuple[str, ...]  # that the names of the files show
+
+
+def write_manifest(folder: Path, out: Path | None = None, *, force: bool = False) -> Listing:
+    """Write ``manifest.csv``, in ``folder`` by default.
 
     The layout is ``[SPLIT/]CLASS/...``; files of one stem in one folder are one sample's modalities. A clip beside a
-    sound of its own gives only its picture. Raises UsageError (no such folder, the manifest exists), DataError (no media).
+    sound of its own gives only its picture. Where the names show speakers (:mod:`mmbal.data.preparation.speakers`), they
+    are the column ``group``, so that carved splits keep each speaker on one side. Raises UsageError (no such folder, the
+    manifest exists), DataError (no media).
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
@@ -47,13 +59,20 @@ def write_manifest(folder: Path, out: Path | None = None, *, force: bool = False
         if "path" in cells and "audio" in cells:
             cells["video"] = cells.pop("path")
     columns = [c for c in ORDER if any(c in cells for cells in samples.values())]
+    people = speakers(*zip(*((_below(stem, label), label) for _, label, stem in samples), strict=True))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([*columns, "label", "split"])
-    for (split, label, _), cells in samples.items():
-        writer.writerow([*(cells.get(c, "") for c in columns), label, split])
+    writer.writerow([*columns, "label", "split", *(["group"] if people else [])])
+    for k, ((split, label, _), cells) in enumerate(samples.items()):
+        writer.writerow([*(cells.get(c, "") for c in columns), label, split, *([people[k]] if people else [])])
     write_text(path, table.getvalue())
-    return path, len(samples)
+    return Listing(path, len(samples), tuple(dict.fromkeys(people or ())))
+
+
+def _below(stem: str, label: str) -> str:
+    """A sample's path below its class's folder."""
+    folders = Path(stem).parts
+    return "/".join(folders[folders.index(label) + 1 :])
 
 
 def _cell(file: Path, manifest: Path) -> str:

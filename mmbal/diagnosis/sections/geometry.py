@@ -12,7 +12,7 @@ from mmbal.config import Frozen
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import Estimate
-from mmbal.maths.folds import FOLDS, folds_of, groups_of
+from mmbal.maths.folds import FOLDS, folds_of
 from mmbal.maths.heads import standardise
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
@@ -70,7 +70,7 @@ def geometry_of(
 
 def nearest_centroid(features: Array, labels: Array, group: Array | None, seed: int) -> Array:
     """1 where the class mean nearest to a sample, of means taken on the other folds, is that of its class ``(N,)``."""
-    fold = folds_of(labels, FOLDS, seed, groups_of(group))
+    fold = folds_of(labels, FOLDS, seed, group)
     right = np.zeros(len(labels))
     for k in range(fold.max() + 1):
         held_out = fold == k

@@ -160,7 +160,7 @@ def test_a_manifest_from_a_folder_of_class_folders(tmp_path):
         path = tmp_path / "pets" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    path, rows = write_manifest(tmp_path / "pets")
+    path, rows, _ = write_manifest(tmp_path / "pets")
     assert rows == 3
     assert path.read_text().splitlines() == [
         "path,video,audio,text,label,split",
@@ -170,7 +170,7 @@ def test_a_manifest_from_a_folder_of_class_folders(tmp_path):
     ]
     with pytest.raises(UsageError, match="exists already"):
         write_manifest(tmp_path / "pets")
-    elsewhere, _ = write_manifest(tmp_path / "pets", tmp_path / "elsewhere" / "m.csv")
+    elsewhere, *_ = write_manifest(tmp_path / "pets", tmp_path / "elsewhere" / "m.csv")
     assert str(tmp_path / "pets" / "train" / "cat" / "1.mp4") in elsewhere.read_text()
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no media"):
@@ -260,6 +260,6 @@ def test_a_folder_with_what_systems_leave_gives_a_clean_manifest(tmp_path):
         path = tmp_path / "pets" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    path, rows = write_manifest(tmp_path / "pets")
+    path, rows, _ = write_manifest(tmp_path / "pets")
     assert rows == 2
     assert path.read_text().splitlines() == ["image,label,split", "cat/1.png,cat,", "dog/2.png,dog,"]
