@@ -16,28 +16,19 @@ checkpoint is of an epoch of the student. Teachers cost one more forward pass of
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
-from mmbal.methods.base import Method, Phase, Run, Stage, own_losses
-from mmbal.models.modes import evaluating
-from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.methods.base import Phase, Run
+from mmbal.methods.parts.teachers import Taught, feature_distance
+from mmbal.models.multimodal import Output
 from mmbal.registry import methods
-
-TEACHERS = "teachers"
-
-
-def feature_distance(student: Tensor, teacher: Tensor, present: Tensor) -> Tensor:
-    """Mean squared difference of features ``(B, D)`` over the rows that have the modality."""
-    return ((student - teacher).square().mean(dim=1) * present).sum() / present.sum().clamp(min=1)
 
 
 def logit_distance(student: Tensor, teacher: Tensor, present: Tensor, temperature: float) -> Tensor:
@@ -60,10 +51,8 @@ def prioritised(scores: Mapping[str, float], progress: float) -> list[str]:
     status="with stated deviations",
     off={"teacher_epochs": 0},
 )
-class G2D(Method):
+class G2D(Taught):
     """Distils unimodal teachers and lets encoders learn from the weakest to the strongest."""
-
-    at_least = 2
 
     class Config(Config):
         teacher_epochs: int | None = Field(
@@ -77,50 +66,8 @@ class G2D(Method):
         )
         scope: Literal["all", "conv"] = Field("all", description="what rests: whole encoders, or 4-D parameters (code)")
 
-    boundary: Tensor  # the student's first epoch; a run that is resumed for longer keeps it
-
-    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
-        super().__init__(model, config)
-        self.register_buffer("boundary", torch.tensor(0))
-        if self.config.teacher_epochs != 0:
-            # The model as the student starts; from the student's first epoch on, as the teachers ended.
-            self.kept = copy.deepcopy(model).requires_grad_(False)
-
-    def setup(self, run: Run) -> None:
-        wanted = run.epochs // 3 if self.config.teacher_epochs is None else self.config.teacher_epochs
-        self.boundary.fill_(min(wanted, run.epochs - 1))
-        if self.config.teacher_epochs != 0:
-            self.kept.load_state_dict(self.model.state_dict())  # that of a run to start from, if any
-
-    def stages(self, epochs: int) -> list[Stage]:
-        parts = [Stage(TEACHERS, self.first), Stage("student", epochs - self.first)]
-        return [stage for stage in parts if stage.epochs]
-
-    @property
-    def first(self) -> int:
-        """The student's first epoch; 0 where there are no teachers."""
-        return int(self.boundary)
-
-    def on_epoch_start(self, run: Run) -> None:
-        if self.first and run.epoch == self.first:
-            trained = copy.deepcopy(self.model.state_dict())
-            self.model.load_state_dict(self.kept.state_dict())
-            self.kept.load_state_dict(trained)
-
-    @torch.no_grad()
-    def taught(self, batch: Batch) -> Output:
-        """The teachers' outputs for a batch."""
-        with evaluating(self.kept):
-            taught: Output = self.kept(batch)
-            return taught
-
-    def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
-        if run.epoch < self.first:
-            return own_losses(output, batch.labels, 1.0)
-        found = super().losses(output, batch, phase, run)
-        if not self.first:
-            return found
-        config, teachers = self.config, self.taught(batch)
+    def taught_losses(self, output: Output, teachers: Output, batch: Batch, run: Run) -> dict[str, Tensor]:
+        config, found = self.config, {}
         self.scores = true_class_confidence(teachers.logits, batch.labels, output.present, run.sum)
         for m, there in output.present.items():
             distance = feature_distance(output.features[m], teachers.features[m], there)

@@ -15,7 +15,6 @@ divergence is the mean over the pairs that the sample has.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
@@ -27,7 +26,6 @@ from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.maths.divergences import jensen_shannon
 from mmbal.methods.base import Method, Phase, Run
-from mmbal.models.fusion import total
 from mmbal.models.multimodal import Output
 from mmbal.registry import methods
 
@@ -88,9 +86,4 @@ class LFM(Method):
         return found
 
     def fuse(self, output: Output) -> Output:
-        if self.config.fused == "fusion":
-            return output
-        there = {m: p.float()[:, None] for m, p in output.present.items()}
-        count = total(there).clamp(min=1)
-        parts = {m: there[m] / count * o for m, o in output.logits.items()}
-        return replace(output, contribution=parts, fused=total(parts))
+        return output if self.config.fused == "fusion" else output.averaged()

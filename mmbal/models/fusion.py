@@ -54,6 +54,11 @@ class Output:
         parts = {m: w[:, None] * self.logits[m] for m, w in each}
         return replace(self, contribution=parts, fused=total(parts))
 
+    def averaged(self) -> Output:
+        """The mean of the modalities' own logits, over those that a sample has."""
+        _, present = self.stacked()
+        return self.weighted(present / present.sum(dim=1, keepdim=True).clamp(min=1))
+
     def with_fused(self, fused: Tensor) -> Output:
         """The same single-modality decisions under a rule that is not a sum."""
         return replace(self, fused=fused, contribution=None)

@@ -15,7 +15,8 @@ from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.session import Session, best_epoch
 from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
-from mmbal.methods.g2d import feature_distance, logit_distance, prioritised
+from mmbal.methods.g2d import logit_distance, prioritised
+from mmbal.methods.parts.teachers import feature_distance
 
 Toy = Callable[..., Store]
 THREE = {"audio": 6, "text": 5, "video": 4}
