@@ -179,6 +179,15 @@ def own_losses(output: Output, labels: Tensor, weight: float) -> dict[str, Tenso
     return {f"own/{m}": weight * loss for m, loss in own.items()}
 
 
+def mean_over(values: Tensor, rows: Tensor, run: Run) -> Tensor:
+    """The mean of ``values (B,)`` over the chosen ``rows (B,)`` of the whole batch, as this process's share of a loss.
+
+    Gradients are averaged by the number of samples, so a share with few chosen rows must count less.
+    """
+    chosen, samples = run.sum(torch.stack([rows.sum(), torch.full_like(rows.sum(), len(rows))])).tolist()
+    return (values * rows).sum() * (samples / max(chosen, 1)) / len(rows)
+
+
 def scale_gradients(module: nn.Module, factor: float) -> None:
     """Multiply the gradients of a module's parameters in place."""
     for parameter in module.parameters():

@@ -18,10 +18,11 @@ from dataclasses import replace
 
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.methods.base import Method, Phase, Run, own_losses
+from mmbal.methods.base import Method, Phase, Run, mean_over
 from mmbal.models.draws import kept_at_random
 from mmbal.models.multimodal import Output
 from mmbal.registry import methods
@@ -49,6 +50,8 @@ class LateFusion(Method):
         return replace(batch, present=kept)
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
-        for m, present in output.present.items():
-            run.log(f"kept/{m}", present.float().mean())
-        return super().losses(output, batch, phase, run) | own_losses(output, batch.labels, self.config.own)
+        found = super().losses(output, batch, phase, run)
+        for m, present in output.present.items() if self.config.own > 0 else ():
+            own = cross_entropy(output.logits[m], batch.labels, reduction="none")
+            found[f"own/{m}"] = self.config.own * mean_over(own, present, run)
+        return found
