@@ -77,9 +77,8 @@ def train_epoch(
     processes: Processes,
     recorders: Sequence[Recorder] = (),
 ) -> None:
-    """One epoch: every batch, every phase, one optimiser step each."""
-    model, optimiser = run.model, run.optimiser
-    assert optimiser is not None
+    """One epoch: its hooks, and every batch."""
+    model = run.model
     seed_all(config.seed, run.epoch)
     run.records.clear()
     learning = enter_training(model, modules)
@@ -87,34 +86,49 @@ def train_epoch(
         recorder.on_epoch_start(run)
     method.on_epoch_start(run)
     for batch in run.train.epoch(run.epoch, method.sampler(run)):
-        batch = method.on_batch(batch.to(run.device), run)
-        for phase in method.phases(run):
-            require_training(learning, method)
-            optimiser.zero_grad(set_to_none=True)
-            output, losses = forward(run, method, batch, phase, config)
-            for name, loss in losses.items():
-                run.log(f"loss/{name}", loss)
-                if not bool(torch.isfinite(loss)):
-                    raise MmbalError(
-                        f"The loss '{name}' became {float(loss.detach())} in epoch {run.epoch + 1}.",
-                        "Lower the learning rate (--set optimiser.lr=...), or clip gradients (--set optimiser.clip=1).",
-                    )
-            method.backward(losses, run)
-            trained = [p for group in optimiser.param_groups for p in group["params"]]
-            processes.average_gradients(trained, len(batch))
-            for recorder in recorders:
-                recorder.after_backward(run)
-            method.on_gradients(output, batch, phase, run)
-            if config.optimiser.clip is not None:
-                nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
-            optimiser.step()
-            run.step += 1
-            for recorder in recorders:
-                recorder.after_step(run)
+        train_batch(run, method, config, batch.to(run.device), learning, processes, recorders)
     method.on_epoch_end(run)
     for recorder in recorders:
         recorder.on_epoch_end(run)
     processes.share_buffers(model)
+
+
+def train_batch(
+    run: Run,
+    method: Method,
+    config: TrainConfig,
+    batch: Batch,
+    learning: Mapping[str, nn.Module],
+    processes: Processes,
+    recorders: Sequence[Recorder] = (),
+) -> None:
+    """Every phase of a batch, one optimiser step each; ``learning`` is what :func:`enter_training` returned."""
+    optimiser = run.optimiser
+    assert optimiser is not None
+    batch = method.on_batch(batch, run)
+    for phase in method.phases(run):
+        require_training(learning, method)
+        optimiser.zero_grad(set_to_none=True)
+        output, losses = forward(run, method, batch, phase, config)
+        for name, loss in losses.items():
+            run.log(f"loss/{name}", loss)
+            if not bool(torch.isfinite(loss)):
+                raise MmbalError(
+                    f"The loss '{name}' became {float(loss.detach())} in epoch {run.epoch + 1}.",
+                    "Lower the learning rate (--set optimiser.lr=...), or clip gradients (--set optimiser.clip=1).",
+                )
+        method.backward(losses, run)
+        trained = [p for group in optimiser.param_groups for p in group["params"]]
+        processes.average_gradients(trained, len(batch))
+        for recorder in recorders:
+            recorder.after_backward(run)
+        method.on_gradients(output, batch, phase, run)
+        if config.optimiser.clip is not None:
+            nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
+        optimiser.step()
+        run.step += 1
+        for recorder in recorders:
+            recorder.after_step(run)
 
 
 def forward(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from mmbal.data.store.loader import Batch
 from mmbal.data.store.store import Store
@@ -27,53 +28,59 @@ def session(store: Store, **options: object) -> tuple[Session, Batch]:
     return made, next(made.run.train.epoch(0))
 
 
-def test_softhard_repeats_the_batch_faded_and_without_each_modality(toy: Toy):
+def test_softhard_decides_the_batch_faded_and_without_each_modality(toy: Toy):
     made, batch = session(toy({"audio": 6, "video": 4}))
     found = made.method.on_batch(batch, made.run)
-    assert len(found) == 64
-    assert torch.equal(found.labels, batch.labels.repeat(4))
-    assert torch.equal(found.index, batch.index.repeat(4))
-    audio, video = (found.inputs[m].split(16) for m in ("audio", "video"))
-    share = {m: (x[1] / x[0]).mean(dim=1) for m, x in (("audio", audio), ("video", video))}
+    assert len(found) == 32  # each input is encoded once, and once as it is faded
+    assert torch.equal(found.labels, batch.labels.repeat(2))
+    share = {m: (found.inputs[m][16:] / batch.inputs[m]).mean(dim=1) for m in found.inputs}
     assert torch.allclose(share["audio"] + share["video"], torch.ones(16), atol=1e-5)
     assert 0 < share["audio"].min() < share["audio"].max() < 1
-    assert torch.allclose(audio[1], audio[0] * share["audio"][:, None], atol=1e-5)
-    assert torch.equal(video[2], video[0])
-    assert torch.equal(audio[3], audio[0])
-    assert not audio[2].any()
-    assert not video[3].any()
-    assert [p.tolist() for p in found.present["audio"].split(16)[1:3]] == [[True] * 16, [False] * 16]
-    assert not found.present["video"].split(16)[3].any()
+    for m, x in found.inputs.items():
+        assert torch.equal(x[:16], batch.inputs[m])
+        assert torch.allclose(x[16:], batch.inputs[m] * share[m][:, None], atol=1e-5)
+    encoders, fusion = made.model.encoders, made.model.fusion
+    a, v = (encoders[m](batch.inputs[m]) for m in ("audio", "video"))
+    faded_a, faded_v = (encoders[m](found.inputs[m][16:]) for m in ("audio", "video"))
+    nothing = torch.zeros_like(a)
+    rows = {"whole": (a, v), "faded": (faded_a, faded_v), "without/audio": (nothing, v), "without/video": (a, nothing)}
+    output = made.model(found)
+    copies = made.method.copies(output)
+    assert list(copies) == list(rows)
+    losses = []
+    for name, (x, y) in rows.items():
+        assert torch.allclose(copies[name].inputs["audio"], x, atol=1e-6)
+        assert torch.allclose(copies[name].inputs["video"], y, atol=1e-6)
+        assert bool(copies[name].present["audio"].all()) == (name != "without/audio")
+        logits = x @ fusion.weight("audio").T + y @ fusion.weight("video").T + fusion.shared_bias
+        losses += cross_entropy(logits, batch.labels, reduction="none").tolist()
+    loss = made.method.losses(output, found, Phase(made.model.modalities), made.run)["fused"]
+    assert len(losses) == 64
+    assert loss.item() == pytest.approx(sum(losses) / 64, rel=1e-5)
 
 
 def test_noise_keeps_all_modalities_but_makes_one_say_nothing(toy: Toy):
     made, batch = session(toy({"audio": 6, "video": 4}), augmentation="noise")
     found = made.method.on_batch(batch, made.run)
-    audio, video = (found.inputs[m].split(16) for m in ("audio", "video"))
-    assert len(audio) == 3
-    assert torch.equal(audio[0], audio[2])
-    assert torch.equal(video[0], video[1])
-    assert not torch.isclose(audio[1], audio[0]).any()
-    assert abs(float(audio[1].mean())) < 0.4
-    assert 0.7 < float(audio[1].std()) < 1.3
-    assert all(p.all() for p in found.present.values())
-
-
-def test_the_noise_of_a_row_does_not_depend_on_the_rows_beside_it(toy: Toy):
-    made, batch = session(toy({"audio": 6, "video": 4}), augmentation="noise")
-    half = made.run.train.gather(batch.index[:8].numpy())
-    assert torch.equal(
-        made.method.noise("audio", half.inputs["audio"], half, made.run),
-        made.method.noise("audio", batch.inputs["audio"], batch, made.run)[:8],
-    )
+    noise = {m: x[16:] for m, x in found.inputs.items()}
+    drawn = torch.cat([x.flatten() for x in noise.values()])
+    assert abs(float(drawn.mean())) < 0.3
+    assert 0.8 < float(drawn.std()) < 1.2
+    copies = made.method.copies(made.model(found))
+    assert list(copies) == ["whole", "without/audio", "without/video"]
+    encode = {m: made.model.encoders[m] for m in noise}
+    assert torch.allclose(copies["without/audio"].inputs["audio"], encode["audio"](noise["audio"]), atol=1e-6)
+    assert torch.allclose(copies["without/audio"].inputs["video"], encode["video"](batch.inputs["video"]), atol=1e-6)
+    assert torch.allclose(copies["without/video"].inputs["video"], encode["video"](noise["video"]), atol=1e-6)
+    assert all(p.all() for copy in copies.values() for p in copy.present.values())
 
 
 def test_a_sample_with_one_modality_loses_none(toy: Toy):
     made, batch = session(toy({"audio": 6, "video": 4}))
     batch.present["video"][:5] = False
-    found = made.method.on_batch(batch, made.run)
-    assert len(found) == 16 + 11 + 11 + 11
-    assert torch.stack(list(found.present.values())).any(dim=0).all()
+    copies = made.method.copies(made.model(made.method.on_batch(batch, made.run)))
+    assert [len(copy.inputs["audio"]) for copy in copies.values()] == [16, 11, 11, 11]
+    assert all(bool(torch.stack(list(c.present.values())).any(dim=0).all()) for c in copies.values())
 
 
 @pytest.mark.parametrize("augmentation", ["softhard", "noise"])
@@ -81,17 +88,17 @@ def test_the_run_says_how_well_each_copy_is_decided(toy: Toy, augmentation: str)
     made, batch = session(toy({"audio": 6, "video": 4}), augmentation=augmentation)
     batch.present["video"][:5] = False
     found = made.method.on_batch(batch, made.run)
-    sizes = {"accuracy_whole": 16, "accuracy_without/audio": 11, "accuracy_without/video": 11}
-    if augmentation == "softhard":
-        sizes = {"accuracy_whole": 16, "accuracy_faded": 11} | sizes
     output = made.model(found)
     made.method.losses(output, found, Phase(made.model.modalities), made.run)
-    right = [int(row.argmax() == label) for row, label in zip(output.fused, found.labels, strict=True)]
-    first = 0
-    for name, size in sizes.items():
-        assert made.run.records[name] == pytest.approx([sum(right[first : first + size]) / size])
-        first += size
-    assert first == len(found)
+    sizes = {"whole": 16, "without/audio": 11, "without/video": 11} | (
+        {"faded": 11} if augmentation == "softhard" else {}
+    )
+    assert set(made.run.records) == {f"accuracy_{name}" for name in sizes}
+    for name, copy in made.method.copies(output).items():
+        assert len(copy.inputs["audio"]) == sizes[name]
+        decided = made.model.decide(copy.inputs, copy.present).fused
+        right = [int(row.argmax() == y) for row, y in zip(decided, batch.labels[copy.rows], strict=True)]
+        assert made.run.records[f"accuracy_{name}"] == pytest.approx([sum(right) / len(right)])
 
 
 def test_shares_are_uniform_on_the_simplex():
