@@ -29,7 +29,7 @@ import torch
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.loop import enter_training, fit, train_batch
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.base import Run, parts
 from mmbal.registry import methods
 

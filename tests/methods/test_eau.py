@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.eau import contrast, divergence_from_normal, variance_weights
 
 Toy = Callable[..., Store]

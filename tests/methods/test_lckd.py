@@ -9,7 +9,7 @@ import torch
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 from mmbal.methods.lckd import dice_scores, distillation, elected, mean_feature, teaches
 
 Toy = Callable[..., Store]

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.train import Session
+from mmbal.engine.session import Session
 
 Toy = Callable[..., Store]
 
