@@ -76,6 +76,7 @@ def diagnose(
     else:
         (name, found), *_ = known.items()
         diagnosis = diagnosis_of(found, **settings)
+        console.warn(text for text in diagnosis.data.warnings if text not in found.predictions.warnings)
         document = diagnosis.model_dump(mode="json")
         diagnoses = {name: diagnosis}
         if found.folder is not None:

@@ -17,6 +17,7 @@ from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate, holm, sign_t
 from mmbal.maths.folds import groups_of
 from mmbal.maths.scoring import calibration_errors, correct, scores
 from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.order import canonical
 from mmbal.predictions.source import predictions_of
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, NATS, p_value
@@ -25,8 +26,9 @@ from mmbal.text import SHARE as SHARES
 COMPARED = (
     "sum", "mean", "best", "temperature", "pool", "bias", "classwise", "matrix", "discriminant", "stacking", "adaptive",
 )  # fmt: skip
-ACCURACY = "accuracy.fused"  # names the figure, so that `mmbal diagnose` draws the same interval of the same accuracy
 ACCURACY_MARGIN, NLL_MARGIN = 0.02, 0.02  # what counts as no loss: 2 pp of accuracy, and nats a sample
+FEW = 5  # samples of a class below which little can be fitted to it
+SHOWN = 5  # classes named in a sentence
 MOST_CLASSES = 20  # rows of the table by class that still read well
 LEVEL = 0.05  # of the tests by class, after Holm's correction
 ONE_SIDED = 0.95  # confidence with which a gain is at `least` what it is said to be
@@ -72,7 +74,7 @@ class Comparison:
         config: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Comparison:
         """Cross-fit the rules called ``names``, or fit them on ``fit_on``; ``config``: hyper-parameters by rule."""
-        own = predictions.unruled or predictions
+        own = canonical(predictions.unruled or predictions)
         log_p = {FUSED: as_it_is(own)}
         for name in dict.fromkeys(names):
             if name == FUSED:
@@ -96,7 +98,7 @@ class Comparison:
             found.append(
                 {
                     "rule": name,
-                    "accuracy": boot.mean(right, bounds=SHARE, name=ACCURACY),
+                    "accuracy": boot.mean(right, bounds=SHARE),
                     "nll": boot.mean(-log_p[n, labels]),
                     "ece": boot.estimate(calibration_errors(boot, np.exp(log_p), labels)),
                     "brier": known["brier"],
@@ -305,8 +307,24 @@ def calibrate(
         test_classes=None if judged is None else judged.classes(rule),
         n_test=None if tested is None else len(tested),
         protect=protect,
-        warning="" if tested is None else unlike(rows, tested),
+        warning=" ".join(filter(None, ["" if tested is None else unlike(rows, tested), sparse(rows)])),
     )
+
+
+def sparse(fitted: Predictions) -> str:
+    """A warning that names the classes with few samples, or none, among those that a rule is fitted on; '' without any."""
+    counts = np.bincount(fitted.labels, minlength=len(fitted.classes))
+    told = []
+    for names, what in (
+        ([c for c, n in zip(fitted.classes, counts, strict=True) if n == 0], "no sample"),
+        ([c for c, n in zip(fitted.classes, counts, strict=True) if 0 < n < FEW], f"fewer than {FEW} samples"),
+    ):
+        if names:
+            some = ", ".join(f"'{name}'" for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+            told.append(f"{what} of {len(names)} {'class' if len(names) == 1 else 'classes'} ({some})")
+    if not told:
+        return ""
+    return f"The split '{fitted.split[0]}' has {' and '.join(told)}: a rule fitted on it knows little about them."
 
 
 def unlike(fitted: Predictions, judged: Predictions, times: float = 1.5, deviations: float = 4.0) -> str:

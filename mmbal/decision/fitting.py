@@ -13,6 +13,7 @@ from mmbal.decision.fused import with_rule
 from mmbal.errors import ConfigError
 from mmbal.maths.folds import folds_of
 from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.order import canonical, canonical_order
 from mmbal.predictions.source import predictions_of
 from mmbal.registry import rules
 
@@ -25,7 +26,7 @@ def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule
     Raises UsageError for an unknown name, ConfigError for an unknown or invalid hyper-parameter.
     """
     rule: type[Rule] = rules.get(name)
-    return rule.fit(predictions_of(predictions), _config(rule, name, config))
+    return rule.fit(canonical(predictions_of(predictions)), _config(rule, name, config))
 
 
 def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any) -> np.ndarray:
@@ -44,7 +45,11 @@ def cross_fitted_rules(
     predictions: Predictions, name: str, folds: int = 5, seed: int = 0, **config: Any
 ) -> Iterator[tuple[Rule, np.ndarray]]:
     """The rule of every fold, fitted on the other folds, with the rows ``(n,)`` that it has not seen."""
-    fold = folds_of(predictions.labels, folds, seed, predictions.group)
+    order = canonical_order(predictions)
+    fold = np.empty(len(order), dtype=np.int64)
+    fold[order] = folds_of(
+        predictions.labels[order], folds, seed, None if predictions.group is None else predictions.group[order]
+    )
     for k in range(fold.max() + 1):
         held_out = np.flatnonzero(fold == k)
         yield fit_rule(predictions.take(fold != k), name, **config), held_out

@@ -11,6 +11,7 @@ from mmbal.decision.fused import centred as centred
 from mmbal.decision.fused import plain_sum, stated_coalitions, stated_decision, summands
 from mmbal.errors import UsageError
 from mmbal.maths.scoring import correct as correct
+from mmbal.maths.scoring import decided_shares
 from mmbal.maths.shapley import shapley_values
 from mmbal.predictions.format import Array, Predictions
 
@@ -87,6 +88,11 @@ def decision_of(predictions: Predictions) -> Decision:
 
 
 def own_decisions(predictions: Predictions) -> tuple[Array, Array]:
-    """Class decided by each modality alone ``(N, M)`` and whether it is there to decide ``(N, M)``."""
-    decided = np.stack([predictions.logits[m].argmax(axis=1) for m in predictions.modalities], axis=1)
-    return decided, predictions.present_mask()
+    """Class decided by each modality alone ``(N, M)`` and whether it decides ``(N, M)``.
+
+    It does not where it is missing, or where several classes share its highest score.
+    """
+    shares = [decided_shares(predictions.logits[m]) for m in predictions.modalities]
+    decided = np.stack([share.argmax(axis=1) for share in shares], axis=1)
+    clear = np.stack([share.max(axis=1) == 1 for share in shares], axis=1)
+    return decided, clear & predictions.present_mask()

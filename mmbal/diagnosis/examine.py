@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmbal.decision.comparison import sparse
 from mmbal.diagnosis import decomposition
 from mmbal.diagnosis.coalitions import Decision, decision_of
 from mmbal.diagnosis.document import SECTIONS, ClassDiagnosis, Diagnosis
@@ -21,6 +22,7 @@ from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.folds import groups_of
 from mmbal.predictions.format import Array, Predictions, Source
+from mmbal.predictions.order import canonical
 from mmbal.runs import read
 from mmbal.version import __version__
 
@@ -76,7 +78,7 @@ def choose(
     if calibration is None:
         found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s not in chosen.split]
         calibration = predictions.select(found[0]) if found else None
-    return replace(chosen, group=groups_of(chosen.group)), calibration
+    return canonical(replace(chosen, group=groups_of(chosen.group))), calibration
 
 
 @dataclass
@@ -210,5 +212,5 @@ class Examination:
             contributions=self.decision.parts,
             reference=by if reference_name is None or by is None else f"{reference_name}, {by}",
             meta=p.meta,
-            warnings=list(p.warnings),
+            warnings=[*p.warnings, *filter(None, [self.calibration and sparse(self.calibration).rstrip(".")])],
         )

@@ -47,7 +47,7 @@ class Figures:
         """
         values = np.asarray(values, dtype=np.float64)
         values = values if rows is None else values[rows]
-        means = self.boot.means(values, rows, bounds, path)
+        means = self.boot.means(values, rows, bounds)
         found = self.add(path, means, None if rows is None else len(rows))
         if found is None or found.low is None or bounds == SHARE:
             return found

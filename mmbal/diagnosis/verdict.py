@@ -234,7 +234,7 @@ def _who(d: Diagnosis) -> str:
         )
     found = d.preference
     if found is None:
-        return "No sample has two modalities, so nothing shows which of them the model follows."
+        return "No sample has two modalities that decide, so nothing shows which of them the model follows."
     if not found.follows:
         return "The modalities never disagree, so nothing shows which of them the model follows."
     order = sorted(found.follows, key=lambda m: -found.follows[m].value)

@@ -11,19 +11,20 @@ standard errors that no seed changes: that of a mean (:class:`Mean`), and the ja
 from __future__ import annotations
 
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 from scipy.stats import binom, norm, t
 
 from mmbal.config import Frozen
 from mmbal.errors import UsageError
+from mmbal.maths.folds import by_appearance
 
 SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
 GAIN = (-1.0, 1.0)  # and of the difference of two
 MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
 MIN_SAMPLES = 10  # fewer samples get no interval: drawing a handful again shows too little
 MOST_LEFT_OUT = 500  # replicates of a jackknife; more units than that are left out several at a time
+BOUNDS_SEED = 0
 BLOCK = 128  # replicates weighed at a time: bounds the memory of the float64 copy of their counts
 
 Array = np.ndarray
@@ -36,7 +37,7 @@ def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None
     patient or actor do not count as independent.
     """
     rng = np.random.default_rng(seed)
-    unit_of = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
+    unit_of = np.arange(n) if group is None else by_appearance(group)
     units = int(unit_of.max()) + 1
     counts = np.ones((1 + replicates, n), dtype=np.int32)
     for row in counts[1:]:
@@ -44,14 +45,14 @@ def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None
     return counts
 
 
-def bounded(name: str, replicates: Array, n: int, bounds: tuple[float, float]) -> Array:
+def bounded(replicates: Array, n: int, bounds: tuple[float, float]) -> Array:
     """Replicates ``(1 + B,)`` of the mean of n values with two more values drawn into each, one at each of the ``bounds``.
 
     This keeps the interval from collapsing where all samples agree: a class that is always right, a rule that changes no
-    decision. Sources: Agresti and Coull 1998 for shares; Bonett and Price 2012 for paired differences. The draws depend
-    on ``name``, the figure's, alone. The first, the sample's own mean, stays as it is.
+    decision. Sources: Agresti and Coull 1998 for shares; Bonett and Price 2012 for paired differences. The draws are the
+    same for every figure, whatever its name. The first, the sample's own mean, stays as it is.
     """
-    drawn = np.random.default_rng(crc32(name.encode())).poisson(1.0, (2, len(replicates) - 1))
+    drawn = np.random.default_rng(BOUNDS_SEED).poisson(1.0, (2, len(replicates) - 1))
     ends = np.array(bounds) - replicates[0]
     return np.concatenate([replicates[:1], np.clip(replicates[1:] + ends @ drawn / (n + 2), *bounds)])
 
@@ -135,7 +136,7 @@ class Bootstrap:
         if group is not None and len(np.unique(group)) < MIN_GROUPS:
             group = None
         counts = bootstrap_counts(n, replicates, seed, group)
-        member = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
+        member = np.arange(n) if group is None else by_appearance(group)
         return cls(counts, confidence, "sample" if group is None else "group", member)
 
     def jackknife(self) -> Jackknife:
@@ -209,16 +210,14 @@ class Bootstrap:
                 out[:, c] = self.sums(np.asarray(values)[rows], rows)
         return out
 
-    def means(
-        self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None, name: str = ""
-    ) -> Array:
+    def means(self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None) -> Array:
         """Means of ``values (N, ...)`` in each replicate: ``(1 + B, ...)``; NaN where a replicate drew none of them.
 
         ``bounds``: the least and the greatest value ``(N,)`` that a sample can have; see :func:`bounded`.
         """
         values = np.asarray(values, dtype=np.float64)
         found = ratio(self.sums(values, rows), self.sums(np.ones(len(values)), rows))
-        return found if bounds is None else bounded(name, found, len(values), bounds)
+        return found if bounds is None else bounded(found, len(values), bounds)
 
     def class_means(self, values: Array, labels: Array, classes: int) -> Array:
         """Means of ``values (N, ...)`` within each class: ``(1 + B, C, ...)``; NaN where a class was not drawn."""
@@ -240,10 +239,10 @@ class Bootstrap:
         return Estimate(value=value, low=float(low), high=float(high))
 
     def mean(
-        self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None, name: str = ""
+        self, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None
     ) -> Estimate | None:
         """Mean of ``values (N,)`` with its interval; None where there are no values. Arguments as for :meth:`means`."""
-        return self.estimate(self.means(values, rows, bounds, name))
+        return self.estimate(self.means(values, rows, bounds))
 
     def difference(self, first: Array, second: Array) -> Estimate | None:
         """Mean of ``first - second`` over the same samples with its interval (paired bootstrap)."""

@@ -14,6 +14,14 @@ from mmbal.errors import DataError
 FOLDS = 5
 
 
+def by_appearance(values: np.ndarray) -> np.ndarray:
+    """Entries ``(N,)`` as whole numbers from 0, in the order in which they come first. Their names have no part in it."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]
+
+
 def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
     """Fold ``0 .. F - 1`` of every row ``(N,)``; F is ``folds``, or the number of rows (groups) where they are fewer.
 
@@ -24,7 +32,7 @@ def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.nd
     """
     group = groups_of(group)
     rng = np.random.default_rng(seed)
-    n = len(labels)
+    n, labels = len(labels), by_appearance(labels)
     if group is None:
         if n < 2:
             raise DataError(f"Cross-fitting needs at least two samples; there {'is' if n == 1 else 'are'} {n}.")
@@ -33,7 +41,7 @@ def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.nd
         fold = np.empty(n, dtype=np.int64)
         fold[order] = np.arange(n) % min(folds, n)
         return fold
-    _, members = np.unique(group, return_inverse=True)
+    members = by_appearance(group)
     counts = np.zeros((members.max() + 1, labels.max() + 1))
     np.add.at(counts, (members, labels), 1)
     folds = min(folds, len(counts))

@@ -6,6 +6,7 @@ import numpy as np
 
 from mmbal.maths.bootstrap import Bootstrap, ratio
 
+DIGITS = 9  # of a confidence; more differ with the order of a sum
 TIE = 1e-6  # of the largest magnitude in the row; smaller differences are those of rounding to single precision
 
 
@@ -17,9 +18,15 @@ def correct(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     classes or on the last bit of a sum, and a row of equal scores is a guess, 1/C. Scores are equal where they differ by
     less than ``TIE`` of the row's largest magnitude. This is the one accuracy of mmbal.
     """
+    share: np.ndarray = decided_shares(scores)[np.arange(len(labels)), labels]
+    return share
+
+
+def decided_shares(scores: np.ndarray) -> np.ndarray:
+    """The decision of each row ``(N, C)``: 1 for the class with the highest score, 1/k for each of k that share it."""
     magnitude = np.abs(np.where(np.isfinite(scores), scores, 0.0)).max(axis=1, keepdims=True)
     highest = scores >= scores.max(axis=1, keepdims=True) - TIE * magnitude
-    share: np.ndarray = highest[np.arange(len(labels)), labels] / highest.sum(axis=1)
+    share: np.ndarray = highest / highest.sum(axis=1, keepdims=True)
     return share
 
 
@@ -76,4 +83,5 @@ def _confidence_bins(
     confidence = probabilities.max(axis=1)
     gap = correct(probabilities, labels) - confidence
     parts = np.array_split(np.arange(len(gap)), min(bins, len(gap)))
-    return np.argsort(confidence, kind="stable"), gap, np.array([part[0] for part in parts])
+    order = np.argsort(np.round(confidence, DIGITS), kind="stable")  # ties stay in the order of the rows
+    return order, gap, np.array([part[0] for part in parts])

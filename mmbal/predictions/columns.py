@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.errors import DataError, did_you_mean
+from mmbal.predictions.tables import number
 
 Array = np.ndarray
 
@@ -111,7 +114,7 @@ def numbers(value: Array, key: str) -> Array:
     """The array as float64; raises DataError for text that is no number, and for bit patterns of floats."""
     if value.dtype.kind == "U":
         try:
-            return value.astype(np.float64)
+            return np.array([number(cell) for cell in value.ravel().tolist()]).reshape(value.shape)
         except ValueError:
             raise DataError(f"'{key}' holds text ('{value.ravel()[0]}'), expected numbers.") from None
     kind = bit_pattern(value)
@@ -136,6 +139,8 @@ def bit_pattern(value: Array) -> str:
     bands = [("bfloat16", 0x7FFF, 0x38D1, 0x447A), ("float16", 0x7FFF, 0x068E, 0x63D0)]
     if values.min() < -(1 << 15) or values.max() >= 1 << 16:
         bands = [("float32", 0x7FFFFFFF, 0x38D1B717, 0x447A0000)]
+    if values.min() < -(1 << 31) or values.max() >= 1 << 32:
+        bands = [("float64", 0x7FFFFFFFFFFFFFFF, 0x3F1A36E2EB1C432D, 0x408F400000000000)]
     for name, without_sign, low, high in bands:
         size = values & without_sign
         if np.median(size) > high / 4 and ((size >= low) & (size <= high)).mean() >= SHARE:
@@ -177,6 +182,8 @@ def labels_of(value: Array, classes: Sequence[str] | None, columns: int | None, 
         raise DataError(
             f"'{key}' holds {what} in {int(missing.sum())} samples (first: row {first}).", "Leave them out."
         )
+    if value.dtype.kind == "b" and classes is not None and {spelled(name) for name in classes} == {"true", "false"}:
+        value = value.astype(str)
     if value.dtype.kind == "U":
         return _named(value, classes, columns, key)
     if value.dtype.kind == "f" and (value != np.round(value)).any():
@@ -205,6 +212,9 @@ def _named(value: Array, classes: Sequence[str] | None, columns: int | None, key
     position = {name: i for i, name in enumerate(classes or ())}
     if classes is not None and all(word in position for word in words.tolist()):
         return Labels(np.array([position[word] for word in words.tolist()], dtype=np.int64)[which], tuple(classes))
+    places, renamed = _respelled(words.tolist(), classes or (), key)
+    if places is not None:
+        return Labels(np.array(places, dtype=np.int64)[which], tuple(classes or ()), renamed)
     digits = [number for number in map(_whole, words.tolist()) if number is not None]
     if len(digits) == len(words):
         found = _indices(np.array(digits, dtype=np.int64)[which], classes, columns, key)
@@ -226,6 +236,47 @@ def _named(value: Array, classes: Sequence[str] | None, columns: int | None, key
     return Labels(which.astype(np.int64), names, notes)
 
 
+def _respelled(words: Sequence[str], classes: Sequence[str], key: str) -> tuple[list[int] | None, list[str]]:
+    """Positions of labels whose names are spelled in another way than those of the classes, and what was done.
+
+    None where a label fits no class or several. Two classes may also be called ``True`` and ``False`` in the labels.
+    """
+    table = {spelled(name): i for i, name in enumerate(classes)}
+    if len(table) < len(classes):  # two classes of one spelling: nothing tells which is meant
+        return None, []
+    if (
+        len(classes) == 2
+        and {spelled(word) for word in words} <= {"true", "false"}
+        and not table.keys() & {"true", "false"}
+    ):
+        note = f"'{key}' holds True and False: they were read as the second and the first class"
+        return [int(spelled(word) == "true") for word in words], [note]
+    if not words or any(spelled(word) not in table for word in words):
+        return None, []
+    found = [table[spelled(word)] for word in words]
+    other = next((word, classes[i]) for word, i in zip(words, found, strict=True) if word != classes[i])
+    return found, [f"'{key}' spells the classes in another way: '{other[0]}' was read as '{other[1]}'"]
+
+
+def spelled(name: str) -> str:
+    """A name as it is compared with others: case, spaces, ``_``, ``-`` and the forms of letters and numbers do not count."""
+    text = unicodedata.normalize("NFKC", name).strip()
+    if quoted := re.fullmatch(r"b(['\"])(.*)\1", text):  # bytes that were made into text
+        text = quoted[2]
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?", text):
+        return f"{float(text):g}"
+    return re.sub(r"[\s_-]+", "", text.casefold()) or text
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names that differ only in case, spaces, ``_`` and ``-``, or as numbers are written; not single letters."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for name in names:
+        if len(name.strip()) > 1 or name.strip().isdigit():
+            found[spelled(name)][name] = None
+    return [tuple(group) for group in found.values() if len(group) > 1]
+
+
 def _whole(word: str) -> int | None:
     try:
         number = float(word)
@@ -240,13 +291,13 @@ def _indices(value: Array, classes: Sequence[str] | None, columns: int | None, k
     count = len(classes) if classes is not None else columns
     if count is None:
         return Labels(which.astype(np.int64), tuple(str(v) for v in found.tolist()))
-    position = {name: i for i, name in enumerate(classes or ())}
-    by_name = bool(len(found)) and all(str(v) in position for v in found.tolist())
+    position = {spelled(name): i for i, name in enumerate(classes or ())}
+    by_name = len(found) > 0 and len(position) == count and all(str(v) in position for v in found.tolist())
     names = tuple(classes) if classes is not None else tuple(str(i) for i in range(count))
     low, high = (int(value.min()), int(value.max())) if len(value) else (0, 0)
     if low >= 0 and high < count:
         notes = []
-        if by_name and any(names[v] != str(v) for v in found.tolist()):
+        if by_name and any(spelled(names[v]) != str(v) for v in found.tolist()):
             notes = [f"'{key}' holds numbers that are also names of classes: they were read as positions, from 0"]
         return Labels(value, names, notes)
     if by_name:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmbal.predictions.columns import alike
+
 if TYPE_CHECKING:
     from mmbal.predictions.format import Predictions
 
@@ -17,8 +19,9 @@ Array = np.ndarray
 
 FEWEST = 20  # samples below which no accuracy is judged
 DEVIATIONS = 5.0  # standard errors that a suspicion needs
-TIMES = 3.0  # how many times more often another order of the labels must be right
+TIMES = 3.0  # how many times more often another order of the labels must be right, or less often wrong
 MOST_CLASSES = 2000  # of which a table of all pairs is made
+SHOWN = 5  # classes named in a sentence
 TIES = 0.05  # share of samples
 
 
@@ -26,7 +29,8 @@ def doubt(predictions: Predictions) -> str:
     """Why the labels can't belong to the decisions as they stand; '' where nothing says so.
 
     Three faults are found: labels shifted by one class, labels shifted by one row, and columns in another order than the
-    classes. With the fault the model is right no more often than by chance; with it corrected, ``TIMES`` as often.
+    classes. With the fault the model is right no more often than by chance; with it corrected, ``TIMES`` as often, or
+    it is wrong ``TIMES`` less often.
     """
     decided, labels = _decided(predictions), predictions.labels
     n, c = len(labels), len(predictions.classes)
@@ -72,6 +76,12 @@ def _about_rows(p: Predictions) -> Iterator[str]:
     names, counts = np.unique(p.labels, return_counts=True)
     if len(p) and len(names) == 1 and len(p.classes) > 1:
         yield f"every sample is of class '{p.classes[names[0]]}': there is nothing to decide"
+    elif len(names) < len(p.classes):
+        absent = [name for k, name in enumerate(p.classes) if k not in set(names.tolist())]
+        classes = "class has" if len(absent) == 1 else "classes have"
+        yield f"{len(absent)} {classes} no sample: {_some(absent)}"
+    for spellings in alike(p.classes):
+        yield f"the classes {' and '.join(repr(name) for name in spellings)} differ only in their spelling"
     seen: dict[str, str] = {}
     for split in p.splits():
         ids, counts = np.unique(p.ids[p.split == split], return_counts=True)
@@ -162,7 +172,7 @@ def _far_better(right: Array, before: Array, labels: Array) -> bool:
     most = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
     return bool(
         gain.mean() > DEVIATIONS * error
-        and right.mean() > TIMES * before.mean()
+        and (right.mean() > TIMES * before.mean() or 1 - right.mean() < (1 - before.mean()) / TIMES)
         and right.mean() > most + DEVIATIONS * np.sqrt(most * (1 - most) / len(labels))
     )
 
@@ -174,6 +184,10 @@ def _best_order(decided: Array, labels: Array, c: int) -> Array:
     np.add.at(table, (decided, labels), 1)
     order: Array = linear_sum_assignment(-table)[1]
     return order
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _share(value: float) -> str:

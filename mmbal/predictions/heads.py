@@ -15,6 +15,7 @@ from mmbal.maths.heads import fit_head, standardise
 from mmbal.predictions.columns import labels_of, numbers, plain
 from mmbal.predictions.features import read_feature_file
 from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.order import canonical_order
 
 
 def predictions_from_features(
@@ -55,9 +56,9 @@ def predictions_from_features(
         jobs = [(train, ~train)]
         how = "head fitted here on the split 'train'"
     else:
-        jobs = []
+        jobs, order = [], canonical_order(bare)
         for name in bare.splits():
-            rows = np.flatnonzero(bare.split == name)
+            rows = order[bare.split[order] == name]
             fold = folds_of(bare.labels[rows], FOLDS, seed, None if bare.group is None else bare.group[rows])
             jobs += [(rows[fold != k], rows[fold == k]) for k in range(fold.max() + 1)]
         how = f"head fitted here, cross-fitted {'by group' if groups_of(bare.group) is not None else 'in the split'}"

@@ -11,7 +11,15 @@ import numpy as np
 from mmbal.errors import DataError
 from mmbal.predictions.columns import Array, class_names, labels_of, mask, numbers, plain, rows, texts
 from mmbal.predictions.names import Names
-from mmbal.predictions.scores import PROBABILITY_FLOOR, as_logits, bounded, form_of
+from mmbal.predictions.scores import (
+    PROBABILITY_FLOOR,
+    WORD_OF_COLUMN,
+    as_logits,
+    bounded,
+    form_of,
+    form_of_column,
+    looks_percent,
+)
 from mmbal.predictions.splits import EVALUATION, split_names
 
 SUM_GAP = 1e-2  # by which contributions may miss ``fused``, relative to its largest entry
@@ -168,6 +176,10 @@ class Reader:
         if told.odd:
             self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
         if told.form == "logits":
+            if looks_percent(table[here]):
+                self.notes.append(
+                    f"'{key}' lies between 0 and 100, as percent do, and the rows do not sum to 100; it was taken for logits"
+                )
             return table
         if np.isin(table[here], (0, 1)).all():
             self.notes.append(f"'{key}' holds 0 and 1 only: decisions without confidences")
@@ -195,9 +207,15 @@ class Reader:
         if len(np.unique(labels)) > 2:
             raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {self.width}): one column a class.")
         column = table.reshape(self.n)
-        if key.startswith("probabilities_"):
-            self.notes.append(f"'{key}' has one score a sample: it was taken for the probability of the second class")
-            return np.stack([1 - column, column], axis=1)
+        form = form_of_column(column, key.startswith("probabilities_"))
+        if form != "logits":
+            if form == "percent":
+                column = column / 100
+            self.notes.append(
+                f"'{key}' has one score a sample: it was taken for the {WORD_OF_COLUMN[form]} of the second class"
+            )
+            both = np.stack([1 - column, column], axis=1)
+            return both if key.startswith("probabilities_") else as_logits(both, "probabilities", key)
         self.notes.append(f"'{key}' has one score a sample: it was taken for the logit of the second class")
         return np.stack([np.zeros(self.n), column], axis=1)
 

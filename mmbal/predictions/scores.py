@@ -23,6 +23,8 @@ WORDS: dict[str, str] = {
     "percent": "probabilities in percent",
     "one-vs-rest": "one-vs-rest probabilities (sigmoids: between 0 and 1, and the rows do not sum to 1)",
 }
+SINGLE = 1.2e-7  # relative error of a number in single precision
+WORD_OF_COLUMN = {"probabilities": "probability", "percent": "probability, in percent,"}
 DECIMALS = 4  # numbers with more are not rounded
 
 
@@ -59,7 +61,7 @@ def form_of(table: Array) -> Told:
     """Find the form of scores ``(n, C)`` by their range and the sums of their rows."""
     if not table.size or table.shape[1] < 2 or not np.isfinite(table).all() or table.min() < 0:
         return Told("logits")
-    decimals = next((d for d in range(DECIMALS + 1) if np.abs(np.round(table, d) - table).max() < 1e-9), None)
+    decimals = next((d for d in range(DECIMALS + 1) if _rounded(table, d)), None)
     slack = 0.0 if decimals is None else table.shape[1] / 2 * 10.0**-decimals
     sums, partly = table.sum(axis=1), np.zeros(len(table), dtype=bool)
     for form, whole in (("probabilities", 1.0), ("percent", 100.0)):
@@ -72,6 +74,27 @@ def form_of(table: Array) -> Told:
         return Told("one-vs-rest", decimals)
     some = len(table) >= FEWEST_ROWS and partly.mean() >= 1 - MIXED
     return Told("logits", decimals, tuple(np.flatnonzero(partly).tolist()) if some else ())
+
+
+def _rounded(table: Array, decimals: int) -> bool:
+    """Whether no number has more decimals, up to the rounding of single precision."""
+    return bool((np.abs(np.round(table, decimals) - table) <= 1e-9 + SINGLE * np.abs(table)).all())
+
+
+def form_of_column(column: Array, probabilities: bool) -> Form:
+    """The form of one score a sample ``(n,)``, of a decision between two classes; ``probabilities``: its name says so."""
+    known = column[np.isfinite(column)]
+    if not len(known) or known.min() < 0 or known.max() > 100:
+        return "probabilities" if probabilities else "logits"
+    between = known.max() <= 1 and not np.isin(known, (0, 1)).all()
+    if probabilities:
+        return "percent" if known.max() > 1 else "probabilities"
+    return "probabilities" if len(known) >= FEWEST_ROWS and between and known.min() < 0.5 < known.max() else "logits"
+
+
+def looks_percent(table: Array) -> bool:
+    """Whether scores look like percent of which the rows do not sum to 100: one-vs-rest probabilities times 100."""
+    return len(table) >= FEWEST_ROWS and table.min() >= 0 and 50 < table.max() <= 100
 
 
 def as_logits(table: Array, form: Form, key: str = "") -> Array:

@@ -21,6 +21,7 @@ from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
 from mmbal.maths.bootstrap import Bootstrap, Estimate, mcnemar
 from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.order import canonical_order
 from mmbal.predictions.pairing import shared_rows
 
 
@@ -47,6 +48,8 @@ def paired_test(
     Raises DataError where they can't be paired: ids repeat, no id is shared, or labels differ.
     """
     aligned = align([*first, *second])
+    order = canonical_order(aligned[0])
+    aligned = [p.take(order) for p in aligned]
     sides = aligned[: len(first)], aligned[len(first) :]
     sample = aligned[0]
     bootstrap = Bootstrap.of(len(sample), sample.group, replicates, seed, confidence)

@@ -226,7 +226,7 @@ def test_what_the_model_decided_stays_at_hand_under_a_rule():
     np.testing.assert_array_equal(model_decision(found.take(rows)), data.fused[rows])
     joined = Predictions.concatenate([data.take(rows), found.take(rows)])
     np.testing.assert_array_equal(model_decision(joined), data.fused[np.array([5, 3, 5, 3])])
-    np.testing.assert_array_equal(fit_rule(found, "bias").apply(found), fit_rule(data, "bias").apply(data))
+    np.testing.assert_allclose(fit_rule(found, "bias").apply(found), fit_rule(data, "bias").apply(data), rtol=1e-9)
 
 
 def test_gains_are_paired_and_over_the_decision_as_it_is():

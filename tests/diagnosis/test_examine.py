@@ -184,6 +184,7 @@ NO_BIAS = {"missing.a.zeroed", "missing.b.zeroed"}
 NOT_COMPUTED = {
     "one sample": WITHOUT_FEATURES | NO_BIAS | {"decision_gap", "index"},
     "one class": WITHOUT_FEATURES | NO_BIAS | {"decision_gap"},
+    "a dead modality": WITHOUT_FEATURES | NO_BIAS | {"preference"},
     "a modality that is never there": WITHOUT_FEATURES
     | {"missing.a.zeroed", "accuracy.alone.b", "missing.b", "preference", "samples", "calibration.b", "discrepancy"},
     "modalities that are never together": WITHOUT_FEATURES | NO_BIAS | {"preference", "samples", "discrepancy"},

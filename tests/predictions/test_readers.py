@@ -244,8 +244,8 @@ def test_labels_of_a_table_as_numbers(tmp_path):
         same(found, p)
         assert found.classes == tuple(NAMES)
         assert "positions in the order of the classes" in found.warnings[0]
-    with pytest.raises(DataError, match="'Maybe', which is not among") as caught:
-        predictions_from_csv(write(tmp_path, table(label=str.title)[0]))
+    with pytest.raises(DataError, match="'maybes', which is not among") as caught:
+        predictions_from_csv(write(tmp_path, table(label="{}s".format)[0]))
     assert "Did you mean maybe" in caught.value.hint
 
 

@@ -68,6 +68,19 @@ PICTURE_SUFFIXES = (
     ".avif",
     ".tga",
     ".jp2",
+    ".j2k",
+    ".jpe",
+    ".pbm",
+    ".pnm",
+    ".pfm",
+    ".dib",
+    ".pcx",
+    ".sgi",
+    ".qoi",
+    ".apng",
+    ".ico",
+    ".dds",
+    ".psd",
 )
 BESIDE = {  # files that operating systems add, in lower case; names that begin with a dot are hidden anyway
     "__macosx",
@@ -161,8 +174,9 @@ def walk(root: Path) -> Iterator[Path]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names as people number them: ``frame2`` before ``frame10``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)] + [(-1, name)]
+    """A key that sorts names as people number them: ``frame2`` before ``Frame10``."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts] + [(-1, name)]
 
 
 def spread(items: Sequence[T], n: int) -> list[T]:

@@ -60,7 +60,8 @@ def read_frames(
         remarks.append(
             ("rotated", f"the display matrix turns by {reader.slanted:.0f} degrees; quarter turns are applied")
         )
-    return Decoded(np.stack(pictures), finish - begin, remarks, distinct=len(reader.taken), notes=track.choice)
+    lasts = min(finish, reader.clock) if remarks else finish
+    return Decoded(np.stack(pictures), lasts - begin, remarks, distinct=len(reader.taken), notes=track.choice)
 
 
 class _Reader:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from mmbal.data.media.decode import (
     PICTURE_SUFFIXES,
@@ -35,6 +36,11 @@ SHOWN: dict[int, Matrix] = {  # its value -> how a viewer turns and mirrors the 
 }
 MOVING = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")  # formats of which a file may hold several pictures to be seen
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # colour spaces of profiles -> modes of pictures
+COPY = re.compile(
+    r"(.+?)( \(\d+\)| - (Copy|Kopie|Copia|Copie)( \(\d+\))?| copy( \d+)?)"
+)  # names that systems give to copies
+ENDS = 32  # part of a picture's height at its end that must be there
 FULL = 65535.0  # white, of 16 bits
 DIM = 1 / 16  # share of the range below which the brightest sample of a deep picture is said
 FEW_KINDS = 4  # kinds of names in a folder, up to which the largest kind of numbered ones are its frames
@@ -52,7 +58,7 @@ def read_picture(path: Path, size: int) -> Decoded:
                 picture.draft("RGB", (2 * size, 2 * size))
                 if picture.format in MOVING and getattr(picture, "is_animated", False):
                     made.remarks.append(("animated", "several pictures in one file; the first is taken"))
-                picture.load()  # some formats have their EXIF behind the pixels
+                _load(picture, made)  # some formats have their EXIF behind the pixels
                 turn = SHOWN.get(picture.getexif().get(ORIENTATION, 1))
                 pixels = np.asarray(_colours(picture, made).resize((size, size), Image.Resampling.BILINEAR))
     except Unusable:
@@ -69,20 +75,53 @@ def read_picture(path: Path, size: int) -> Decoded:
     return made
 
 
+def _load(picture: Image.Image, made: Decoded) -> None:
+    """Decode the pixels; of a file that ends early what is there, where that is nearly all (which is told)."""
+    try:
+        picture.load()
+    except OSError as error:
+        if picture.format != "JPEG" or "truncated" not in str(error):
+            raise
+        with warnings.catch_warnings():
+            ImageFile.LOAD_TRUNCATED_IMAGES = True
+            try:
+                picture.load()
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+        end = np.asarray(picture)[-max(1, picture.height // ENDS) :]
+        if (end == end.flat[0]).all():  # what a decoder puts where nothing is
+            raise
+        made.remarks.append(("truncated", "the file ends early; what is there of it is taken"))
+
+
 def _colours(picture: Image.Image, made: Decoded) -> Image.Image:
     """A picture of any mode in 8-bit RGB; ``made`` is told what had to be chosen for that."""
     profile = picture.info.get("icc_profile")
     if picture.mode in DEEP:
         return _shallow(picture, made)
-    if picture.mode == "LAB" or (picture.mode == "CMYK" and profile):
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile) if profile else ImageCms.createProfile("LAB"))
-        shown = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        assert shown is not None
-        return shown
+    if picture.mode == "LAB":
+        return _managed(picture, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    elif picture.mode not in ("L", "CMYK"):
+        picture = picture.convert("RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            space = SPACES.get(source.profile.xcolor_space.strip())
+            if space == picture.mode and "srgb" not in ImageCms.getProfileDescription(source).lower():
+                return _managed(picture, source)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            made.notes.append(("colours", "the colour profile is damaged, so it is not applied"))
     return picture.convert("RGB")
+
+
+def _managed(picture: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    """A picture in sRGB, by its own colour profile."""
+    shown = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert shown is not None
+    return shown
 
 
 def _shallow(picture: Image.Image, made: Decoded) -> Image.Image:
@@ -111,20 +150,23 @@ def _shallow(picture: Image.Image, made: Decoded) -> Image.Image:
 def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tuple[str, str]]]:
     """The files of a folder that are its frames, in the order people number them, and remarks on those that are not.
 
-    Hidden files are passed over. Of two files of one name (``1.jpg``, ``1.png``) the first is taken. Where names are
-    numbered, the frames are the names that differ in their number alone and are most.
+    Hidden files are passed over. Of two files of one name (``1.jpg``, ``1.png``, ``1 (1).jpg``) the first is taken. Where
+    names are numbered, the frames are the names that differ in their number alone and are most.
     """
-    found = sorted(
-        (f for f in folder.glob(pattern) if f.suffix.lower() in PICTURE_SUFFIXES and not is_beside(f.name)),
-        key=lambda file: (natural(file.stem), file.name),
-    )
+    found = sorted(_pictures_in(folder, pattern), key=lambda file: (natural(file.stem), file.name))
     remarks = []
     named: dict[str, Path] = {}
+    stems = {file.stem for file in found}
     for file in found:
-        named.setdefault(file.stem, file)
+        copied = COPY.fullmatch(file.stem)
+        if copied is None or copied[1] not in stems:
+            named.setdefault(file.stem, file)
     files = list(named.values())
     if len(files) < len(found):
-        remarks.append(("twice", f"{len(found) - len(files)} frames are there in two formats; one of each is taken"))
+        remarks.append(("twice", f"{len(found) - len(files)} frames are there twice; one of each is taken"))
+    numbers = [_number(file.stem) for file in files]
+    if None not in numbers:
+        files = [file for _, file in sorted(zip(numbers, files, strict=True), key=lambda pair: pair[0] or 0.0)]
     kinds: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         kinds["".join(filter(str.isalpha, file.stem.lower()))].append(file)
@@ -139,6 +181,24 @@ def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tu
             )
             files = kinds[name]
     return files, remarks
+
+
+def _pictures_in(folder: Path, pattern: str) -> list[Path]:
+    """The pictures of a folder; where it has none, those of the one folder in it that has some."""
+
+    def inside(place: Path) -> list[Path]:
+        return [f for f in place.glob(pattern) if f.suffix.lower() in PICTURE_SUFFIXES and not is_beside(f.name)]
+
+    if found := inside(folder):
+        return found
+    below = (place for place in folder.iterdir() if place.is_dir() and not is_beside(place.name))
+    several = [some for place in below if (some := inside(place))]
+    return several[0] if len(several) == 1 else []
+
+
+def _number(stem: str) -> float | None:
+    """A name that is a number alone: ``-3``, or a time as a program writes it (``0.25``, ``10.0``)."""
+    return float(stem) if re.fullmatch(r"-?\d+(\.(0|\d*[1-9]))?", stem) else None
 
 
 def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:

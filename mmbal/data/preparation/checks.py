@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +12,7 @@ import numpy as np
 
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import Row
+from mmbal.predictions.columns import alike
 from mmbal.text import plural
 
 IMBALANCE = 10.0  # largest class over smallest, in train
@@ -90,18 +89,6 @@ def whole(
                 reason += f"; {known_leak}" if known_leak else ""
                 found.append(Finding("note" if known_leak else "warning", "group leak", str(other), reason))
     return found
-
-
-def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Names that differ only in case, spaces, ``_`` and ``-``, or as numbers are written; not single letters."""
-    found: dict[Any, dict[str, None]] = defaultdict(dict)
-    for name in names:
-        text = unicodedata.normalize("NFKC", name).strip()
-        if re.fullmatch(r"[+-]?\d+(\.\d*)?", text):
-            found[float(text)][name] = None
-        elif len(text) > 1:
-            found[re.sub(r"[\s_-]+", "", text.casefold())][name] = None
-    return [tuple(group) for group in found.values() if len(group) > 1]
 
 
 def spellings(labels: np.ndarray, classes: Sequence[str], group: np.ndarray | None) -> list[Finding]:

@@ -15,7 +15,7 @@ from mmbal.diagnosis.decomposition import reference_accuracy
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
-from mmbal.maths.scoring import correct
+from mmbal.maths.scoring import correct, decided_shares
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column
@@ -119,11 +119,13 @@ def above_chance(e: Examination, right: Array) -> dict[str, Any]:
     right - q[label] - p[decision] + chance, whose spread is that of the estimate, since p and q are estimated too.
     """
     figures, labels, n = e.figures, e.predictions.labels, len(e.predictions)
-    decided, c = e.decision.fused.argmax(axis=1), len(e.predictions.classes)
-    p, q = np.bincount(labels, minlength=c) / n, np.bincount(decided, minlength=c) / n
-    terms = right - q[labels] - p[decided] + p @ q
+    decided, c = decided_shares(e.decision.fused), len(e.predictions.classes)
+    p, q = np.bincount(labels, minlength=c) / n, decided.mean(axis=0)
+    terms = right - q[labels] - decided @ p + p @ q
     above = figures.mean("accuracy.above_chance", terms)
-    majority = figures.mean("accuracy.above_majority", right - (labels == p.argmax()), bounds=GAIN)
+    majority = figures.mean(
+        "accuracy.above_majority", right - ((p == p.max()) / (p == p.max()).sum())[labels], bounds=GAIN
+    )
     half = norm.ppf((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
     needed = n * (half / HALF_WIDTH) ** 2
     return {

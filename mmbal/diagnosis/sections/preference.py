@@ -15,6 +15,7 @@ from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
+from mmbal.maths.scoring import decided_shares
 from mmbal.predictions.format import Array, Predictions
 from mmbal.registry import sections
 from mmbal.tables import Column
@@ -40,7 +41,7 @@ class Preference(Frozen):
 
 
 def disagreement(predictions: Predictions) -> Array:
-    """Whether the modalities that a sample has decide differently ``(N,)``."""
+    """Whether the modalities that decide a sample decide differently ``(N,)``."""
     decided, here = own_decisions(predictions)
     return np.where(here, decided, -1).max(axis=1) != np.where(here, decided, len(predictions.classes)).min(axis=1)
 
@@ -48,29 +49,32 @@ def disagreement(predictions: Predictions) -> Array:
 def preference_of(
     figures: Figures, predictions: Predictions, decision: Decision
 ) -> tuple[Preference | None, dict[str, Estimates]]:
-    """How often the decision follows each modality, overall and by class; None where no sample has two modalities."""
+    """How often the decision follows each modality, overall and by class; None where no sample has two that decide."""
     decided, here = own_decisions(predictions)
     differ = disagreement(predictions) & here.any(axis=1)
     several = here.sum(axis=1) > 1
     if not several.any():
         return None, {}
-    fused = decision.fused.argmax(axis=1)
-    agrees = (decided == fused[:, None]) & here
+    fused, rows = decided_shares(decision.fused), np.arange(len(decided))
+    agrees = fused[rows[:, None], decided] * here
+    chosen = np.zeros(fused.shape, dtype=bool)
+    for k in range(len(predictions.modalities)):
+        chosen[rows[here[:, k]], decided[here[:, k], k]] = True
     follows, by_class, changes = {}, {}, {}
     for k, m in enumerate(predictions.modalities):
-        rows = differ & here[:, k]
-        follows[m] = figures.mean(f"preference.follows.{m}", agrees[:, k], np.flatnonzero(rows), SHARE)
-        by_class[m] = figures.by_class(f"classes.{{}}.follows.{m}", agrees[:, k], rows, SHARE)
+        counted = differ & here[:, k]
+        follows[m] = figures.mean(f"preference.follows.{m}", agrees[:, k], np.flatnonzero(counted), SHARE)
+        by_class[m] = figures.by_class(f"classes.{{}}.follows.{m}", agrees[:, k], counted, SHARE)
         without = decision.without(m)
         if without is not None:
-            changed = here[:, k] & (without.argmax(axis=1) != fused)
+            changed = predictions.present_mask()[:, k] * (1 - (decided_shares(without) * fused).sum(axis=1))
             changes[m] = figures.mean(f"preference.changes_without.{m}", changed, bounds=SHARE)
     rate = figures.mean("preference.disagreement", differ, np.flatnonzero(several), SHARE)
     assert rate is not None  # some sample has two modalities
     found = Preference(
         disagreement=rate,
         follows=present(follows),
-        none=figures.mean("preference.none", ~agrees.any(axis=1), np.flatnonzero(differ), SHARE),
+        none=figures.mean("preference.none", 1 - (fused * chosen).sum(axis=1), np.flatnonzero(differ), SHARE),
         lead=_lead(figures, predictions.modalities, agrees, here & differ[:, None]),
         changes_without=present(changes),
     )
@@ -80,11 +84,11 @@ def preference_of(
 def _lead(figures: Figures, names: tuple[str, ...], agrees: Array, counted: Array) -> Estimates:
     """How much more often the first modality of each pair is followed than the second, on the samples of both.
 
-    ``agrees (N, M)``: whether the decision is the modality's; ``counted (N, M)``: whether it is present and they disagree.
+    ``agrees (N, M)``: how far the decision is the modality's; ``counted (N, M)``: whether it decides and they disagree.
     """
     found = {}
     for i, j in combinations(range(len(names)), 2):
-        pair, ahead = f"{names[i]}+{names[j]}", agrees[:, i].astype(float) - agrees[:, j]
+        pair, ahead = f"{names[i]}+{names[j]}", agrees[:, i] - agrees[:, j]
         found[pair] = figures.mean(
             f"preference.lead.{pair}", ahead, np.flatnonzero(counted[:, i] & counted[:, j]), GAIN
         )
@@ -105,7 +109,7 @@ class PreferenceSection(Section):
         for m, table in by_class.items():
             e.file("follows", table, m)
         if found is None and len(e.names) > 1:
-            e.lacks("preference", "no sample has two modalities")
+            e.lacks("preference", "no sample has two modalities that decide")
         return {"preference": found}
 
     def modality_columns(self, d: Diagnosis) -> list[Column]:

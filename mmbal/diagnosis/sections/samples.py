@@ -16,7 +16,7 @@ from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import SHARE, Estimate
-from mmbal.maths.scoring import correct
+from mmbal.maths.scoring import TIE, correct
 from mmbal.predictions.format import Predictions
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
@@ -46,18 +46,20 @@ class Samples(Frozen):
 
 def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -> Samples | None:
     """Preferred subsets, agreement, double faults and the oracle; None where no sample has two modalities."""
-    decided, here = own_decisions(predictions)
+    decided, decides = own_decisions(predictions)
+    here = predictions.present_mask()
     several = here.sum(axis=1) > 1
     if not several.any():
         return None
     names, labels = predictions.modalities, predictions.labels
-    right = (decided == labels[:, None]) & here
+    right = np.stack([correct(predictions.logits[m], labels) for m in names], axis=1) * here
     fused = correct(decision.fused, labels)
     rows = np.arange(len(labels))
     confidence = np.stack([log_softmax(predictions.logits[m], axis=-1)[rows, labels] for m in names], axis=1)
     confidence[~here] = -np.inf
     best = confidence.max(axis=1, keepdims=True)
-    favourite = np.where((confidence == best).sum(axis=1) == 1, confidence.argmax(axis=1), -1)
+    nearest = (confidence >= best - TIE * np.abs(best)).sum(axis=1)
+    favourite = np.where(nearest == 1, confidence.argmax(axis=1), -1)
     preferred = {}
     for k, m in enumerate(names):
         chosen = np.flatnonzero(several & (favourite == k))
@@ -70,9 +72,12 @@ def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -
     agreement, double_fault = {}, {}
     for i, j in combinations(range(len(names)), 2):
         pair, both = f"{names[i]}+{names[j]}", np.flatnonzero(here[:, i] & here[:, j])
-        agreement[pair] = figures.mean(f"samples.agreement.{pair}", decided[:, i] == decided[:, j], both, SHARE)
-        double_fault[pair] = figures.mean(f"samples.double_fault.{pair}", ~right[:, i] & ~right[:, j], both, SHARE)
-    oracle = figures.mean("samples.oracle", right.any(axis=1), bounds=SHARE)
+        clear = np.flatnonzero(decides[:, i] & decides[:, j])
+        agreement[pair] = figures.mean(f"samples.agreement.{pair}", decided[:, i] == decided[:, j], clear, SHARE)
+        double_fault[pair] = figures.mean(
+            f"samples.double_fault.{pair}", (1 - right[:, i]) * (1 - right[:, j]), both, SHARE
+        )
+    oracle = figures.mean("samples.oracle", 1 - (1 - right).prod(axis=1), bounds=SHARE)
     assert oracle is not None  # there are samples
     return Samples(preferred=preferred, agreement=present(agreement), double_fault=present(double_fault), oracle=oracle)
 
