@@ -73,7 +73,7 @@ class AboutDataset:
 
 @dataclass(frozen=True)
 class AboutNothing:
-    """Recorders and sections of the diagnosis have no metadata."""
+    """Recorders, sections of the diagnosis and pictures have no metadata."""
 
 
 @dataclass(frozen=True)
@@ -166,3 +166,4 @@ rules = Registry("rule", "mmbal.decision.rules", AboutRule)
 datasets = Registry("dataset", "mmbal.data.datasets", AboutDataset)
 recorders = Registry("recorder", "mmbal.engine.recorders", AboutNothing)
 sections = Registry("section", "mmbal.diagnosis.sections", AboutNothing)
+pictures = Registry("picture", "mmbal.report.pictures", AboutNothing)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.config import read_yaml
+from mmbal.data.store.store import Store
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_json, sha256, write_json
 from mmbal.predictions.format import Predictions, Source
@@ -30,6 +31,7 @@ SUMMARY = "summary.json"
 CHECKPOINT = "checkpoint.pt"
 LAST = "last.pt"
 RULE = "rule.json"
+RULES = "rules.json"
 PREDICTIONS = "predictions"
 TAILS = "tails.json"
 DIAGNOSIS = "diagnosis.json"
@@ -41,7 +43,7 @@ UNDER_RULE = "rule_"  # prefix of the decisions under a rule that was stored aft
 TRAIN = "train"  # kinds of runs, by the command that makes them
 PRETRAIN = "pretrain"  # separately trained encoders
 IMPORT = "import"
-RESULTS = (SUMMARY, DIAGNOSIS, CARD, PAGE)  # what a finished run has
+RESULTS = (SUMMARY, DIAGNOSIS, RULES, CARD, PAGE)  # what a finished run has
 
 
 def run_folder(path: str | Path) -> Path | None:
@@ -87,6 +89,17 @@ def finished(folder: Path) -> bool:
 def read_summary(folder: Path) -> dict[str, Any]:
     """summary.json of a finished run; empty for a run that has not come to its end."""
     return read_json(folder / SUMMARY) if finished(folder) else {}
+
+
+def open_store(folder: Path | None) -> Store | None:
+    """The store that a run was trained on, where it still lies there unchanged."""
+    if folder is None or not (folder / ENVIRONMENT).is_file():
+        return None
+    known = read_environment(folder)["store"]
+    if not (Path(known["path"]) / "meta.json").is_file():
+        return None
+    found = Store.open(known["path"])
+    return found if found.hash == known["hash"] else None
 
 
 def prediction_file(folder: Path, split: str, prefix: str = "") -> Path:

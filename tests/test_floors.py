@@ -12,7 +12,7 @@ import pytest
 import mmbal
 
 PACKAGE = Path(mmbal.__file__).parent
-GROUND = {"registry", "config", "files", "errors", "version", "text", "tables", "embedded"}
+GROUND = {"registry", "config", "files", "errors", "version", "text", "tables", "notebook", "embedded"}
 FLOORS = [  # from the ground up; what stands on one floor may be imported by the same part and by all above
     GROUND,
     {"maths"},

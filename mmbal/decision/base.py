@@ -22,7 +22,11 @@ from torch import Tensor
 from mmbal.config import Config
 from mmbal.decision.fused import FUSED, Takes, inputs_of, model_decision
 from mmbal.errors import ConfigError, UsageError, did_you_mean
+from mmbal.notebook import Content, Shown
 from mmbal.predictions.format import Predictions
+from mmbal.registry import rules
+from mmbal.tables import Column, Table
+from mmbal.text import plural
 
 R = TypeVar("R", bound="Rule")
 
@@ -40,7 +44,7 @@ def centre_of_weights(modalities: tuple[str, ...]) -> np.ndarray:
 
 
 @dataclass(eq=False)
-class Rule(ABC):
+class Rule(Shown, ABC):
     """A fitted decision rule. One file a rule, registered under the file's name.
 
     A subclass gives ``estimate`` (how the parameters come from held-out rows; none by default) and ``combine``.
@@ -180,6 +184,15 @@ class Rule(ABC):
     def from_state(cls: type[R], classes: tuple[str, ...], modalities: tuple[str, ...], state: Mapping[str, Any]) -> R:
         """The rule that gave ``state``."""
         return cls(classes, modalities, {name: np.asarray(value, dtype=np.float64) for name, value in state.items()})
+
+    def shown(self) -> Content:
+        """What the rule does and the parameters that it has, as a notebook shows it."""
+        found = self.parameters
+        shapes = [" × ".join(map(str, value.shape)) or "1" for value in found.values()]
+        columns = [Column("parameter", list(found)), Column("shape", shapes, left=True)]
+        counts = [plural(len(self.classes), "class", "classes"), *self.modalities]
+        tables = [Table.of(columns)] if found else []
+        return Content(f"Decision rule '{rules.name_of(type(self))}': {', '.join(counts)}", [self.explain()], tables)
 
     def explain(self) -> str:
         """What the rule does with each modality, in words and numbers."""

@@ -15,13 +15,15 @@ from pydantic import Field, create_model
 from mmbal.config import Frozen, validate
 from mmbal.diagnosis.schema import SCHEMA_VERSION, Advice, Data, NotComputed, Settings
 from mmbal.diagnosis.section import all_sections
+from mmbal.diagnosis.tables import tables_of, title_of
 from mmbal.errors import DataError
 from mmbal.files import read_json, write_json
+from mmbal.notebook import Content, Shown, plots_of, plotted
 
 BASICS = {r"^data\.absent\b": "data.missing"}  # renamed since version 0.1.0
 
 
-class Document(Frozen):
+class Document(Frozen, Shown):
     """What every diagnosis holds, whatever its sections."""
 
     schema_version: int = SCHEMA_VERSION
@@ -40,6 +42,23 @@ class Document(Frozen):
     def sampled(self) -> dict[str, Any]:
         """The figures of the classes that have samples."""
         return {name: found for name, found in self.classes.items() if found.samples}
+
+    def shown(self) -> Content:
+        """The verdict and the main tables, as a notebook shows them."""
+        return Content(title_of(self), self.verdict, tables_of(self, full=False))
+
+    def plot(self, name: str = "balance", ax: Any = None, panel: str | None = None) -> Any:
+        """Draw one of the pictures of :meth:`plots` with matplotlib, and return its axes.
+
+        ``ax``: axes to draw on, new ones where not given. ``panel``: which of several drawings, the first where not given
+        (a modality's name). Raises UsageError for an unknown name, and where there is nothing to draw.
+        """
+        return plotted(self, "diagnosis", name, ax, panel)
+
+    @staticmethod
+    def plots() -> list[str]:
+        """The names that :meth:`plot` takes."""
+        return plots_of("diagnosis")
 
     def save(self, path: str | Path) -> None:
         """Write the diagnosis as JSON, atomically."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from mmbal.diagnosis.document import SECTIONS, Diagnosis
+from mmbal.diagnosis.section import all_sections
 from mmbal.tables import Column, Table
 from mmbal.text import PLAIN, plural
+
+if TYPE_CHECKING:
+    from mmbal.diagnosis.document import Diagnosis
 
 
 def title_of(d: Diagnosis) -> str:
@@ -26,7 +30,7 @@ def titled_tables(d: Diagnosis, full: bool = True, wide: bool = False) -> Iterat
     yield "Modalities", [modalities(d)]
     if len(d.sampled()) > 1:
         yield "Classes", [classes(d, wide)]
-    for section in SECTIONS:
+    for section in all_sections():
         found = section.tables(d) if full or not section.full else []
         if found:
             yield section.title, found
@@ -36,7 +40,7 @@ def modalities(d: Diagnosis) -> Table:
     """One row a modality, and one for the fused decision; the most important columns first."""
     first = Column("modality", [*d.data.modalities, "fused"])
     caption = f"Imbalance index: {PLAIN.text(d.index)}." if d.index is not None else ""
-    found = sorted((c for s in SECTIONS for c in s.modality_columns(d)), key=lambda c: c.drop)
+    found = sorted((c for s in all_sections() for c in s.modality_columns(d)), key=lambda c: c.drop)
     return Table.of([first, *found], caption=caption)
 
 
@@ -44,4 +48,4 @@ def classes(d: Diagnosis, wide: bool = False) -> Table:
     """One row for each class that has samples."""
     known = d.sampled()
     first = [Column("class", list(known)), Column("samples", [c.samples for c in known.values()], drop=4)]
-    return Table.of([*first, *(c for s in SECTIONS for c in s.class_columns(d, wide))])
+    return Table.of([*first, *(c for s in all_sections() for c in s.class_columns(d, wide))])

@@ -40,10 +40,14 @@ import numpy as np
 
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, write_npz
+from mmbal.maths.scoring import correct
+from mmbal.notebook import Content, Shown
 from mmbal.predictions import doubts
 from mmbal.predictions.columns import Array
 from mmbal.predictions.reading import Reader
 from mmbal.predictions.splits import split_name
+from mmbal.tables import Column, Table
+from mmbal.text import SHARE, plural
 
 CHECKED = "checked"  # the value of ``meta["labels"]`` for labels that are right although they look wrong
 
@@ -51,7 +55,7 @@ Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # wha
 
 
 @dataclass(frozen=True)
-class Predictions:
+class Predictions(Shown):
     """Decisions of N samples, C classes, M modalities; see the module's table for each field's shape.
 
     Build with :meth:`from_arrays` or :meth:`load`, which check every array. A field that the producer did not give
@@ -78,6 +82,17 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def shown(self) -> Content:
+        """How many samples each split has, and how often each decision is right there, as a notebook shows it."""
+        counts = [plural(len(self), "sample"), plural(len(self.classes), "class", "classes")]
+        decided = {f"{m} alone": logits for m, logits in self.logits.items()}
+        decided |= {} if self.fused is None else {"fused": self.fused}
+        rows = {split: self.split == split for split in self.splits()}
+        right = {name: correct(logits, self.labels) for name, logits in decided.items()}
+        columns = [Column(name, [float(r[mask].mean()) for mask in rows.values()], SHARE) for name, r in right.items()]
+        table = Table.of([Column("split", list(rows)), Column("samples", list(self.splits().values())), *columns])
+        return Content(f"Predictions: {', '.join([*counts, *self.modalities])}", self.warnings, [table])
 
     @property
     def missing(self) -> bool:

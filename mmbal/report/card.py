@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from mmbal.diagnosis import Diagnosis
 from mmbal.report.compare import own_figures
+from mmbal.report.making import again, command
 from mmbal.report.rendering import markdown_page
-from mmbal.runs import CONFIG, PRETRAIN, decided_by, read_config, read_environment, read_summary, started_from
+from mmbal.runs import decided_by, read_config, read_environment, read_summary
 from mmbal.tables import Column, Table
 from mmbal.text import NATS, SHARE
 
@@ -37,8 +37,8 @@ def card(folder: Path, diagnosis: Diagnosis) -> str:
         own=Table.of([Column("figure", list(own)), Column("mean", [f"{x:.3g}" for x in own.values()])])
         if own
         else None,
-        diagnose=_command("diagnose", folder.resolve()),
-        again=_again(folder),
+        diagnose=command("diagnose", folder.resolve()),
+        again=again(folder),
         versions=", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v),
         device=environment["device"],
     )
@@ -67,19 +67,6 @@ def _classes(d: Diagnosis) -> Table:
             Column("accuracy %", [c.fused for c in known.values()], SHARE.bare()),
         ]
     )
-
-
-def _again(folder: Path) -> str:
-    """The command that trains the run anew, from whatever folder it is given."""
-    config, environment = read_config(folder), read_environment(folder)
-    kind = "pretrain" if environment["kind"] == PRETRAIN else "train"
-    named = config.get("encoders_from")
-    encoders = ["--encoders", started_from(folder, named).resolve()] if named else []
-    return _command(kind, "--config", folder.resolve() / CONFIG, "--data", environment["store"]["path"], *encoders)
-
-
-def _command(*words: object) -> str:
-    return shlex.join(["mmbal", *map(str, words)])
 
 
 def _epochs(value: Any) -> str:

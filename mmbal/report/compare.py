@@ -114,6 +114,11 @@ class Source:
         return self.diagnosis.data.meta
 
     @property
+    def folder(self) -> Path | None:
+        """The folder of the run, where the path is one."""
+        return run_folder(self.path)
+
+    @property
     def kind(self) -> str:
         """Text that is equal for runs that differ only by their seed, and unique where no seed is known."""
         if self.meta.get("seed") is None:
@@ -210,18 +215,18 @@ def read_source(
     found_there = Subject(path, given, None, None) if isinstance(given, Predictions) else subject(path)
     diagnosis = diagnosis_of(found_there, split=split, bootstrap=replicates, seed=seed, confidence=confidence)
     folder = found_there.folder
-    config = {} if folder is None else _flat(read_config(folder))
+    config = {} if folder is None else flat(read_config(folder))
     config = {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
     summary = {} if folder is None else read_summary(folder)
     return Source(path, diagnosis, found_there.predictions.select(split), config, summary)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as dotted keys."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
 
 
 def group_by_seed(sources: Sequence[Source]) -> list[list[Source]]:

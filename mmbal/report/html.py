@@ -1,66 +1,190 @@
-"""One self-contained page, without network or scripts: the diagnosis of a run, or a comparison of runs."""
+"""Pages for a browser, each one self-contained file: of one model, and of a comparison or a sweep."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from mmbal.diagnosis.document import Diagnosis
-from mmbal.diagnosis.tables import titled_tables
-from mmbal.maths.bootstrap import Estimate
-from mmbal.report.compare import Comparison
+from markupsafe import Markup
+
+from mmbal.diagnosis.document import SECTIONS, Diagnosis
+from mmbal.diagnosis.section import Section
+from mmbal.diagnosis.tables import classes, modalities, title_of
+from mmbal.registry import sections
+from mmbal.report.compare import Comparison, Source
+from mmbal.report.making import History, reproduction
+from mmbal.report.picture import pictures_of, svg
 from mmbal.report.render import legend, table_of
 from mmbal.report.rendering import html
+from mmbal.report.rules import Rules
+from mmbal.report.samples import Sample, table, telling, with_media
+from mmbal.runs import decided_by, open_store
+from mmbal.tables import Column, Table
 from mmbal.text import plural
+
+# The order of a page. Sections that are not named here, a plug-in's among them, stand between the two.
+FIRST = ("accuracy", "balance", "total", "decision_gap", "representation_gap", "calibration")
+LAST = ("discrepancy", "missing", "norms", "geometry", "tails")
+BALANCE = "Contribution and capability"
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A bar with its interval; ``tone`` is ``a`` or ``b``."""
+class Drawing:
+    """A picture on the page, with what stands below it."""
 
-    label: str
-    figure: Estimate
-    tone: str = "a"
+    svg: Markup
+    caption: str
 
 
 @dataclass(frozen=True)
 class Part:
-    """A heading with its tables."""
+    """A heading with its pictures, its tables and its samples."""
 
     title: str
-    tables: list[object]
+    drawings: list[Drawing] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    lead: str = ""
 
 
 def diagnosis_html(diagnosis: Diagnosis, title: str) -> str:
-    """The page of one run: verdict, next commands, contribution against capability, and every table."""
-    d = diagnosis
-    bars = []
-    for m in d.data.modalities:
-        if m in d.contribution:
-            bars.append(Bar(f"{m}: contribution", d.contribution[m]))
-        if m in d.capability:
-            bars.append(Bar(f"{m}: capability", d.capability[m], "b"))
-    counts = [plural(d.data.samples, "sample"), plural(len(d.data.classes), "class", "classes")]
-    counts.append(plural(len(d.data.modalities), "modality", "modalities"))
+    """The page of a diagnosis alone, without the predictions and the run that it was made of."""
+    return _page(diagnosis, title, [*_measured(diagnosis), *_closing(diagnosis)])
+
+
+def source_html(source: Source, title: str, sound: bool = False) -> str:
+    """The page of what a path holds: its diagnosis, and what its predictions, its run and its store add to that.
+
+    ``sound``: also players for samples whose store holds spectrograms, which takes a second or two and some megabytes.
+    """
+    d, found = source.diagnosis, []
+    for part in _measured(d):
+        found.append(part)
+        if part.title == _title("discrepancy"):
+            found += _ruled(source)
+    if _title("discrepancy") not in [part.title for part in found]:
+        found += _ruled(source)
+    return _page(d, title, [*found, *_trained(source), *_samples(source, sound), *_closing(d, source)])
+
+
+def _page(d: Diagnosis, title: str, parts: list[Part]) -> str:
     return html(
         "diagnosis",
         title=title,
-        about=", ".join([f"{d.data.split} split", *counts]),
+        about=title_of(d),
         verdict=d.verdict,
+        decided=decided_by(d.data.meta.get("rule")),
         advice=d.advice,
-        bars=bars,
-        sections=[Part(heading, list(tables)) for heading, tables in titled_tables(d, wide=True)],
-        not_computed=d.not_computed,
+        warnings=d.data.warnings,
+        parts=parts,
     )
+
+
+def _measured(d: Diagnosis) -> Iterator[Part]:
+    """The diagnosis section by section, in the order of a page; what has nothing to show is left out."""
+    named = {sections.name_of(type(section)): section for section in SECTIONS}
+    others = [name for name in named if name not in (*FIRST, *LAST)]
+    for name in (*FIRST, *others, *LAST):
+        section = named[name]
+        own = [modalities(d), *([classes(d, wide=True)] if len(d.sampled()) > 1 else [])] if name == "balance" else []
+        part = Part(_title(name), list(_drawings("diagnosis", d, name)), own + section.tables(d))
+        if part.drawings or part.tables:
+            yield part
+
+
+def _title(name: str) -> str:
+    section: type[Section] = sections.get(name)
+    return section.title or (BALANCE if name == "balance" else name.replace("_", " ").capitalize())
+
+
+def _drawings(kind: str, subject: Any, section: str = "") -> Iterator[Drawing]:
+    for name, picture in pictures_of(kind).items():
+        if picture.section == section:
+            for k, panel in enumerate(picture.panels(subject)):
+                yield Drawing(svg(picture, f"{name}{k}", subject, panel), picture.explained)
+
+
+def _ruled(source: Source) -> Iterator[Part]:
+    """The candidate rules, where `mmbal calibrate` compared them."""
+    found = Rules.of(source.folder)
+    if found is not None:
+        yield Part("Candidate rules", list(_drawings("rules", found)), found.tables(), lead=found.sentence)
+
+
+def _trained(source: Source) -> Iterator[Part]:
+    """Accuracy by epoch, of a run."""
+    found = History.of(source.folder)
+    if found is not None:
+        yield Part("Training", list(_drawings("run", found)), found.tables())
+
+
+def _samples(source: Source, sound: bool) -> Iterator[Part]:
+    """The samples on which one modality tells, with what the run's store holds of them."""
+    if source.predictions is None:
+        return
+    store = open_store(source.folder)
+    saved, sunk = telling(source.predictions)
+    for title, found in (("Samples that one modality saves", saved), ("Samples that one modality sinks", sunk)):
+        if found:
+            lead = (
+                "The model is right, and would be wrong without the modality."
+                if found is saved
+                else "The model is wrong, and would be right without the modality."
+            )
+            shown = with_media(found, store, sound) if store is not None else []
+            yield Part(title, tables=[table(found)], samples=shown, lead=f"{lead} The clearest come first.")
+
+
+def _closing(d: Diagnosis, source: Source | None = None) -> Iterator[Part]:
+    """What was not computed, and how all of it was made."""
+    if d.not_computed:
+        columns = [
+            Column("figure", [_spoken(n.what) for n in d.not_computed]),
+            Column("why not", [n.reason for n in d.not_computed], left=True),
+            Column("needs", [n.needs for n in d.not_computed], left=True),
+        ]
+        yield Part("Not computed", tables=[Table.of(columns)])
+    yield Part("How to reproduce this page", tables=reproduction(d, source))
+
+
+def _spoken(path: str) -> str:
+    """The path of a figure in words: ``missing.voice.zeroed`` is "Missing modalities: voice, zeroed"."""
+    key, *rest = path.split(".")
+    owner = next(
+        (name for section in SECTIONS for name in [sections.name_of(type(section))] if key in section.fields), None
+    )
+    said = key.replace("_", " ") if owner is None else _title(owner)
+    return f"{said}: {', '.join(rest)}" if rest else said
 
 
 def comparison_html(comparison: Comparison, optimistic: bool = False, title: str = "Comparison") -> str:
-    """The page of a comparison: accuracies as bars, then the table."""
-    known = [(row.label, row.figures["accuracy"]) for row in comparison.rows]
-    return html(
-        "comparison",
-        title=title,
-        about=f"{plural(len(comparison.rows), 'row')}, {comparison.split} split",
-        bars=[Bar(label, figure) for label, figure in known if figure is not None],
-        table=table_of(comparison, optimistic),
-        legend=legend(comparison),
-    )
+    """The page of one comparison."""
+    return sweep_html({"": comparison}, optimistic, title)
+
+
+def sweep_html(compared: Mapping[str, Comparison], optimistic: bool = False, title: str = "Sweep") -> str:
+    """The page of comparisons, by data set."""
+    first = next(iter(compared.values()))
+    rows = sum(len(c.rows) for c in compared.values())
+    about = f"{first.split} split, {plural(rows, 'row')}"
+    parts = [part for k, (name, c) in enumerate(compared.items()) for part in _compared(c, name, k, optimistic)]
+    return html("comparison", title=title, about=about, parts=parts, legend=list(_legend(compared.values())))
+
+
+def _compared(comparison: Comparison, name: str, k: int, optimistic: bool) -> Iterator[Part]:
+    drawings = [
+        Drawing(svg(picture, f"{key}{k}-{n}", comparison, panel), picture.explained)
+        for key, picture in pictures_of("comparison").items()
+        for n, panel in enumerate(picture.panels(comparison))
+    ]
+    yield Part(name or "Figures", drawings, [table_of(comparison, optimistic)])
+
+
+def _legend(compared: Iterable[Comparison]) -> Iterator[str]:
+    seen = set()
+    for comparison in compared:
+        for line in legend(comparison):
+            if line not in seen:
+                seen.add(line)
+                yield line

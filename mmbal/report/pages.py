@@ -9,7 +9,7 @@ from mmbal.errors import UsageError
 from mmbal.files import write_text
 from mmbal.report.card import card
 from mmbal.report.compare import Source, read_source
-from mmbal.report.html import diagnosis_html
+from mmbal.report.html import source_html
 from mmbal.runs import CARD, PAGE, read_summary, run_folder
 
 
@@ -21,7 +21,7 @@ def write_pages(source: Source) -> list[Path]:
     folder = run_folder(source.path)
     if folder is None or not source.summary:
         raise UsageError(f"{source.path} is not a finished run of mmbal.", "Give the folder that `mmbal train` made.")
-    pages = {PAGE: diagnosis_html(source.diagnosis, folder.resolve().name)}
+    pages = {PAGE: source_html(source, folder.resolve().name)}
     if "best_epoch" in source.summary:
         pages = {CARD: card(folder, source.diagnosis)} | pages
     for name, text in pages.items():

@@ -8,8 +8,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mmbal.notebook import table_html
 from mmbal.report.tables import escape_markdown, markdown
-from mmbal.text import SHARE, plural
+from mmbal.text import plural
 from mmbal.version import __version__
 
 
@@ -35,11 +36,12 @@ def _environment(**options: Any) -> Environment:
         keep_trailing_newline=True,
         **options,
     )
-    found.globals.update(version=__version__, plural=plural, share=SHARE.text)
+    found.globals.update(version=__version__, plural=plural)
     return found
 
 
 _HTML = _environment(autoescape=True)
+_HTML.filters["table"] = table_html
 _MARKDOWN = _environment(finalize=_finalised)
 _MARKDOWN.filters["code"] = _code
 _MARKDOWN.filters["table"] = lambda table: Markup(markdown(table))

@@ -1,46 +1,10 @@
-"""Tables and pages: what they hold, that they are well formed, that nothing in a name breaks them."""
+"""The table of a comparison: what it holds, and that nothing in a name breaks it."""
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
-
-import pytest
-
-from mmbal.errors import UsageError
-from mmbal.maths.bootstrap import Estimate
-from mmbal.predictions.synthetic import GaussianWorld
 from mmbal.report import render
-from mmbal.report.compare import Comparison, Entry, Figure, Row, read_source
-from mmbal.report.html import comparison_html, diagnosis_html
-from mmbal.report.pages import write_pages
-from mmbal.report.paired import PairedTest
+from mmbal.report.compare import Entry, Row
 from mmbal.report.tables import csv
-
-VOID = {"meta"}
-
-
-def row(label: str, accuracy: Figure, **more) -> Row:
-    figures = dict.fromkeys(("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap"))
-    figures |= {"accuracy": accuracy, "index": Figure(value=0.224, low=0.18, high=0.26)}
-    entry = Entry(path=label, samples=10, weak_modality="video", figures={}, best_epoch=4)
-    return Row(label=label, meta={}, entries=[entry], figures=figures, weak_modality="video", **more)
-
-
-@pytest.fixture
-def comparison() -> Comparison:
-    test = PairedTest(
-        samples=10,
-        accuracy=Estimate(value=-0.031, low=-0.044, high=0.002),
-        nll=Estimate(value=0.1),
-        p=0.0001,
-        p_holm=0.0002,
-        mcnemar=0.04,
-    )
-    rows = [
-        row("joint · concat", Figure(value=0.655, low=0.62, high=0.69)),
-        row("a|b & <c> 5%_x", Figure(value=0.624, spread=0.012), test=test, optimistic=Figure(value=0.7)),
-    ]
-    return Comparison(split="test", confidence=0.95, rows=rows, notes=["a note"])
 
 
 def test_cells_are_readable(comparison):
@@ -118,76 +82,3 @@ def test_a_narrow_terminal_keeps_what_matters(comparison):
     assert "McNemar p" in narrow.dropped
     assert table.fitting(500).table == table
     assert table.fitting(1).table.head == ["model", "accuracy %"]
-
-
-class WellFormed(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict]] = []
-        self.text = ""
-
-    def handle_starttag(self, tag, attributes):
-        self.seen.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.seen.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def parse(page: str) -> WellFormed:
-    parser = WellFormed()
-    parser.feed(page)
-    assert parser.open == []
-    links = [value for _, attributes in parser.seen for key, value in attributes.items() if key in ("src", "href")]
-    assert links == [], "nothing is loaded from anywhere"
-    return parser
-
-
-def test_the_comparison_page_is_well_formed_and_says_its_figures(comparison):
-    page = parse(comparison_html(comparison))
-    assert "a|b & <c> 5%_x" in page.text
-    assert "62.4 ± 1.2" in page.text
-    (chart,) = [attributes for tag, attributes in page.seen if tag == "svg"]
-    assert chart["role"] == "img"
-    assert "joint · concat 65.5 % [62.0, 69.0]" in chart["aria-label"]
-    bars = [float(attributes["width"]) for tag, attributes in page.seen if tag == "rect"]
-    assert bars[0] / bars[1] == pytest.approx(0.655 / 0.624, rel=1e-2)
-
-
-def test_the_page_of_one_model_leads_with_the_verdict(tmp_path):
-    world = GaussianWorld(["<i>", "no"], ["audio & co", "video"], [[1.5, 1.0], [1.0, 1.5]], [3.0, 1.0])
-    world.sample(300, seed=0).save(tmp_path / "p.npz")
-    diagnosis = read_source(tmp_path / "p.npz", replicates=100).diagnosis
-    page = parse(diagnosis_html(diagnosis, "mine"))
-    assert " ".join(diagnosis.verdict) in page.text
-    assert page.text.index(diagnosis.verdict[0]) < page.text.index("Classes")
-    assert "<i>" in page.text
-
-
-def test_a_run_gets_its_card_and_page(toy, tmp_path):
-    from mmbal.engine.config import TrainConfig
-    from mmbal.engine.train import train
-
-    store = toy({"audio": 6, "video": 4})
-    run = train(TrainConfig(data=str(store.path), epochs=1, device="cpu"), out=tmp_path / "run")
-    written = write_pages(read_source(run.folder, replicates=100))
-    assert [path.name for path in written] == ["CARD.md", "report.html"]
-    card = written[0].read_text(encoding="utf-8")
-    assert store.hash[:12] in card
-    assert f"{100 * run.summary['test']['accuracy']:.1f}" in card
-    assert f"`mmbal train --config {run.folder / 'config.yaml'} --data {store.path}`" in card
-    parse(written[1].read_text(encoding="utf-8"))
-
-
-def test_only_a_finished_run_has_a_card(tmp_path):
-    GaussianWorld("ab", ["m", "n"], [[1, 1], [1, 1]]).sample(60, seed=0).save(tmp_path / "p.npz")
-    with pytest.raises(UsageError, match="not a finished run"):
-        write_pages(read_source(tmp_path / "p.npz", replicates=100))

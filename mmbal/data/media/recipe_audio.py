@@ -102,7 +102,7 @@ class AudioRecipe(Recipe):
         ).abs()
         if self.features == "spectrogram":
             return torch.log(spectrum + 1e-7).numpy().astype(np.float16)
-        bands = _mel_bank(self.n_fft // 2 + 1, self.mels, self.sample_rate) @ spectrum.square()
+        bands = mel_bank(self.n_fft // 2 + 1, self.mels, self.sample_rate) @ spectrum.square()
         return torch.log(bands + 1e-6).numpy().astype(np.float16)
 
     def _fbank(self, sound: Any) -> np.ndarray:
@@ -125,7 +125,7 @@ class AudioRecipe(Recipe):
 
 
 @lru_cache(maxsize=4)
-def _mel_bank(bins: int, mels: int, rate: int) -> Any:
+def mel_bank(bins: int, mels: int, rate: int) -> Any:
     from torchaudio.functional import melscale_fbanks
 
     return melscale_fbanks(bins, 0.0, rate / 2, mels, rate, norm=None, mel_scale="htk").T.contiguous()

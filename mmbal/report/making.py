@@ -1,0 +1,120 @@
+"""How a page was made: training by epoch, configuration, versions, hashes, and the commands that give all figures again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmbal.diagnosis.document import Diagnosis
+from mmbal.report.compare import Source, flat
+from mmbal.runs import CONFIG, PRETRAIN, read_config, read_environment, read_metrics, read_summary, started_from
+from mmbal.tables import Column, Table
+from mmbal.text import NATS, SHARE
+
+FUSED = "fused"
+
+
+@dataclass(frozen=True)
+class History:
+    """Figures by epoch of a run of `mmbal train`; ``accuracy`` by decision: of the modalities alone and fused."""
+
+    epochs: list[int]
+    best: int | None
+    accuracy: dict[str, list[float | None]]
+    nll: list[float]
+    loss: list[float]
+
+    @classmethod
+    def of(cls, folder: Path | None) -> History | None:
+        """What a run recorded; None for anything else, and for a run of fewer than two epochs."""
+        found = [] if folder is None else read_metrics(folder)
+        if folder is None or len(found) < 2:
+            return None
+        best = read_summary(folder).get("best_epoch")
+        names = list(dict.fromkeys(m for entry in found for m in entry.get("alone", {})))
+        accuracy: dict[str, list[float | None]] = {m: [entry.get("alone", {}).get(m) for entry in found] for m in names}
+        return cls(
+            epochs=[entry["epoch"] for entry in found],
+            best=best if isinstance(best, int) else None,
+            accuracy=accuracy | {FUSED: [entry["val"]["accuracy"] for entry in found]},
+            nll=[entry["val"]["nll"] for entry in found],
+            loss=[sum(v for name, v in entry["train"].items() if name.startswith("loss/")) for entry in found],
+        )
+
+    def tables(self) -> list[Table]:
+        """One row an epoch."""
+        columns = [
+            Column("epoch", self.epochs),
+            Column("", ["best" if e == self.best else "" for e in self.epochs], left=True),
+        ]
+        columns += [
+            Column(name if name == FUSED else f"{name} alone", found, SHARE) for name, found in self.accuracy.items()
+        ]
+        columns += [Column("NLL (nats)", self.nll, NATS), Column("training loss", self.loss, NATS)]
+        return [Table.of(columns, caption="Accuracy and NLL on the validation split, at the end of each epoch.")]
+
+
+def reproduction(d: Diagnosis, source: Source | None = None) -> list[Table]:
+    """What the figures rest on, and the commands that give them again."""
+    folder = None if source is None else source.folder
+    facts: list[tuple[str, Any]] = [
+        ("mmbal", d.mmbal),
+        ("split", f"{d.data.split}, {d.data.samples} samples"),
+        ("the model's own decision", d.data.decision),
+        ("contributions", d.data.contributions),
+        ("separately trained encoders", d.data.reference),
+        ("intervals", f"{100 * d.settings.confidence:g} %, {d.settings.bootstrap} replicates, seed {d.settings.seed}"),
+        ("a replicate draws", d.settings.resampled + "s"),
+        ("decision rule compared", f"{d.settings.rule}, {d.settings.fitted_on}"),
+        ("hash of what was diagnosed", d.data.fingerprint),
+        *((f"meta: {name}", value) for name, value in d.data.meta.items() if not isinstance(value, dict)),
+    ]
+    commands = [] if source is None else [("the diagnosis and this page", _diagnose(source, d))]
+    found = []
+    if folder is not None:
+        environment = read_environment(folder)
+        facts += [
+            ("store", f"{environment['store']['name']}, {environment['store']['path']}"),
+            ("hash of the store", environment["store"]["hash"]),
+            ("device", environment["device"]),
+            ("platform", environment.get("platform")),
+            ("git revision", environment.get("git")),
+            ("versions", ", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v)),
+        ]
+        if environment["kind"] != "import":
+            commands.append(("the run", again(folder)))
+        config = {name: str(value) for name, value in flat(read_config(folder)).items()}
+        found = [
+            Table.of(
+                [Column("setting", list(config)), Column("value", list(config.values()), left=True)], "Configuration"
+            )
+        ]
+    facts = [(name, str(value)) for name, value in facts if value not in (None, "")]
+    what = Table.of(
+        [Column("what", [n for n, _ in facts]), Column("value", [v for _, v in facts], left=True)], "Made of"
+    )
+    if not commands:
+        return [what, *found]
+    made = [Column("gives again", [n for n, _ in commands]), Column("command", [c for _, c in commands], left=True)]
+    return [Table.of(made, "Commands"), what, *found]
+
+
+def command(*words: object) -> str:
+    """A command line of mmbal."""
+    return shlex.join(["mmbal", *map(str, words)])
+
+
+def again(folder: Path) -> str:
+    """The command that trains a run anew, from whatever folder it is given."""
+    config, environment = read_config(folder), read_environment(folder)
+    kind = "pretrain" if environment["kind"] == PRETRAIN else "train"
+    named = config.get("encoders_from")
+    encoders = ["--encoders", started_from(folder, named).resolve()] if named else []
+    return command(kind, "--config", folder.resolve() / CONFIG, "--data", environment["store"]["path"], *encoders)
+
+
+def _diagnose(source: Source, d: Diagnosis) -> str:
+    options: list[object] = ["--split", d.data.split, "--bootstrap", d.settings.bootstrap]
+    return command("report", source.path.resolve(), *options, "--html", "report.html")

@@ -1,0 +1,58 @@
+"""The candidate rules that `mmbal calibrate` compared, as it keeps them in a run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmbal.files import read_json
+from mmbal.maths.bootstrap import Estimate
+from mmbal.runs import RULES
+from mmbal.tables import Column, Table
+from mmbal.text import DIFFERENCE, NATS, SHARE
+
+
+@dataclass(frozen=True)
+class Rules:
+    """``rows``: one a rule, first the decision as it is, judged as ``judged`` says."""
+
+    chosen: str
+    judged: str
+    rows: list[dict[str, Any]]
+    sentence: str
+
+    @classmethod
+    def of(cls, folder: Path | None) -> Rules | None:
+        """What a run's folder holds; None where nothing was compared."""
+        if folder is None or not (folder / RULES).is_file():
+            return None
+        found = read_json(folder / RULES)
+        on_test = found["test"] is not None
+        judged = (
+            f"Fitted on '{found['split']}', judged on the {found['test_rows']} samples of 'test'"
+            if on_test
+            else f"Cross-fitted on the {found['rows']} samples of '{found['split']}'"
+        )
+        rows = [{k: _read(v) for k, v in row.items()} for row in found["test" if on_test else "cross_fitted"]]
+        return cls(found["rule"], judged, rows, found["sentence"])
+
+    def tables(self) -> list[Table]:
+        """The rules side by side."""
+        rows = self.rows
+        columns = [
+            Column("rule", [row["rule"] for row in rows]),
+            Column("", ["compared" if row["rule"] == self.chosen else "" for row in rows], left=True),
+            Column("accuracy", [row["accuracy"] for row in rows], SHARE),
+            Column("gain (pp)", [row["accuracy_gain"] for row in rows], DIFFERENCE.bare()),
+            Column("NLL (nats)", [row["nll"] for row in rows], NATS),
+            Column("ECE", [row["ece"] for row in rows], SHARE),
+        ]
+        return [Table.of(columns, self.judged, "fused: the decision as it is. Gains are over it.")]
+
+
+def _read(value: Any) -> Any:
+    """An estimate as one; a number or a name as it is."""
+    if isinstance(value, dict):
+        return Estimate(value=value["value"], low=value.get("low"), high=value.get("high"))
+    return value
