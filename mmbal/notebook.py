@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from mmbal.errors import UsageError, did_you_mean
 from mmbal.registry import pictures
-from mmbal.tables import Column, Table
+from mmbal.tables import Column, Table, value_of
 
 MARK = "◀ "  # stands before a remark in the terminal
 MOST_ROWS = 200  # of a table in a notebook; a page has all
@@ -104,7 +104,7 @@ def _cells(column: Column, first: bool) -> Iterator[Markup]:
     """The cells of a column: the figure, and its interval apart from it, so that a page can put one under the other."""
     plain = replace(column, bar=0)
     whole, short = plain.texts(), plain.texts(intervals=False)
-    for cell, text, value in zip(column.cells, whole, short, strict=True):
+    for cell, text, value, best in zip(column.cells, whole, short, column.best, strict=True):
         told = escape(value.removeprefix(MARK).strip())
         shown = _bar(cell, value) if column.bar and cell is not None else told
         interval = text.removeprefix(value).strip() if text.startswith(value) else ""
@@ -117,15 +117,17 @@ def _cells(column: Column, first: bool) -> Iterator[Markup]:
             key = _number(cell)
             sort = Markup("") if key is None else Markup(' data-value="{}"').format(repr(key))
             name = Markup(' data-name="{}"').format(column.name)
-            inside = Markup('<span class="figure">{}</span>').format(shown) if shown else shown
+            inside = (
+                Markup('<span class="figure{}">{}</span>').format(" best" if best else "", shown) if shown else shown
+            )
             yield Markup('<td role="cell"{}{}{}>{}</td>').format(_aligned(column, False), sort, name, inside)
 
 
 def _bar(cell: Any, text: str) -> Markup:
-    share = max(0.0, min(1.0, float(getattr(cell, "value", cell))))
+    share = max(0.0, min(1.0, float(value_of(cell))))
     return Markup('<span class="bar" style="--share: {:.1f}%">{}</span>').format(100 * share, text)
 
 
 def _number(cell: Any) -> float | None:
-    value = getattr(cell, "value", cell)
+    value = value_of(cell)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

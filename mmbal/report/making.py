@@ -9,7 +9,7 @@ from typing import Any
 
 from mmbal.diagnosis.document import Diagnosis
 from mmbal.report.compare import Source, flat
-from mmbal.runs import CONFIG, PRETRAIN, read_config, read_environment, read_metrics, read_summary, started_from
+from mmbal.runs import CONFIG, IMPORT, PRETRAIN, read_config, read_environment, read_metrics, read_summary, started_from
 from mmbal.tables import Column, Table
 from mmbal.text import NATS, SHARE
 
@@ -83,7 +83,7 @@ def reproduction(d: Diagnosis, source: Source | None = None) -> list[Table]:
             ("git revision", environment.get("git")),
             ("versions", ", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v)),
         ]
-        if environment["kind"] != "import":
+        if environment["kind"] != IMPORT:
             commands.append(("the run", again(folder)))
         config = {name: str(value) for name, value in flat(read_config(folder)).items()}
         found = [

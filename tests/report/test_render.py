@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from mmbal.errors import UsageError
 from mmbal.report import render
 from mmbal.report.compare import Entry, Row
 from mmbal.report.tables import csv

@@ -31,7 +31,7 @@ class MissingPicture(Picture):
         return [""] if subject.missing else []
 
     def height(self, subject: Diagnosis, panel: str) -> float:
-        return 1.1 + 0.6 * len(subject.missing)
+        return 1.3 + 0.6 * len(subject.missing)
 
     def draw(self, ax: Axes, subject: Diagnosis, look: Look, panel: str = "") -> None:
         ax.axvline(100 * subject.accuracy.fused.value, color=look.soft, linewidth=1.2)
@@ -46,11 +46,11 @@ class MissingPicture(Picture):
                 label = None if way in told else way
                 ax.plot(100 * figure.value, at, MARKERS[k], color=look.of(k), label=label)
                 told.add(way)
-        ax.set_yticks(range(len(subject.missing)), [f"without {m}" for m in subject.missing])
+        ax.set_yticks(range(len(subject.missing)), list(subject.missing))
         ax.set_ylim(len(subject.missing) - 0.5, -0.5)
-        ax.set_xlabel("accuracy in %")
+        ax.set_xlabel("accuracy in % without the modality")
         ax.grid(axis="x", color=look.line, linewidth=0.6)
-        legend(ax, look, 4)
+        legend(ax, look, 2)
 
     def words(self, subject: Diagnosis, panel: str = "") -> str:
         told = [
