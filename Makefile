@@ -8,7 +8,7 @@ quickstart: export OMP_NUM_THREADS = 2
 # Test processes side by side; `make test TEST_PROCESSES=0` runs them in one, for a debugger.
 TEST_PROCESSES ?= 2
 
-.PHONY: quickstart test test-slow check install clean
+.PHONY: quickstart test test-slow check docs install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/mmbal quickstart
@@ -23,6 +23,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check mmbal tests benchmarks examples docs
 	$(BIN)/ruff format --check mmbal tests benchmarks examples docs
 	$(BIN)/mypy
+
+# The site of the documentation in build/docs; a link that leads nowhere is an error.
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
 install: $(VENV)/.installed
 
