@@ -25,7 +25,7 @@ from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
 from mmbal.registry import datasets
 from mmbal.text import plural
 
-MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+MANIFESTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 FEATURES = (".npz", ".mat")
 PICKLES = (".pkl", ".pickle", ".p", ".pt", ".pth", ".joblib")
 OF_NAMED = ("split", "subset")  # options of known data sets, of those that have something to choose

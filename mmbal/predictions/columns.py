@@ -260,7 +260,7 @@ def _respelled(words: Sequence[str], classes: Sequence[str], key: str) -> tuple[
 
 def spelled(name: str) -> str:
     """A name as it is compared with others: case, spaces, ``_``, ``-`` and the forms of letters and numbers do not count."""
-    text = unicodedata.normalize("NFKC", name).strip()
+    text = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf").strip()
     if quoted := re.fullmatch(r"b(['\"])(.*)\1", text):  # bytes that were made into text
         text = quoted[2]
     if re.fullmatch(r"[+-]?\d+(\.\d*)?", text):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmbal.errors import DataError, UsageError
 from mmbal.files import kind_of_file
+from mmbal.predictions.encodings import decode
 
 SEPARATORS = (",", ";", "\t", "|")
 TEXTS = (
@@ -46,42 +47,35 @@ class Table:
 
 
 def read_text(path: Path, notes: list[str] | None = None) -> str:
-    """The text of a file in UTF-8 or UTF-16 (with or without its mark), else in Windows-1252, which is noted.
+    """The text of a file in UTF-8, UTF-16 or UTF-32, else in the older encoding that fits it best, which is noted.
 
     Raises UsageError (no file) or DataError (not text).
     """
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
-    data = path.read_bytes()
-    encoding = _encoding(data[:4096])
     try:
-        text = data.decode(encoding)
+        text, encoding = decode(path.read_bytes())
     except UnicodeDecodeError as error:
-        if encoding != "utf-8":
-            raise DataError(f"{path} is not a readable text file ({error}).", "Save it as UTF-8.") from None
-        text = data.decode("cp1252", errors="replace")
-        if notes is not None:
-            notes.append(f"{path.name} is not UTF-8; it was read as Windows-1252 (Western European)")
+        raise DataError(f"{path} is not a readable text file ({error}).", "Save it as UTF-8.") from None
+    if encoding and notes is not None:
+        notes.append(f"{path.name} is not UTF-8; it was read as {encoding}")
     if "\0" in text:
         raise DataError(f"{path} is not a text file: it holds NUL bytes.")
     return text
-
-
-def _encoding(head: bytes) -> str:
-    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
-        if head.startswith(mark):
-            return encoding
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if max(even, odd) > len(head) / 8:  # every other byte of plain text in UTF-16 is zero
-        return "utf-16-be" if even > odd else "utf-16-le"
-    return "utf-8"
 
 
 def separator_of(text: str, path: Path | None = None) -> str:
     """The separator of the cells: the one that the header line has most of, outside quotes; tab for a .tsv."""
     if path is not None and path.suffix.lower() == ".tsv":
         return "\t"
-    first = re.sub(r'"[^"]*"', "", next((line for line in text.splitlines() if line.strip()), ""))
+    lines = [re.sub(r'"[^"]*"', "", line).strip() for line in text.splitlines() if line.strip()]
+    first = lines[0] if lines else ""
+    if (
+        not any(map(first.count, SEPARATORS))
+        and " " in first
+        and {line.count(" ") for line in lines} == {first.count(" ")}
+    ):
+        return " "
     return max(SEPARATORS, key=first.count)  # a comma where there is none
 
 
@@ -99,9 +93,11 @@ def read_table(path: Path, *, ragged: bool = False) -> Table:
         raise DataError(f"{path} is {kind.what}, not a table of text (CSV).", kind.advice)
     text = read_text(path, notes)
     told = re.match(r"\s*sep=(.)\r?\n", text)  # a line for Excel
-    separator = told[1] if told else separator_of(text, path)
-    skipped = text[: told.end()].count("\n") if told else 0
-    reader = csv.reader(io.StringIO(text[told.end() :] if told else text, newline=""), delimiter=separator, strict=True)
+    begin = told.end() if told else _behind_comments(text, notes)
+    separator = told[1] if told else separator_of(text[begin:], path)
+    skipped = len(text[:begin].splitlines())
+    stream = io.StringIO(text[begin:], newline="")
+    reader = csv.reader(stream, delimiter=separator, strict=True, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
@@ -126,6 +122,20 @@ def read_table(path: Path, *, ragged: bool = False) -> Table:
     if kept != list(range(len(header))):
         rows = [[row[k] for k in kept if k < len(row)] + row[len(header) :] for row in rows]
     return Table(path, names, rows, lines, separator, notes)
+
+
+def _behind_comments(text: str, notes: list[str]) -> int:
+    """Where the table begins behind lines of ``#`` that are not its header: those with other cells than the next line."""
+    begin = skipped = 0
+    for line in re.finditer(r"[^\r\n]*(\r\n|\r|\n)", text):
+        following = text[line.end() :].splitlines()[:1]
+        mark = separator_of(following[0]) if following else ","
+        if not line[0].startswith("#") or line[0].count(mark) == following[0].count(mark) > 0:
+            break
+        begin, skipped = line.end(), skipped + 1
+    if skipped:
+        notes.append(f"{skipped} line{'s' if skipped > 1 else ''} of comments before the header were left out")
+    return begin
 
 
 def _named(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], notes: list[str]) -> list[int]:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mmbal.data.media.recipe import Source
-from mmbal.data.preparation.checks import alike, collapsed, leaks, repeats, spellings, verdict
+from mmbal.data.preparation.checks import collapsed, leaks, repeats, spellings, verdict
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import Row
+from mmbal.predictions.columns import alike
 
 
 def row(

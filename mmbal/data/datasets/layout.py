@@ -127,7 +127,7 @@ def sources_of(
 
 
 def _find(clip: str, files: dict[str, Path]) -> Source | None:
-    """The clip's own file, or its part of the whole video."""
+    """The clip's own file; or the one named by the id alone: its part, where that is long enough to be the whole video."""
     if clip in files:
         return Source(str(files[clip]))
     whole = files.get(clip[:YOUTUBE_ID])
@@ -135,7 +135,9 @@ def _find(clip: str, files: dict[str, Path]) -> Source | None:
         return None
     start = int(clip[YOUTUBE_ID + 1 :])
     try:
-        long = whole.is_file() and duration(whole) > YOUTUBE_SECONDS + 1
+        lasts = duration(whole) if whole.is_file() else 0.0
     except Unusable:
-        long = False
-    return Source(str(whole), start=float(start), end=float(start + YOUTUBE_SECONDS)) if long else Source(str(whole))
+        lasts = 0.0
+    if lasts <= YOUTUBE_SECONDS + 1 or lasts < start + 1:  # it is the clip itself, cut tightly or with a margin
+        return Source(str(whole))
+    return Source(str(whole), start=float(start), end=min(float(start + YOUTUBE_SECONDS), lasts))

@@ -14,6 +14,7 @@ from pydantic import Field
 from mmbal.data.media.decode import Decoded, Unusable, check_file
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.store.store import Kind, ModalitySpec
+from mmbal.predictions.encodings import decode
 
 if TYPE_CHECKING:
     from mmbal.data.media.container import Clips
@@ -79,15 +80,14 @@ class TextRecipe(Recipe):
 
 
 def read_text(path: Path) -> tuple[str, list[tuple[str, str]]]:
-    """A text file in UTF-8 or, with its mark, UTF-16, else in Windows-1252, which a note says. Raises Unusable."""
-    data = path.read_bytes()
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    notes = []
+    """A text file in the encoding that it has or that fits it best, which a note says (see :func:`decode`). Raises
+    Unusable.
+    """
     try:
-        text = data.decode(encoding)
+        text, encoding = decode(path.read_bytes())
     except UnicodeDecodeError:
-        text = data.decode("cp1252", errors="replace")
-        notes = [("encoding", "not UTF-8; read as Windows-1252")]
+        raise Unusable("corrupt", "not a text") from None
+    notes = [("encoding", f"not UTF-8; read as {encoding}")] if encoding else []
     if "\0" in text:
         raise Unusable("corrupt", "not a text")
     return text, notes
@@ -99,6 +99,9 @@ def words(text: str) -> list[str]:
     A letter keeps its accents and vowel signs. In scripts without spaces between words each character is a word.
     """
     text = unicodedata.normalize("NFC", text.lower())
+    text = "".join(
+        sign for sign in text if unicodedata.category(sign) != "Cf"
+    )  # soft hyphens, joiners, marks of direction
     if text.isascii():
         return re.findall(r"\w+|[^\w\s]", text)
     found: list[str] = []

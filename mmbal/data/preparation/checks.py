@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -132,7 +133,7 @@ def repeats(rows: Sequence[Row], ids: np.ndarray, split: np.ndarray) -> list[Fin
 
 
 def _files(row: Row) -> tuple[Any, ...]:
-    return tuple((m, s.path, s.key, s.text) for m, s in sorted(row.sources.items()))
+    return tuple((m, os.path.realpath(s.path) if s.path else "", s.key, s.text) for m, s in sorted(row.sources.items()))
 
 
 def _range(row: Row) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def read_manifest(path: Path, options: Options) -> Manifest:
     rows = [replace(row, id=name) for row, name in zip(rows, told_apart(row.id for row in rows), strict=True)]
     if files.renamed:
         named, there = next(iter(files.renamed.items()))
-        notes.append(f"{len(files.renamed)} files have another spelling of their name: '{named}' is '{there}'")
+        notes.append(f"{len(files.renamed)} files were found under another name: '{named}' is '{there}'")
     if unused:
         notes.append(f"columns not used: {', '.join(unused)}")
     return Manifest(path.stem, rows, {}, findings=findings, notes=notes, meta={"manifest_sha256": sha256(path)})
@@ -109,33 +109,51 @@ def told_apart(names: Iterable[Any]) -> list[str]:
 
 def _records(path: Path, notes: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, cells) of a CSV, TSV or JSON-lines file; what is wrong with a line is its cell ``FAULT``."""
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        yield from _json_records(read_text(path, notes))
+    if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        records = list(_json_records(read_text(path, notes)))
+        spelled = _small(dict.fromkeys(key for _, record in records for key in record))
+        yield from ((line, {spelled.get(key, key): cell for key, cell in record.items()}) for line, record in records)
         return
     table = read_table(path, ragged=True)
     notes += table.notes
-    known = {*RESERVED, *MEDIA}
-    # People write Label and PATH; an exact name is preferred.
-    lower = {name: name.lower() for name in table.header if name.lower() in known and name.lower() not in table.header}
+    lower = _small(table.header)
     header = [lower.get(name, name) for name in table.header]
     for line, cells in zip(table.lines, table.rows, strict=True):
         surplus = {FAULT: "more cells than the header has"} if any(cells[len(header) :]) else {}
         yield line, dict(zip(header, cells, strict=False)) | surplus
 
 
+def _small(names: Collection[str]) -> dict[str, str]:
+    """Columns that people write as Label or PATH -> their name; an exact name is preferred."""
+    known = {*RESERVED, *MEDIA}
+    return {name: name.lower() for name in names if name.lower() in known and name.lower() not in names}
+
+
 def _json_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    for place, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+    for place, line in enumerate(_json_lines(text), start=1):
+        if isinstance(line, str) and not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield place, {"label": "", FAULT: f"not JSON ({error.msg})"}
+            record = json.loads(line) if isinstance(line, str) else line
+        except (json.JSONDecodeError, RecursionError) as error:
+            yield place, {"label": "", FAULT: f"not JSON ({getattr(error, 'msg', 'nested too deeply')})"}
             continue
         if not isinstance(record, dict):
             yield place, {"label": "", FAULT: "not a JSON object"}
             continue
         yield place, {str(k): _cell(v) for k, v in record.items()}
+
+
+def _json_lines(text: str) -> list[Any]:
+    """The lines of JSON lines; of one JSON array its entries."""
+    if text.lstrip().startswith("["):
+        try:
+            whole = json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            whole = None
+        if isinstance(whole, list) and all(isinstance(entry, dict) for entry in whole):
+            return whole
+    return text.split("\n")
 
 
 def _cell(value: Any) -> str:
@@ -237,6 +255,7 @@ class Files:
         return self._found[cell]
 
     def _find(self, cell: str) -> str:
+        cell = cell.removeprefix("file://")
         named = self.folder / cell
         if os.path.lexists(named):
             return str(named)
@@ -250,6 +269,9 @@ class Files:
             if os.path.lexists(there):
                 self.renamed[cell] = os.path.relpath(there, self.folder)
                 return str(there)
+        if os.path.lexists(cell):  # as seen from the folder that the program was started in
+            self.renamed[cell] = os.path.abspath(cell)
+            return os.path.abspath(cell)
         return str(named)
 
     def _names(self, folder: Path) -> dict[str, str]:

@@ -366,3 +366,14 @@ def test_clips_behind_links_to_another_disk_are_found(tmp_path, clip):
         lines = [f"{label}\\v_{label}_g{g:02d}_c01.avi 1" for label in ("Archery", "YoYo") for g in groups]
         (root / f"{part}list01.txt").write_text("\r\n".join(lines))  # as a mirror made on Windows has them
     assert len(prepare("ucf101", root=root, val=0, **FAST).store) == 6
+
+
+def test_a_clip_of_a_bare_id_that_is_too_short_to_be_the_whole_video_is_taken_whole(tmp_path, clip):
+    from mmbal.data.datasets.layout import sources_of
+
+    video = clip(tmp_path / "abcdefghijk.mp4", seconds=12.0, fps=2, rate=8000, size=16)
+    files = {"abcdefghijk": video}
+    late = sources_of("abcdefghijk_58", {}, {}, files)["video"]
+    early = sources_of("abcdefghijk_1", {}, {}, files)["video"]
+    assert (late.start, late.end) == (None, None)
+    assert (early.start, early.end) == (1.0, 11.0)

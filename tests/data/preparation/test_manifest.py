@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mmbal.data.preparation.manifest import read_manifest
@@ -230,7 +232,7 @@ def test_files_are_found_under_another_spelling_of_their_name(tmp_path):
     assert paths[:2] == [str(tmp_path / "Clips" / "cafe\u0301.png"), str(tmp_path / "Clips" / "B.PNG")]
     assert paths[2] == str(tmp_path / "clips/none.png")
     assert [row.id for row in manifest.rows] == ["caf\u00e9", "b", "none"]
-    assert any("2 files have another spelling" in note for note in manifest.notes)
+    assert any("2 files were found under another name" in note for note in manifest.notes)
 
 
 def test_labels_in_one_character_or_two_are_one(tmp_path):
@@ -263,3 +265,19 @@ def test_a_folder_with_what_systems_leave_gives_a_clean_manifest(tmp_path):
     path, rows, _ = write_manifest(tmp_path / "pets")
     assert rows == 2
     assert path.read_text().splitlines() == ["image,label,split", "cat/1.png,cat,", "dog/2.png,dog,"]
+
+
+def test_an_array_of_json_and_columns_in_capitals(tmp_path):
+    (tmp_path / "m.json").write_text('[{"Image": "a.png", "Label": "x"}, {"Image": "b.png", "Label": "y"}]')
+    rows = read_manifest(tmp_path / "m.json", Options()).rows
+    assert [(row.id, row.label) for row in rows] == [("a", "x"), ("b", "y")]
+
+
+def test_files_by_address_and_from_the_folder_of_the_program(tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "a.png").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lists" / "m.csv").write_text(f"image,label\na.png,x\nfile://{tmp_path}/a.png,y\n")
+    manifest = read_manifest(Path("lists/m.csv"), Options())
+    assert {row.sources["image"].path for row in manifest.rows} == {str(tmp_path / "a.png")}
+    assert any("were found under another name" in note for note in manifest.notes)
