@@ -16,7 +16,7 @@ from mmbal.cli.diagnose import diagnose
 from mmbal.cli.doctor import doctor
 from mmbal.cli.first_look import first_look
 from mmbal.cli.importer import import_model
-from mmbal.cli.methods import list_members, show_member
+from mmbal.cli.methods import cite, list_members, show_member
 from mmbal.cli.missing import missing
 from mmbal.cli.options import WithDefault
 from mmbal.cli.predict import predict
@@ -112,10 +112,11 @@ app.command("try", rich_help_panel="More")(guarded(first_look))
 app.command("import", rich_help_panel="More")(guarded(import_model))
 
 methods = typer.Typer(
-    no_args_is_help=False, help="Methods, fusions, rules, encoders and data sets: `list` them, or `show` one."
+    no_args_is_help=False, help="Methods, fusions, rules, encoders and data sets: `list` them, `show` or `cite` one."
 )
 methods.command("list")(guarded(list_members))
 methods.command("show")(guarded(show_member))
+methods.command("cite")(guarded(cite))
 
 
 @methods.callback(invoke_without_command=True)

@@ -1,4 +1,4 @@
-"""`mmbal methods list|show`: methods, fusions, rules, encoders and data sets, and what each does."""
+"""`mmbal methods list|show|cite`: methods, fusions, rules, encoders and data sets, and what each does."""
 
 from __future__ import annotations
 
@@ -39,3 +39,11 @@ def show_member(
         console.say(heading(described), style="bold")
         console.page(described["text"])
         console.show(*keys(described))
+
+
+def cite(names: Annotated[list[str], typer.Argument(help="Training methods.")]) -> None:
+    """Print the BibTeX of methods, as their pages cite them."""
+    from mmbal.registry import methods
+    from mmbal.report.citations import bibtex
+
+    typer.echo("\n\n".join(bibtex(methods.entry(name)) for name in names))

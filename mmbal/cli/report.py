@@ -20,9 +20,9 @@ FORMATS = {".json": "json", ".md": "markdown", ".tex": "latex", ".csv": "csv", "
 
 def report(
     paths: Annotated[
-        list[Path],
-        typer.Argument(help="Runs, checkpoints, diagnosis.json, predictions or feature files (.npz)."),
-    ],
+        list[Path] | None,
+        typer.Argument(help="Runs, checkpoints, diagnosis.json, predictions or feature files (.npz); or one sweep."),
+    ] = None,
     split: Annotated[str, typer.Option(help="Split to compare on.")] = "test",
     out: Annotated[
         Path | None,
@@ -48,20 +48,35 @@ def report(
         bool, typer.Option("--optimistic", help="Also show the best epoch on TEST data, where a run recorded it.")
     ] = False,
     card: Annotated[bool, typer.Option("--card", help="Write CARD.md and report.html into each run's folder.")] = False,
+    within: Annotated[
+        float, typer.Option(min=0, help="Of a sweep: variants that differ by less are practically equal, in pp.")
+    ] = 1.0,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Of a sweep: write ranks.svg and price.svg into this folder.", file_okay=False)
+    ] = None,
+    bib: Annotated[
+        Path | None, typer.Option(help="Of a sweep: write the BibTeX of its methods to a file.", dir_okay=False)
+    ] = None,
+    checklist: Annotated[
+        bool, typer.Option("--checklist", help="What a comparison should say of itself; filled in for a sweep.")
+    ] = False,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Compare runs: accuracy, likelihood, calibration, imbalance and decision gap, with intervals and paired tests.
 
-    Runs that differ only in their seed become one row. Examples: [bold]mmbal report runs/*[/bold];
-    [bold]mmbal report joint.npz mine.npz --out table.tex[/bold].
+    Runs that differ only in their seed become one row. Of the folder of a sweep: mean ranks, every pair of variants
+    tested, groups that are not told apart, and what accuracy costs. Examples: [bold]mmbal report runs/*[/bold];
+    [bold]mmbal report joint.npz mine.npz --out table.tex[/bold]; [bold]mmbal report runs/study[/bold].
     """
+    from mmbal.cli.study import StudyOptions, show_study
     from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import render
     from mmbal.report.compare import compare_sources, read_source
     from mmbal.report.html import comparison_html, diagnosis_html
     from mmbal.report.pages import write_pages
+    from mmbal.report.study import is_sweep
     from mmbal.report.tables import csv as as_csv
 
     if markdown + latex + csv + as_json > 1:
@@ -69,6 +84,17 @@ def report(
     if out is not None and out.suffix not in FORMATS:
         raise UsageError(f"{out} has no known ending.", f"Known: {', '.join(FORMATS)}.")
     refuse_existing(out, force)
+    paths = paths or []
+    if checklist or (len(paths) == 1 and is_sweep(paths[0])):
+        chosen = {"markdown": markdown, "latex": latex, "csv": csv, "json": as_json}
+        form = next((name for name, wanted in chosen.items() if wanted), "terminal")
+        options = StudyOptions(split, within / 100, out, form, caption, pictures, bib, checklist, force)
+        show_study(paths, options)
+        return
+    if not paths:
+        raise UsageError("There is nothing to report.", "Give runs, predictions or the folder of a sweep.")
+    if pictures is not None or bib is not None:
+        raise UsageError("--pictures and --bib need the folder of a sweep, which `mmbal sweep` makes.")
     sources = [read_source(path, split, bootstrap) for path in paths]
     for source in sources:
         data = source.diagnosis.data

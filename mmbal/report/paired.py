@@ -12,6 +12,7 @@ these two trained models, not the methods.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
@@ -19,7 +20,7 @@ from scipy.stats import t as student
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
-from mmbal.maths.bootstrap import Bootstrap, Estimate, mcnemar
+from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean, mcnemar
 from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.order import canonical_order
 from mmbal.predictions.pairing import shared_rows
@@ -34,6 +35,62 @@ class PairedTest(Frozen):
     p: float = Field(description="of equal accuracy, from the paired bootstrap and the spread over seeds")
     p_holm: float | None = Field(None, description="the same after Holm's correction over all rows")
     mcnemar: float | None = Field(None, description="McNemar's mid-p, where both sides are one model")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference, the variances that independent causes give it, and the degrees of freedom of each."""
+
+    value: float
+    variances: tuple[float, ...]
+    freedom: tuple[float, ...]
+
+    @classmethod
+    def of_parts(cls, value: float, over_samples: float, freedom: float, spread: Sequence[Array]) -> Difference:
+        """From the variance over samples, and for each array of ``spread`` the seeds' means, of which it is the mean."""
+        parts = [float(means.var(ddof=1)) / len(means) for means in spread]
+        return cls(value, (over_samples, *parts), (freedom, *(len(means) - 1 for means in spread)))
+
+    @classmethod
+    def of_scores(cls, first: Array, second: Array, member: Array, same_seeds: bool) -> Difference:
+        """``second`` minus ``first``, each ``(S, N)``: the scores of S seeds on the same N samples.
+
+        ``member (N,)`` says which independent unit (a speaker, say) each sample belongs to. With ``same_seeds`` the
+        seeds are paired in their order.
+        """
+        samples = Mean.of(second.mean(axis=0) - first.mean(axis=0), member)
+        spread = [(second - first).mean(axis=1)] if same_seeds else [x.mean(axis=1) for x in (first, second)]
+        known = [means for means in spread if len(means) > 1]
+        return cls.of_parts(samples.value, samples.error**2, samples.freedom, known)
+
+    @classmethod
+    def pooled(cls, each: Sequence[Difference]) -> Difference:
+        """The mean of the differences on several data sets, which are independent of one another."""
+        k = len(each)
+        variances = tuple(v / k**2 for d in each for v in d.variances)
+        return cls(sum(d.value for d in each) / k, variances, tuple(f for d in each for f in d.freedom))
+
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        return sum(self.variances) ** 0.5
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom after Welch and Satterthwaite."""
+        return float(self.error**4 / sum(v**2 / f for v, f in zip(self.variances, self.freedom, strict=True)))
+
+    def estimate(self, confidence: float) -> Estimate:
+        """The difference with its t interval."""
+        half = float(student.ppf((1 + confidence) / 2, self.degrees)) * self.error if self.error else 0.0
+        return Estimate(value=self.value, low=self.value - half, high=self.value + half)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of "there is no difference"."""
+        if self.error == 0:
+            return float(self.value == 0)
+        return float(2 * student.sf(abs(self.value) / self.error, self.degrees))
 
 
 def paired_test(
@@ -87,15 +144,8 @@ def _seeds(side: Sequence[Predictions]) -> list[str]:
 
 def _with_seeds(drawn: Array, spread: Sequence[Array], samples: int, confidence: float) -> tuple[Estimate, float]:
     """Interval and p of the mean ``drawn[0]`` from the bootstrap's variance and that of the seeds' means."""
-    variances = [float(drawn[1:].var(ddof=1)), *(float(means.var(ddof=1)) / len(means) for means in spread)]
-    freedom = [samples - 1, *(len(means) - 1 for means in spread)]
-    total, value = sum(variances), float(drawn[0])
-    if total == 0:
-        return Estimate(value=value, low=value, high=value), 1.0 if value == 0 else 0.0
-    df = total**2 / sum(v**2 / f for v, f in zip(variances, freedom, strict=True))
-    margin = float(student.ppf((1 + confidence) / 2, df)) * total**0.5
-    p = float(2 * student.sf(abs(value) / total**0.5, df))
-    return Estimate(value=value, low=value - margin, high=value + margin), p
+    found = Difference.of_parts(float(drawn[0]), float(drawn[1:].var(ddof=1)), samples - 1, spread)
+    return found.estimate(confidence), found.p
 
 
 def align(given: Sequence[Predictions]) -> list[Predictions]:

@@ -1,0 +1,109 @@
+"""`mmbal report SWEEP`: a sweep as a whole, and the checklist of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from mmbal.cli import console
+from mmbal.errors import UsageError
+
+FORMS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The options of `mmbal report` that a sweep takes."""
+
+    split: str
+    within: float
+    out: Path | None
+    form: str  # terminal, markdown, latex, csv or json
+    caption: str
+    pictures: Path | None
+    bib: Path | None
+    checklist: bool
+    force: bool
+
+
+def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
+    """Print or write the tables of a sweep; raises UsageError for what is no sweep."""
+    from mmbal.files import refuse_existing, write_json, write_text
+    from mmbal.report import tables
+    from mmbal.report.checklist import checklist
+    from mmbal.report.study import differences, is_sweep, legend, ranking, study_of
+
+    folder = paths[0] if paths else None
+    if len(paths) > 1 or (folder is not None and not is_sweep(folder)):
+        raise UsageError("--checklist takes the folder of one sweep, or nothing.", "`mmbal sweep` makes such a folder.")
+    for existing in (options.bib, *_pictures(options.pictures)):
+        refuse_existing(existing, options.force)
+    if options.checklist or folder is None:
+        shown, told, document = [checklist(folder, options.split, options.within)], [], None
+    else:
+        study = study_of(folder, options.split, options.within)
+        shown, told, document = [ranking(study), differences(study)], legend(study), study.model_dump(mode="json")
+        if options.pictures is not None:
+            from mmbal.report.plots import price_picture, rank_picture
+
+            options.pictures.mkdir(parents=True, exist_ok=True)
+            for file, picture in zip(_pictures(options.pictures), (rank_picture, price_picture), strict=True):
+                write_text(file, picture(study))
+                console.note(f"Wrote {file}")
+        if options.bib is not None:
+            write_text(options.bib, bibliography(row.method for row in study.rows))
+            console.note(f"Wrote {options.bib}")
+    if document is None:
+        names = shown[0].head
+        document = {"checklist": [dict(zip(names, row, strict=True)) for row in shown[0].rows()]}
+
+    def text(form: str) -> str:
+        if form == "markdown":
+            return (
+                "\n".join(map(tables.markdown, shown))
+                + "".join(f"\n- {tables.escape_markdown(t)}" for t in told)
+                + "\n"
+            )
+        if form == "latex":
+            return "".join(f"% {t}\n" for t in told) + "\n".join(tables.latex(t, options.caption) for t in shown)
+        return "\n".join(map(tables.csv, shown))
+
+    if options.out is not None:
+        if options.out.suffix not in FORMS:
+            raise UsageError(f"A sweep is not written as {options.out.suffix}.", f"Known: {', '.join(FORMS)}.")
+        form = FORMS[options.out.suffix]
+        if form == "json":
+            write_json(options.out, document)
+        else:
+            write_text(options.out, text(form))
+        console.note(f"Wrote {options.out}")
+    if options.form == "json":
+        console.print_json(document)
+    elif options.form == "terminal":
+        for table in shown:
+            console.show(table)
+        for line in told:
+            console.say(line, style="dim")
+    else:
+        typer.echo(text(options.form), nl=False)
+
+
+def _pictures(folder: Path | None) -> list[Path]:
+    return [] if folder is None else [folder / "ranks.svg", folder / "price.svg"]
+
+
+def bibliography(names: Iterable[str]) -> str:
+    """The BibTeX of methods, each once, in the order of their names; what cites nothing is left out."""
+    from mmbal.registry import methods
+    from mmbal.report.citations import bibtex
+
+    found = []
+    for name in sorted(set(names)):
+        try:
+            found.append(bibtex(methods.entry(name)))
+        except UsageError as error:
+            console.note(error.message)
+    return "\n\n".join(found) + "\n"

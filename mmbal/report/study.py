@@ -1,0 +1,319 @@
+"""A sweep as a whole: ranks over its data sets, all pairs of variants tested, and what accuracy costs elsewhere.
+
+The folder of a sweep holds ``<data set>/<variant>-s<seed>``. Of two variants the difference of accuracy is the mean over the
+data sets, each with its own paired difference over samples and seeds (:class:`mmbal.report.paired.Difference`); p is
+corrected by Holm over all pairs. Two variants are
+
+- *told apart* where p < 0.05;
+- *practically equal* within x points where the 90 % interval of the difference lies inside [-x, x] (two one-sided tests,
+  Schuirmann 1987);
+- *not told apart* else.
+
+Ranks and groups are drawn as by Demsar (JMLR 2006), with these tests in place of his.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+from scipy.stats import rankdata
+
+from mmbal.config import Frozen
+from mmbal.diagnosis.coalitions import correct, decision_of
+from mmbal.errors import UsageError
+from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.predictions.format import Array, Predictions
+from mmbal.report.paired import Difference, align
+from mmbal.runs import CONFIG, find_predictions, finished, read_summary
+from mmbal.tables import Column, Table
+from mmbal.text import DIFFERENCE, SHARE, Form, p_value, plural
+
+LEVEL = 0.05  # of the corrected p below which two variants are told apart
+EQUAL = 0.90  # confidence of the interval that must lie within the margin
+
+
+class Pair(Frozen):
+    """Two variants: ``second`` minus ``first``."""
+
+    first: str
+    second: str
+    gain: Estimate = Field(description="mean difference of accuracy over the data sets, with its interval")
+    p: float
+    p_holm: float = Field(description="the same after Holm's correction over all pairs")
+    equal: bool = Field(description="practically equal within the margin")
+
+    @property
+    def apart(self) -> bool:
+        """Whether the two are told apart."""
+        return self.p_holm < LEVEL
+
+
+class Standing(Frozen):
+    """One variant over all data sets; shares are means over data sets and seeds."""
+
+    variant: str
+    method: str
+    rank: float = Field(description="mean rank of accuracy over the data sets; 1 is best")
+    accuracy: float
+    by_set: dict[str, float]
+    weak_accuracy: float | None = Field(description="of the weakest modality's own decision")
+    seconds: float = Field(description="of training, one run")
+    best_for_weak: bool = Field(description="no variant is as accurate and has a better weakest modality")
+    best_for_seconds: bool = Field(description="no variant is as accurate and faster")
+
+
+class Study(Frozen):
+    """The document behind `mmbal report SWEEP --json`."""
+
+    split: str
+    confidence: float
+    within: float = Field(description="margin of practical equality, a share")
+    sets: dict[str, int] = Field(description="data set -> samples")
+    seeds: list[int]
+    rows: list[Standing] = Field(description="by mean rank, the best first")
+    pairs: list[Pair]
+    groups: list[list[str]] = Field(description="variants next to each other in rank of which no two are told apart")
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run of a sweep."""
+
+    data: str
+    variant: str
+    seed: int
+    folder: Path
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether ``path`` is the folder of a sweep."""
+    return path.is_dir() and not (path / CONFIG).is_file() and any(path.glob(f"*/*-s*/{CONFIG}"))
+
+
+def runs_of(folder: Path) -> tuple[list[Run], list[str]]:
+    """The finished runs of a sweep, and a sentence on each that is not finished."""
+    found, notes = [], []
+    for config in sorted(folder.glob(f"*/*-s*/{CONFIG}")):
+        run, (variant, _, seed) = config.parent, config.parent.name.rpartition("-s")
+        if not seed.isdigit():
+            continue
+        if finished(run):
+            found.append(Run(run.parent.name, variant, int(seed), run))
+        else:
+            notes.append(f"{run.parent.name}, {variant}, seed {seed} is not finished and is left out.")
+    return found, notes
+
+
+def study_of(folder: str | Path, split: str = "test", within: float = 0.01, confidence: float = 0.95) -> Study:
+    """The study of a sweep's folder on one split; ``within`` is the margin of practical equality, a share.
+
+    A variant counts that has every seed on every data set; the notes name the others. Raises UsageError where fewer than
+    two variants are left.
+    """
+    runs, notes = runs_of(Path(folder))
+    sets, seeds = sorted({r.data for r in runs}), sorted({r.seed for r in runs})
+    by_variant: dict[str, dict[tuple[str, int], Run]] = {}
+    for run in runs:
+        by_variant.setdefault(run.variant, {})[run.data, run.seed] = run
+    whole = {v: of for v, of in by_variant.items() if len(of) == len(sets) * len(seeds)}
+    notes += [
+        f"{v} has not every seed on every data set and is left out." for v in sorted(set(by_variant) - set(whole))
+    ]
+    if len(whole) < 2:
+        raise UsageError(
+            f"{folder} has {len(whole)} variants that are finished on every data set with every seed; two are needed.",
+            "Go on with `mmbal sweep`.",
+        )
+    names, kinds = sorted(whole), {}
+    scores: dict[str, dict[str, Array]] = {}
+    members, weak, seconds = {}, {v: [] for v in names}, {v: [] for v in names}  # type: ignore[var-annotated]
+    for data in sets:
+        each = [(v, whole[v][data, seed]) for v in names for seed in seeds]
+        aligned = align([find_predictions(run.folder).select(split) for _, run in each])
+        members[data] = _members(aligned[0])
+        right: dict[str, list[Array]] = {v: [] for v in names}
+        for (v, run), predictions in zip(each, aligned, strict=True):
+            right[v].append(correct(decision_of(predictions).fused, predictions.labels))
+            weak[v].append(_weakest(predictions))
+            summary = read_summary(run.folder)
+            seconds[v].append(float(summary["seconds"]))
+            kinds[v] = str(summary["method"])
+        scores[data] = {v: np.stack(values) for v, values in right.items()}
+    pairs = _pairs(names, scores, members, within, confidence)
+    means = {v: {data: float(scores[data][v].mean()) for data in sets} for v in names}
+    ranks = np.mean([rankdata([-means[v][data] for v in names]) for data in sets], axis=0)
+    accuracy = [float(np.mean([*means[v].values()])) for v in names]
+    alone = [None if any(w is None for w in weak[v]) else float(np.mean(weak[v])) for v in names]
+    took = [float(np.mean(seconds[v])) for v in names]
+    for_weak = front(accuracy, [-1.0 if w is None else w for w in alone])
+    for_seconds = front(accuracy, [-s for s in took])
+    rows = [
+        Standing(
+            variant=v,
+            method=kinds[v],
+            rank=float(ranks[k]),
+            accuracy=accuracy[k],
+            by_set=means[v],
+            weak_accuracy=alone[k],
+            seconds=took[k],
+            best_for_weak=for_weak[k],
+            best_for_seconds=for_seconds[k],
+        )
+        for k, v in enumerate(names)
+    ]
+    rows.sort(key=lambda row: (row.rank, -row.accuracy, row.variant))
+    if len(seeds) == 1:
+        notes.append("One seed: the tests compare these trained models, not the methods.")
+    return Study(
+        split=split,
+        confidence=confidence,
+        within=within,
+        sets={data: len(members[data]) for data in sets},
+        seeds=seeds,
+        rows=rows,
+        pairs=pairs,
+        groups=groups_of([row.variant for row in rows], pairs),
+        notes=notes,
+    )
+
+
+def _members(predictions: Predictions) -> Array:
+    """Which independent unit each sample belongs to: its group where the file has groups, else itself."""
+    group = predictions.group
+    return np.arange(len(predictions)) if group is None else np.unique(group, return_inverse=True)[1]
+
+
+def _weakest(predictions: Predictions) -> float | None:
+    """Accuracy of the modality that decides worst alone, over the samples that have it; None with one modality."""
+    mask = predictions.present_mask()
+    alone = [
+        float(correct(predictions.logits[m][mask[:, k]], predictions.labels[mask[:, k]]).mean())
+        for k, m in enumerate(predictions.modalities)
+        if mask[:, k].any()
+    ]
+    return min(alone) if len(alone) > 1 else None
+
+
+def _pairs(
+    names: Sequence[str],
+    scores: dict[str, dict[str, Array]],
+    members: dict[str, Array],
+    within: float,
+    confidence: float,
+) -> list[Pair]:
+    """Every two variants; the seeds of a sweep are the same for all."""
+    found = [
+        Difference.pooled([Difference.of_scores(of[a], of[b], members[data], True) for data, of in scores.items()])
+        for a, b in combinations(names, 2)
+    ]
+    adjusted = holm([d.p for d in found])
+    pairs = []
+    for (a, b), d, p in zip(combinations(names, 2), found, adjusted, strict=True):
+        near = d.estimate(EQUAL)
+        assert near.low is not None
+        assert near.high is not None
+        equal = -within <= near.low and near.high <= within
+        pairs.append(Pair(first=a, second=b, gain=d.estimate(confidence), p=d.p, p_holm=float(p), equal=equal))
+    return pairs
+
+
+def groups_of(ranked: Sequence[str], pairs: Sequence[Pair]) -> list[list[str]]:
+    """The longest runs of neighbours in ``ranked``, of two or more, in which no pair is told apart."""
+    apart = {frozenset((pair.first, pair.second)) for pair in pairs if pair.apart}
+    found: list[list[str]] = []
+    end = 0
+    for start in range(len(ranked)):
+        stop = start + 1
+        while stop < len(ranked) and all(frozenset((v, ranked[stop])) not in apart for v in ranked[start:stop]):
+            stop += 1
+        if stop - start > 1 and stop > end:
+            found.append(list(ranked[start:stop]))
+            end = stop
+    return found
+
+
+def front(first: Sequence[float], second: Sequence[float]) -> list[bool]:
+    """Whether no other point is at least as high in both and higher in one (the Pareto front)."""
+    points = list(zip(first, second, strict=True))
+    return [not any(p != q and p[0] >= q[0] and p[1] >= q[1] for p in points) for q in points]
+
+
+def ranking(study: Study) -> Table:
+    """The variants by mean rank, with letters of the groups and the two Pareto fronts."""
+    letters = dict.fromkeys((row.variant for row in study.rows), "")
+    for letter, group in zip("abcdefghijklmnopqrstuvwxyz", study.groups, strict=False):
+        for v in group:
+            letters[v] += letter
+    rows = study.rows
+    sets = [Column(f"{s} %", [r.by_set[s] for r in rows], SHARE.bare(), drop=4, better=1) for s in study.sets]
+    columns = [
+        Column("variant", [row.variant for row in rows], wrap=True),
+        Column("mean rank", [row.rank for row in rows], Form(2), better=-1),
+        Column("group", [letters[row.variant] or None for row in rows], left=True),
+        Column("accuracy %", [row.accuracy for row in rows], SHARE.bare(), better=1),
+        *(sets if len(sets) > 1 else []),
+        Column("weakest alone %", [row.weak_accuracy for row in rows], SHARE.bare(), drop=2, better=1),
+        Column("seconds", [row.seconds for row in rows], Form(1), drop=2, better=-1),
+        Column("Pareto", [_fronts(row) for row in rows], drop=3, left=True),
+    ]
+    return Table.of(columns, title="Ranks")
+
+
+def _fronts(row: Standing) -> str | None:
+    told = [name for name, on in (("weakest", row.best_for_weak), ("seconds", row.best_for_seconds)) if on]
+    return ", ".join(told) or None
+
+
+def differences(study: Study) -> Table:
+    """Every pair of variants: the difference, its corrected p, and what follows."""
+    order = {row.variant: k for k, row in enumerate(study.rows)}
+    told = [_better_first(pair, order) for pair in study.pairs]
+    told.sort(key=lambda t: (order[t[0]], order[t[1]]))
+    points = f"{100 * study.within:g}"
+    verdicts = {
+        (a, b): "told apart" if pair.apart else f"equal within {points} pp" if pair.equal else "not told apart"
+        for a, b, _, pair in told
+    }
+    columns = [
+        Column("variant", [a for a, *_ in told], wrap=True),
+        Column("minus", [b for _, b, *_ in told], left=True, wrap=True),
+        Column("difference (pp)", [gain for *_, gain, _ in told], DIFFERENCE.bare()),
+        Column("p", [p_value(pair.p_holm) for *_, pair in told]),
+        Column("verdict", [verdicts[a, b] for a, b, *_ in told], left=True),
+    ]
+    return Table.of(columns, title="Every pair")
+
+
+def _better_first(pair: Pair, order: dict[str, int]) -> tuple[str, str, Estimate, Pair]:
+    """The pair with the better rank first, and the first minus the second."""
+    if order[pair.second] < order[pair.first]:
+        return pair.second, pair.first, pair.gain, pair
+    gain, low, high = pair.gain.value, pair.gain.low, pair.gain.high
+    turned: dict[str, Any] = {
+        "value": -gain,
+        "low": None if high is None else -high,
+        "high": None if low is None else -low,
+    }
+    return pair.first, pair.second, Estimate(**turned), pair
+
+
+def legend(study: Study) -> list[str]:
+    """What the columns mean, and the notes."""
+    level, points = f"{100 * study.confidence:.0f}", f"{100 * study.within:g}"
+    return [
+        f"{study.split.capitalize()} split, {plural(len(study.sets), 'data set')}, {plural(len(study.seeds), 'seed')}. "
+        "Figures are means over both.",
+        "Group: variants that share a letter are not told apart.",
+        f"Difference: of accuracy, mean over the data sets, with its {level} % interval over samples and seeds. "
+        f"p: Holm-corrected over {len(study.pairs)} pairs.",
+        f"Equal within {points} pp: the 90 % interval of the difference lies inside ±{points} pp.",
+        "Pareto: no variant is as accurate and better in the weakest modality alone, or in seconds.",
+        *study.notes,
+    ]
