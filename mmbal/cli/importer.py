@@ -35,6 +35,17 @@ def import_model(
     ] = None,
     scores: Annotated[Scores, typer.Option(help="What the numbers of a CSV are.")] = Scores.auto,
     data: Annotated[Path | None, typer.Option(help="For a checkpoint: the store to run it on.")] = None,
+    normalise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODALITY=HOW",
+            help="For a checkpoint: how its inputs were normalised: dataset, none, imagenet or MEAN,STD. Repeatable.",
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="PRESET", help="For a checkpoint: normalise as a published repository does: ogm_ge, ast."),
+    ] = None,
     device: Device = None,
     out: Annotated[
         Path | None,
@@ -56,7 +67,7 @@ def import_model(
 
     ending = source.suffix.lower()
     if ending in CHECKPOINTS:
-        _import_checkpoint(source, data, device, out, force, as_json)
+        _import_checkpoint(source, data, _normalisation(normalise, like), device, out, force, as_json)
         return
     if ending in TABLES:
         found = predictions_from_csv(source, scores.value)
@@ -83,8 +94,29 @@ def import_model(
     console.commands(next_commands(out))
 
 
+def _normalisation(given: list[str] | None, like: str | None) -> dict[str, str]:
+    """What the options say of each modality; raises UsageError where one is not of the form MODALITY=HOW."""
+    from mmbal.data.store.normalisation import preset
+
+    ways = {} if like is None else dict(preset(like).normalise)
+    for text in given or []:
+        modality, equals, how = text.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--normalise {text} is not of the form MODALITY=HOW.", "For example: --normalise audio=none"
+            )
+        ways[modality] = how
+    return ways
+
+
 def _import_checkpoint(
-    source: Path, data: Path | None, device: str | None, out: Path | None, force: bool, as_json: bool
+    source: Path,
+    data: Path | None,
+    normalise: dict[str, str],
+    device: str | None,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     from mmbal.engine.importing import import_run
     from mmbal.report.training import imported as described
@@ -94,7 +126,7 @@ def _import_checkpoint(
         raise UsageError(
             "A checkpoint needs the store to run it on.", f"mmbal prepare ..., then: mmbal import {source} --data STORE"
         )
-    result = import_run(source, data, out=out, force=force, device=device or "auto")
+    result = import_run(source, data, out=out, force=force, device=device or "auto", normalise=normalise)
     imported = result.imported
     if as_json:
         found = {"encoders": imported.encoders, "fusion": imported.fusion, "options": imported.options}

@@ -48,6 +48,13 @@ def prepare(
     root: Annotated[Path | None, typer.Option(help="The folder of a known data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="The store to write. Default: stores/NAME.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one a core.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET",
+            help="Prepare as a published repository does, for a checkpoint of it: ogm_ge, ast. Other options come first.",
+        ),
+    ] = None,
     options: dict[str, Any] = {},  # noqa: B006, never changed
     balance_discrepancy: Annotated[
         bool,
@@ -123,6 +130,7 @@ def prepare(
             verify=verify,
             download=download,
             base_url=base_url,
+            like=like,
             progress=_Bars(stack),
             **options,
         )

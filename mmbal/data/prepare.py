@@ -20,7 +20,8 @@ from mmbal.data.preparation.manifest import Manifest, read_manifest
 from mmbal.data.preparation.options import Options
 from mmbal.data.preparation.probing import recipes_for
 from mmbal.data.preparation.workers import cores
-from mmbal.data.store.store import Store, remember
+from mmbal.data.store.normalisation import normalised, preset
+from mmbal.data.store.store import Kind, ModalitySpec, Store, remember
 from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
 from mmbal.registry import datasets
 from mmbal.text import plural
@@ -88,6 +89,7 @@ def prepare(
     verify: bool = False,
     download: bool = False,
     base_url: str | None = None,
+    like: str | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Preparation:
@@ -95,12 +97,15 @@ def prepare(
 
     ``out`` is ``stores/NAME`` by default; ``root`` is where a known data set lies; ``workers`` the number of processes (a
     core each by default, 0: this one). ``download`` fetches a known data set's files first, from ``base_url`` instead of
-    their home if given; ``verify`` compares them with their published hashes. ``options`` are those of :class:`Options`.
+    their home if given; ``verify`` compares them with their published hashes. ``like`` is a preset of options (see
+    :mod:`mmbal.data.store.normalisation`). ``options`` are those of :class:`Options`, and stand above the preset's.
     A run that was interrupted goes on. Raises UsageError (no such source, ``out`` in use) and DataError (nothing usable;
     with ``strict`` any finding above a note, once the store is written).
     """
     began = time.perf_counter()
     given = {key: value for key, value in options.items() if value is not None}
+    if like is not None:
+        given = {**preset(like).options, **given}
     samples, chosen = read_source(
         source,
         None if root is None else Path(root),
@@ -110,6 +115,7 @@ def prepare(
         base_url=base_url,
         progress=progress,
     )
+    chosen = chosen.model_copy(update={"normalise": _normalisation(samples, chosen, like)})
     target = Path("stores") / samples.name if out is None else Path(out)
     n = len(samples.rows) if isinstance(samples, Manifest) else len(samples.labels)
     if workers is None:
@@ -132,6 +138,22 @@ def prepare(
     if strict:
         result.check(strict)
     return result
+
+
+def _normalisation(samples: Manifest | Arrays, options: Options, like: str | None) -> dict[str, str]:
+    """The normalisation of each modality that is given one; raises UsageError where that can't be, before files are read."""
+    known: dict[str, tuple[Kind, tuple[int, ...]]]
+    if isinstance(samples, Manifest):
+        known = {m: (recipe.kind, recipe.shape) for m, recipe in samples.recipes.items()}
+    else:
+        known = {m: (samples.kinds[m], array.shape[1:]) for m, array in samples.arrays.items()}
+    for m, how in options.normalise.items():
+        if m not in known:
+            raise UsageError(f"There is no modality '{m}' (--normalise).", did_you_mean(m, known))
+        kind, shape = known[m]
+        normalised(ModalitySpec(kind=kind, shape=shape), how, m)
+    presets = {} if like is None else {m: how for m, how in preset(like).normalise.items() if m in known}
+    return {**presets, **options.normalise}
 
 
 def read_source(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbal.config import Config, validate
+from mmbal.data.store.normalisation import with_normalisation
 from mmbal.data.store.store import Store
 from mmbal.errors import ConfigError
 from mmbal.models.encoders import default_encoder
@@ -58,6 +59,9 @@ class TrainConfig(Config):
     batch_size: int = Field(32, ge=2)
     optimiser: OptimiserConfig = OptimiserConfig()
     augment: bool = True
+    normalise: dict[str, str] = Field(
+        {}, description="by modality: dataset, none, imagenet or MEAN,STD; as the store says if not set"
+    )
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
     select: Literal["accuracy", "nll"] = Field("accuracy", description="validation figure that picks the best epoch")
     record: tuple[str, ...] = Field((), description="what to record during training: heavy_tails")
@@ -69,19 +73,28 @@ class TrainConfig(Config):
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
-def resolve(config: TrainConfig, store: Store, trained: Mapping[str, Choice] | None = None) -> TrainConfig:
+class Started(NamedTuple):
+    """What a run takes over from the one whose encoders it starts from, by modality."""
+
+    encoder: Mapping[str, Choice] = {}
+    normalise: Mapping[str, str] = {}
+
+
+def resolve(config: TrainConfig, store: Store, started: Started = Started()) -> TrainConfig:  # noqa: B008, a constant
     """``config`` with the store's modalities, the encoder of each, and all options filled in and checked.
 
-    ``trained`` are the encoders of the run to start from. Raises UsageError or ConfigError for what is unknown.
+    Raises UsageError or ConfigError for what is unknown.
     """
     modalities = config.modalities or tuple(store.modalities)
     chosen: dict[str, Choice] = {}
     for m in modalities:
         spec = store.require(m)
-        choice = config.encoder.get(m) or (trained or {}).get(m) or Choice(name=default_encoder(spec))
+        choice = config.encoder.get(m) or started.encoder.get(m) or Choice(name=default_encoder(spec))
         chosen[m] = choice.resolved(encoders)
     for m in config.encoder:
         store.require(m)
+    with_normalisation(store, config.normalise)  # refuses what can't be
+    normalise = {m: how for m, how in {**started.normalise, **config.normalise}.items() if m in modalities}
     for name in config.record:
         recorders.entry(name)
     require_fusion(config.method.name, config.fusion.name)
@@ -89,6 +102,7 @@ def resolve(config: TrainConfig, store: Store, trained: Mapping[str, Choice] | N
         update={
             "modalities": modalities,
             "encoder": chosen,
+            "normalise": normalise,
             "method": config.method.resolved(methods),
             "fusion": config.fusion.resolved(fusions),
         }

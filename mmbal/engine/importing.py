@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,8 +35,12 @@ def import_run(
     force: bool = False,
     device: str = "auto",
     batch_size: int = 32,
+    normalise: Mapping[str, str] = {},
 ) -> ImportedRun:
     """Load a two-ResNet-18 checkpoint (see :mod:`mmbal.models.adapters`) and run it on the store ``data``.
+
+    ``normalise`` says by modality how its inputs were normalised where it was trained, as in
+    :mod:`mmbal.data.store.normalisation`; the run keeps it.
 
     The folder is a run's, but its config.yaml tells only what the model is, since how it was trained is not known.
     Raises ConfigError where the checkpoint can't be read, or does not have the store's classes or modalities.
@@ -54,6 +59,7 @@ def import_run(
         fusion=Choice(name=imported.fusion, **imported.options),
         batch_size=batch_size,
         device=device,
+        normalise=dict(normalise),
     )
     session = Session(config)
     session.model.load_state_dict(imported.model.state_dict())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmbal.config import Frozen
 from mmbal.data.store.loader import Loader
+from mmbal.data.store.normalisation import with_normalisation
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import Checkpoint, load_model, move
 from mmbal.engine.seeding import pick_device, seed_all
@@ -120,6 +121,7 @@ def evaluate_missing(
     if len(checkpoint.modalities) < 2:
         raise DataError("The model has only one modality; without it, no decision is possible.")
     store = Store.open(data if data is not None else checkpoint.store["path"])
+    store = with_normalisation(store, checkpoint.config.normalise)
     if store.hash != checkpoint.store["hash"]:
         raise ConfigError(
             f"{store.path} is not the store that {run} was trained on.", "Say where that is: --data STORE."

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from mmbal.data.store.loader import Loader
+from mmbal.data.store.normalisation import with_normalisation
 from mmbal.data.store.store import Store
 from mmbal.decision import Rule, cross_fit, fit_rule, rule_to_json
 from mmbal.decision.fitting import cross_ruled
 from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import attach_trained_rule, build, load_encoders, load_state, pack, read_checkpoint
-from mmbal.engine.config import Choice, TrainConfig, resolve
+from mmbal.engine.config import Choice, Started, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
 from mmbal.engine.evaluate import collect, summarise
 from mmbal.engine.loop import fit
@@ -45,8 +46,9 @@ class Session:
     """One training run: store, model and method, and what is written after each epoch."""
 
     def __init__(self, config: TrainConfig, folder: Path | None = None, report: Report | None = None) -> None:
-        self.store = Store.open(config.data)
-        self.config = config = resolve(config, self.store, trained_encoders(config))
+        store = Store.open(config.data)
+        self.config = config = resolve(config, store, started_from(config))
+        self.store = with_normalisation(store, config.normalise)
         assert config.modalities is not None
         self.folder = folder
         self.report = report or (lambda steps, message: None)
@@ -233,9 +235,10 @@ def best_epoch(history: list[dict[str, Any]], select: str) -> int:
     return int(min(history, key=key)["epoch"])
 
 
-def trained_encoders(config: TrainConfig) -> dict[str, Choice]:
-    """The encoders, by modality, of the run that ``config`` starts from."""
+def started_from(config: TrainConfig) -> Started:
+    """The encoders of the run that ``config`` starts from, and the normalisation of their inputs."""
     if config.encoders_from is None:
-        return {}
+        return Started()
     saved = read_checkpoint(Path(config.encoders_from))["config"]
-    return {m: Choice.model_validate(choice) for m, choice in saved["encoder"].items()}
+    encoders = {m: Choice.model_validate(choice) for m, choice in saved["encoder"].items()}
+    return Started(encoders, saved.get("normalise", {}))

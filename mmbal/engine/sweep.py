@@ -15,7 +15,7 @@ from pydantic import Field
 from mmbal.config import Config, override, read_yaml, validate
 from mmbal.data.store.store import Store
 from mmbal.engine.config import TrainConfig, resolve
-from mmbal.engine.session import Session, trained_encoders
+from mmbal.engine.session import Session, started_from
 from mmbal.engine.train import Result, resume, train
 from mmbal.errors import ConfigError, MmbalError
 from mmbal.runs import CONFIG, finished, read_config
@@ -115,7 +115,7 @@ def _done(job: Job) -> bool:
     if not (job.folder / CONFIG).is_file():
         return False
     saved = validate(TrainConfig, read_config(job.folder), str(job.folder))
-    if saved != resolve(job.config, Store.open(job.config.data), trained_encoders(job.config)):
+    if saved != resolve(job.config, Store.open(job.config.data), started_from(job.config)):
         raise ConfigError(f"{job.folder} holds a run of another configuration.", "Take another --out, or remove it.")
     return finished(job.folder)
 

@@ -52,6 +52,18 @@ def state(classes: int) -> dict[str, torch.Tensor]:
     return found | {"module.fusion_module.fc_out.weight": head.weight, "module.fusion_module.fc_out.bias": head.bias}
 
 
+def test_its_inputs_are_normalised_as_where_it_was_trained(tmp_path, store):
+    """The same network sees other pictures, and the run keeps how."""
+    torch.save(state(3), tmp_path / "best.pth")
+    found = {}
+    for name, ways in (("own", {}), ("theirs", {"video": "imagenet"})):
+        run = import_run(tmp_path / "best.pth", store, out=tmp_path / name, device="cpu", normalise=ways)
+        assert load_model(run.folder).config.normalise == ways
+        found[name] = find_predictions(run.folder)
+    assert np.allclose(found["own"].logits["audio"], found["theirs"].logits["audio"], atol=1e-5)
+    assert not np.allclose(found["own"].logits["video"], found["theirs"].logits["video"], atol=1e-2)
+
+
 def test_a_checkpoint_becomes_a_run(tmp_path, store):
     torch.save({"model": state(3), "epoch": 9}, tmp_path / "best.pth")
     result = import_run(tmp_path / "best.pth", store, out=tmp_path / "run", device="cpu")

@@ -27,6 +27,7 @@ from mmbal.data.preparation.manifest import Manifest
 from mmbal.data.preparation.options import Options
 from mmbal.data.preparation.rows import drop, without_empty
 from mmbal.data.store.moments import train_moments
+from mmbal.data.store.normalisation import normalised
 from mmbal.data.store.store import FORMAT, ModalitySpec, Store, seal
 from mmbal.errors import DataError, UsageError
 from mmbal.files import locked, read_json, refuse_existing
@@ -143,7 +144,8 @@ def _build(
         *repeats(listed, rows.ids, rows.split),
         *leaks(rows.ids, rows.split, rows.labels, classes, rows.digest, listed),
     ]
-    specs = {m: _normalised(partial, m, spec, (rows.split == "train") & rows.present[m]) for m, spec in specs.items()}
+    specs = {m: _measured(partial, m, spec, (rows.split == "train") & rows.present[m]) for m, spec in specs.items()}
+    specs |= {m: normalised(specs[m], how, m) for m, how in options.normalise.items()}
     seal(
         partial,
         name=source.name,
@@ -185,7 +187,8 @@ def _replace(partial: Path, out: Path) -> None:
 
 def identity(plan: str, options: Options) -> str:
     """Hash of all that decides what a store will hold: what is encoded (see :func:`planned`) and the options."""
-    return hashlib.sha256((plan + options.model_dump_json()).encode()).hexdigest()
+    unset = set() if options.normalise else {"normalise"}  # an option that stores of before do not have
+    return hashlib.sha256((plan + options.model_dump_json(exclude=unset)).encode()).hexdigest()
 
 
 def planned(source: Manifest | Arrays) -> str:
@@ -223,7 +226,7 @@ def _continues(partial: Path, plan: str) -> bool:
         return False
 
 
-def _normalised(folder: Path, m: str, spec: ModalitySpec, train: np.ndarray) -> ModalitySpec:
+def _measured(folder: Path, m: str, spec: ModalitySpec, train: np.ndarray) -> ModalitySpec:
     """The spec with mean and standard deviation of the train split; raises DataError where no train row has m."""
     if not train.any():
         raise DataError(f"No training sample has modality '{m}'.", "Check its files, or leave it out with --modality.")

@@ -67,6 +67,12 @@ class Options(Config):
         ARRAYS,
         "MODALITY=KIND",
     )
+    normalise: dict[str, str] = own(
+        {},
+        "how a modality's values are normalised, repeatable: dataset, none, imagenet or MEAN,STD",
+        ARRAYS,
+        "MODALITY=HOW",
+    )
     complete: bool = own(False, "leave out samples with a missing modality", SPLITS)
     split: str | None = own(None, "which list of a known data set", SPLITS)
     subset: str | None = own(None, "which part of a known data set", SPLITS)

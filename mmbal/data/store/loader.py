@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbal.data.store.normalisation import moments_of
 from mmbal.data.store.store import Indexed, ModalitySpec, Store
 from mmbal.errors import UsageError
 
@@ -237,11 +238,12 @@ def crop_and_flip(x: Tensor, crop: np.ndarray | None, flip: np.ndarray | None) -
 
 
 def statistics(spec: ModalitySpec, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor] | None:
-    """Mean and standard deviation of the train split, shaped to broadcast over ``(B, *spec.shape)``."""
-    if "mean" not in spec.preprocessing:
+    """Mean and standard deviation that the spec normalises by, shaped to broadcast over ``(B, *spec.shape)``."""
+    found = moments_of(spec)
+    if found is None:
         return None
     shape = {"image": (-1, 1, 1), "frames": (-1, 1, 1), "spectrogram": (1, 1, 1)}.get(spec.kind, (-1,))
-    mean, std = (torch.tensor(spec.preprocessing[key], dtype=torch.float32).reshape(shape) for key in ("mean", "std"))
+    mean, std = (torch.from_numpy(values).float().reshape(shape) for values in found)
     return mean.to(device), std.to(device)
 
 
