@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmbal.diagnosis import diagnose
     from mmbal.engine.checkpoint import load_model
     from mmbal.engine.config import TrainConfig
+    from mmbal.explain.ask import explain
     from mmbal.models.collect import collect
     from mmbal.predictions.format import Predictions
     from mmbal.report.compare import compare
@@ -31,6 +32,7 @@ _PUBLIC = {
     "compare": ("mmbal.report.compare", "compare"),
     "cross_fit": ("mmbal.decision", "cross_fit"),
     "diagnose": ("mmbal.diagnosis", "diagnose"),
+    "explain": ("mmbal.explain", "explain"),
     "fit_rule": ("mmbal.decision", "fit_rule"),
     "load": ("mmbal.runs", "find_predictions"),
     "load_model": ("mmbal.engine.checkpoint", "load_model"),
@@ -46,6 +48,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mmbal' has no attribute '{name}'")
     module, attribute = _PUBLIC[name]
+    if module == f"{__name__}.{name}":  # the package is the function
+        return import_module(module)
     return getattr(import_module(module), attribute)
 
 

@@ -151,6 +151,8 @@ def _under_rule(folder: Path, split: str, found: Predictions, stored: Mapping[st
             fused=own.fused,
             contribution=own.contribution,
             subsets=own.subsets,
+            shapley={},
+            baselines={},
             unruled=found,
             meta=found.meta | {"rule": name},
         )

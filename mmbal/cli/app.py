@@ -14,6 +14,7 @@ from mmbal.cli import console
 from mmbal.cli.calibrate import calibrate
 from mmbal.cli.diagnose import diagnose
 from mmbal.cli.doctor import doctor
+from mmbal.cli.explain import explain
 from mmbal.cli.first_look import first_look
 from mmbal.cli.importer import import_model
 from mmbal.cli.methods import cite, list_members, show_member
@@ -99,7 +100,7 @@ def options(
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "From data to a diagnosis": (pretrain, train, calibrate, diagnose, report),
-    "More": (quickstart, predict, sweep, missing, doctor),
+    "More": (quickstart, explain, predict, sweep, missing, doctor),
 }
 prepare = typer.Typer(cls=WithDefault, help="Turn media, features or a known data set into a store.")
 for name, subcommand in PREPARE.items():

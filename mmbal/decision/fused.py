@@ -110,6 +110,8 @@ def only(predictions: Predictions, names: Sequence[str]) -> Predictions:
         unruled=None,
         contribution={},
         subsets={},
+        shapley={},
+        baselines={},
         weight={},
         bias=None,
     )
@@ -128,9 +130,12 @@ def stated_coalitions(predictions: Predictions) -> dict[tuple[str, ...], Array] 
 
 
 def coalitions_of(predictions: Predictions) -> dict[tuple[str, ...], Array] | None:
-    """Fused logits ``(N, C)`` by coalition: as stated, else sums of the contributions; None where neither are known."""
+    """Fused logits ``(N, C)`` by coalition: as stated, else sums of the contributions; None where neither are known.
+
+    Contributions that were estimated (``shapley``) are those of a model that need not be additive.
+    """
     p, stated = predictions, stated_coalitions(predictions)
-    if stated is None and all(m in p.contribution for m in p.modalities):
+    if stated is None and not p.shapley and all(m in p.contribution for m in p.modalities):
         zero = np.zeros((len(p), len(p.classes)))
         return {names: sum((p.contribution[m] for m in names), zero) for names in subsets_of(p.modalities)}
     return stated
@@ -161,6 +166,8 @@ def with_rule(predictions: Predictions, rule: Rule, name: str) -> Predictions:
         fused=subsets[names] if subsets else rule.apply(own),
         subsets=subsets,
         contribution=coalition_contributions(subsets, names) if subsets else {},
+        shapley={},
+        baselines={},
         meta=own.meta | {"rule": name},
         unruled=own,
     )

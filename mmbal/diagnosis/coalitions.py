@@ -31,8 +31,8 @@ def log_likelihood(logits: Array, labels: Array) -> Array:
 class Decision:
     """The model's own decision ``fused (N, C)`` and, where known, each modality's additive part of it.
 
-    ``contribution`` is empty where the parts are unknown. ``given`` holds the coalitions that the file states itself
-    (all of them, or it is empty): a fusion that is not additive.
+    ``contribution`` is empty where the parts are unknown. ``given`` holds the coalitions that the file states itself:
+    a fusion that need not be additive. It is empty or holds all of them, or some where Shapley values were estimated.
     """
 
     modalities: tuple[str, ...]
@@ -47,7 +47,7 @@ class Decision:
         the file states it. None where neither contributions nor coalitions are known.
         """
         if self.given:
-            return self.given[names]
+            return self.given.get(names)
         if self.contribution:
             return sum((self.contribution[m] for m in names), np.zeros_like(self.fused))
         return None
@@ -67,6 +67,10 @@ def decision_of(predictions: Predictions) -> Decision:
     if not len(predictions):
         raise UsageError("There are no samples to diagnose.")
     names, stated = predictions.modalities, stated_decision(predictions)
+    if predictions.shapley and stated is not None:
+        own = {(): np.zeros_like(stated), **predictions.subsets, names: stated}
+        estimated = predictions.contribution if all(m in predictions.contribution for m in names) else {}
+        return Decision(names, stated, estimated, own, "fused", "estimated Shapley values of subset_<modalities>")
     parts = predictions.contribution if all(m in predictions.contribution for m in names) else {}
     given = stated_coalitions(predictions) if len(names) <= MAX_MODALITIES else None
     if given is not None:

@@ -170,6 +170,16 @@ class Examination:
             return None
         return decomposition.read_out(self.predictions, self.reference, self.probes, self.fold_seed)
 
+    def under(self, baseline: str) -> Diagnosis:
+        """The diagnosis of the same samples under another baseline."""
+        held_out = self.calibration
+        if held_out is not None:
+            held_out = held_out.baselines.get(baseline, held_out)
+        other = self.predictions.baselines[baseline]
+        return Examination(
+            other, held_out, decision_of(other), replace(self.figures, replicates={}, means={}), self.rule, self.seed
+        ).report(str(other.split[0]), "")
+
     def report(self, split: str, source: str, reference_name: str | None = None) -> Diagnosis:
         """Measure every section and put the verdict into words."""
         for section in SECTIONS:

@@ -36,19 +36,70 @@ def verdict_of(d: Diagnosis) -> list[str]:
     if learned(d):
         said += [
             _majority(d),
-            _who(d),
+            _settled(d, "who", _who(d)),
             _people(d),
-            _fusion(d),
-            _balance(d),
-            _classes(d),
+            _settled(d, "fusion", _fusion(d)),
+            _settled(d, "balance", _balance(d)),
+            _settled(d, "classes", _classes(d)),
             _decision_layer(d),
             _encoders(d),
+            _absent(d),
         ]
     else:
         losses = [_fusion(d), _lost_accuracy(d), _lost_in_encoders(d)]
         said += losses if any(losses) else ["There is nothing to diagnose yet."]
         said += [_samples_to_find(d), _order_of_columns(d)]
     return [s for s in (*said, _width(d), "" if d.tails is None else d.tails.says) if s]
+
+
+def claims_of(d: Diagnosis) -> dict[str, str]:
+    """What the sentences claim that depend on what stands in for an absent modality, without their figures."""
+    worst = _worst(d)
+    return {
+        "who": _who(d).partition(":")[0],
+        "fusion": f"it is worse than {d.accuracy.best}" if _fusion(d) else "no loss is shown",
+        "balance": f"{worst} contributes {d.balance[worst].flag}" if worst else "no imbalance is shown",
+        "classes": _classes(d).rstrip(".") or "no class is affected",
+    }
+
+
+DEPENDS = {
+    "who": "Which modality the model follows",
+    "fusion": "Whether the fused decision is worse than one modality alone",
+    "balance": "Whether a modality contributes too little",
+    "classes": "For which classes a modality contributes too little",
+}
+STANDS_IN = {
+    "zero": "zeros",
+    "mean": "its mean",
+    "missing": "missing values",
+    "shuffled": "that of other samples",
+    "conditional": "that of the nearest samples",
+    "diffusion": "features that a diffusion model draws",
+    "zero features": "zero features",
+    "mask": "nothing: the model's own mask hides it",
+}
+
+
+def _settled(d: Diagnosis, kind: str, sentence: str) -> str:
+    """The sentence where it claims the same under all baselines; else that it depends on them, and how."""
+    if all(other.claims[kind] == claims_of(d)[kind] for other in d.baselines.values()):
+        return sentence
+    own = str(d.data.meta.get("baseline"))
+    claims = {own: claims_of(d)[kind], **{name: other.claims[kind] for name, other in d.baselines.items()}}
+    each = "; ".join(f"'{name}': {claim[:1].lower()}{claim[1:]}" for name, claim in claims.items())
+    return f"{DEPENDS[kind]} depends on what stands in for an absent modality ({each})."
+
+
+def _absent(d: Diagnosis) -> str:
+    """What stands in for an absent modality, where predictions say so, and whether other baselines agree."""
+    name = d.data.meta.get("baseline")
+    if name is None:
+        return ""
+    told = f"An absent modality is replaced by {STANDS_IN.get(name, f'what the baseline {name!r} gives')}"
+    if d.baselines and all(other.claims == claims_of(d) for other in d.baselines.values()):
+        return f"{told}; the verdict is the same with {_and([repr(other) for other in d.baselines])}."
+    return f"{told}."
 
 
 def learned(d: Diagnosis) -> bool:
@@ -292,9 +343,8 @@ def _balance(d: Diagnosis) -> str:
     if d.index is None:
         return ""
     index = f"imbalance index {d.index.value:.2f}"
-    flagged = [m for m in d.balance if d.balance[m].flag]
-    visible = [m for m in flagged if _percent(d.contribution[m]) != _percent(d.capability[m])]
-    if flagged and not visible:
+    flagged, worst = any(b.flag for b in d.balance.values()), _worst(d)
+    if flagged and not worst:
         return f"The contribution of each modality equals its capability to about 1 pp ({index})."
     if not flagged:
         largest = max(d.contribution, key=lambda m: d.contribution[m].value)
@@ -302,15 +352,22 @@ def _balance(d: Diagnosis) -> str:
         anywhere = any(b.flag for one in d.classes.values() for b in one.balance.values())
         over = "over all classes" if anywhere else "at the decision layer"
         return f"No imbalance is shown {over}: {largest} has {figures} of the capability ({index})."
-    # of two mirror images the one that contributes too little is named
-    worst = max(
-        visible, key=lambda m: (round(abs(d.balance[m].difference.value), 6), d.balance[m].flag == "too little")
-    )
     only = "only " if d.balance[worst].flag == "too little" else ""
     return (
         f"{_name(worst)} carries {_percent(d.capability[worst])} of the evidence (capability) but makes up "
         f"{only}{_percent(d.contribution[worst])} of the decision (contribution); {index}."
     )
+
+
+def _worst(d: Diagnosis) -> str:
+    """The modality whose contribution is furthest from its capability, significantly and visibly; '' where there is none.
+
+    Of two mirror images it is the one that contributes too little.
+    """
+    flagged = [m for m in d.balance if d.balance[m].flag]
+    visible = [m for m in flagged if _percent(d.contribution[m]) != _percent(d.capability[m])]
+    order = {m: (round(abs(d.balance[m].difference.value), 6), d.balance[m].flag == "too little") for m in visible}
+    return max(visible, key=lambda m: order[m], default="")
 
 
 def _classes(d: Diagnosis) -> str:

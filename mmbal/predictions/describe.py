@@ -14,7 +14,7 @@ from mmbal.errors import DataError, UsageError
 from mmbal.files import kind_of_file, read_npz
 from mmbal.predictions.columns import ALIASES, Array, bit_pattern, key_of, plain
 from mmbal.predictions.features import is_feature_file, read_feature_file
-from mmbal.predictions.format import Predictions
+from mmbal.predictions.format import BASELINE, Predictions
 from mmbal.predictions.names import OF_MODALITY
 from mmbal.predictions.readers import predictions_from_csv
 from mmbal.predictions.scores import WORDS, form_of
@@ -183,11 +183,15 @@ def _role(key: str, arrays: Mapping[str, Array], features: bool) -> str:
     words = dict(
         zip(
             OF_MODALITY,
-            ("decision of {} alone", "decision of {} alone", "part of {} in the decision", "features of {}",
+            ("decision of {} alone", "decision of {} alone", "part of {} in the decision",
+             "estimated Shapley values of {}", "features of {}",
              "decision weights of {}", "which samples have {}"),
             strict=True,
         )
     )  # fmt: skip
+    if key.startswith(BASELINE) and ":" in key:
+        name, _, what = key.removeprefix(BASELINE).rpartition(":")
+        return f"{_role(what, arrays, features)}, under the baseline '{name}'"
     prefix, _, m = key.partition("_")
     if prefix in words and m:
         return words[prefix].format(m)

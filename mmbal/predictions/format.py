@@ -15,6 +15,10 @@ key                    meaning (only ``labels`` and one ``logits_<m>`` or ``prob
 ``fused (N,C)``        the model's decision as it is
 ``subset_<a>+<b>``     (N,C) fused logits with only these modalities given; ``subset_`` alone is none of them.
                        Where there is no ``logits_<m>``, ``subset_<m>`` less ``subset_`` stands for it
+``shapley_<m> (N,4)``  Shapley values of m that were estimated from some coalitions: of being right, of the
+                       log-likelihood, and their standard errors. ``contribution_<m>`` is then an estimate too
+``baseline_<b>:<key>`` ``subset_``, ``logits_``, ``contribution_`` and ``shapley_`` arrays under another baseline b,
+                       which is what stands in for an absent modality; ``meta`` names the file's own one
 ``features_<m> (N,D)`` what the encoder of m gives to the fusion
 ``weight_<m> (C,D)``   the linear decision weights of m
 ``bias (C,)``          the head's bias
@@ -49,6 +53,14 @@ from mmbal.predictions.splits import split_name
 from mmbal.tables import Column, Table
 from mmbal.text import SHARE, plural
 
+BASELINE = "baseline_"
+OF_BASELINE = (
+    "subset_",
+    "logits_",
+    "probabilities_",
+    "contribution_",
+    "shapley_",
+)  # arrays that depend on the baseline
 CHECKED = "checked"  # the value of ``meta["labels"]`` for labels that are right although they look wrong
 
 Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # what :meth:`Predictions.of` takes
@@ -72,11 +84,13 @@ class Predictions(Shown):
     fused: Array | None = None
     contribution: dict[str, Array] = field(default_factory=dict)
     subsets: dict[tuple[str, ...], Array] = field(default_factory=dict)
+    shapley: dict[str, Array] = field(default_factory=dict)
     features: dict[str, Array] = field(default_factory=dict)
     weight: dict[str, Array] = field(default_factory=dict)
     bias: Array | None = None
     present: dict[str, Array] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, Predictions] = field(default_factory=dict)  # the same rows under other baselines
     unruled: Predictions | None = None  # the same rows as the model decided them, where a fitted rule made ``fused``
     warnings: tuple[str, ...] = ()  # what was done to read the arrays and what looks wrong; not saved
 
@@ -137,6 +151,8 @@ class Predictions(Shown):
             logits=pick(self.logits),
             contribution=pick(self.contribution),
             subsets=pick(self.subsets),
+            shapley=pick(self.shapley),
+            baselines={name: found.take(rows) for name, found in self.baselines.items()},
             features=pick(self.features),
             present=pick(self.present),
             unruled=None if self.unruled is None else self.unruled.take(rows),
@@ -214,10 +230,19 @@ class Predictions(Shown):
         for key, value in (("group", self.group), ("fused", self.fused), ("bias", self.bias)):
             if value is not None:
                 arrays[key] = value
-        for prefix in ("logits", "contribution", "features", "weight", "present"):
+        for prefix in ("features", "weight", "present"):
             arrays |= {f"{prefix}_{m}": value for m, value in getattr(self, prefix).items()}
-        arrays |= {"subset_" + "+".join(names): value for names, value in self.subsets.items()}
+        arrays |= self._of_baseline()
+        for name, other in self.baselines.items():
+            arrays |= {f"{BASELINE}{name}:{key}": value for key, value in other._of_baseline().items()}
         write_npz(Path(path), {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()})
+
+    def _of_baseline(self) -> dict[str, Array]:
+        """The arrays that depend on what stands in for an absent modality."""
+        found = {"subset_" + "+".join(names): value for names, value in self.subsets.items()}
+        for prefix in ("logits", "contribution", "shapley"):
+            found |= {f"{prefix}_{m}": value for m, value in getattr(self, prefix).items()}
+        return found
 
     @classmethod
     def from_arrays(
@@ -228,7 +253,17 @@ class Predictions(Shown):
         ``meta`` is added to what the arrays hold of it. ``examine`` also looks for what is wrong in the numbers, such as
         a modality that is worse than chance, and puts it into ``warnings``.
         """
-        found = cls(**Reader(arrays, meta).fields())
+        own = {key: value for key, value in arrays.items() if not str(key).startswith(BASELINE)}
+        found = cls(**Reader(own, meta).fields())
+        if len(own) < len(arrays):
+            shared = {key: value for key, value in own.items() if not key.startswith(OF_BASELINE)}
+            others: dict[str, dict[str, Any]] = {}
+            for key in (key for key in arrays if key not in own):
+                name, _, what = key.removeprefix(BASELINE).rpartition(":")
+                others.setdefault(name, {})[what] = arrays[key]
+            told = dict(meta or {})
+            known = {name: cls.from_arrays(shared | other, told | {"baseline": name}) for name, other in others.items()}
+            found = replace(found, baselines=known)
         return replace(found, warnings=(*found.warnings, *doubts.remarks(found))) if examine else found
 
 
@@ -284,13 +319,18 @@ def _joined(parts: list[Predictions]) -> Predictions:
         if any(m in p.present for p in parts)
     }
     columns: dict[str, Any] = {name: stack(name) for name in ("labels", "split", "group", "fused")}
-    maps: dict[str, Any] = {name: join(name) for name in ("logits", "contribution", "subsets", "features")}
+    maps: dict[str, Any] = {name: join(name) for name in ("logits", "contribution", "subsets", "shapley", "features")}
+    alike = all(part.baselines.keys() == first.baselines.keys() for part in parts)
+    baselines = {name: _joined([part.baselines[name] for part in parts]) for name in first.baselines} if alike else {}
+    if not alike:
+        left_out("baseline_<name>")
     numbered = len(parts) > 1 and all(np.array_equal(p.ids, np.arange(len(p)).astype(str)) for p in parts)
     ids = np.arange(len(columns["labels"])).astype(str) if numbered else np.concatenate([p.ids for p in parts])
     meta = {k: v for k, v in first.meta.items() if all(k in p.meta and p.meta[k] == v for p in parts)}
     joined = replace(
         first, **columns, **maps, ids=ids, present=present, weight=same("weight"), bias=same("bias"), meta=meta
     )
+    joined = replace(joined, baselines=baselines)
     ruled = any(part.unruled is not None for part in parts)
     unruled = _joined([part.unruled or part for part in parts]) if ruled else None
     return replace(joined, warnings=tuple(notes), unruled=unruled)

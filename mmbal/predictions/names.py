@@ -11,7 +11,7 @@ from mmbal.errors import DataError, did_you_mean
 from mmbal.predictions.columns import ALIASES, Array, key_of, texts
 
 ROWS = ("labels", "ids", "split", "group")
-OF_MODALITY = ("logits", "probabilities", "contribution", "features", "weight", "present")
+OF_MODALITY = ("logits", "probabilities", "contribution", "shapley", "features", "weight", "present")
 OF_MODEL = ("classes", "modalities", "fused", "bias", "meta")
 FUSED = ("fused", "fusion")  # names that no modality has
 

@@ -22,6 +22,7 @@ from mmbal.predictions.scores import (
 )
 from mmbal.predictions.splits import EVALUATION, split_names
 
+ESTIMATES = 4  # columns of shapley_<m>: two values and their standard errors
 SUM_GAP = 1e-2  # by which contributions may miss ``fused``, relative to its largest entry
 
 
@@ -76,6 +77,7 @@ class Reader:
             "fused": fused,
             "contribution": parts,
             "subsets": subsets,
+            "shapley": self._estimated(),
             "features": {m: self._matrix(f"features_{m}", None, m) for m in self.names.having("features")},
             "weight": self._weights(c),
             "bias": self._finite(rows(numbers(given["bias"], "bias"), c, "bias"), "bias") if "bias" in given else None,
@@ -225,7 +227,7 @@ class Reader:
 
     def _matrix(self, key: str, columns: int | None, m: str) -> Array:
         value = self.given[key]
-        if value.ndim != 2 or value.shape[0] != self.n:
+        if value.ndim != 2 or value.shape[0] != self.n or columns not in (None, value.shape[1]):
             raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {columns if columns else 'D'}).")
         return self._finite(numbers(value, key), key, self.present.get(m))
 
@@ -245,6 +247,14 @@ class Reader:
                 else "Mark missing modalities with present_<modality>; give the logarithm of a small number, not of zero.",
             )
         return value
+
+    def _estimated(self) -> dict[str, Array]:
+        """Estimated Shapley values; raises DataError where only some modalities have them, or the shape is wrong."""
+        found = {m: self._matrix(f"shapley_{m}", ESTIMATES, m) for m in self.names.having("shapley")}
+        lacking = next((m for m in self.modalities if found and m not in found), None)
+        if lacking is not None:
+            raise DataError(f"There is no 'shapley_{lacking}', but the other modalities have one.")
+        return found
 
     def _weights(self, c: int) -> dict[str, Array]:
         found: dict[str, Array] = {}

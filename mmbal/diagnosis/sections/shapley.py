@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
@@ -15,10 +16,10 @@ from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import SHARE
 from mmbal.maths.scoring import correct
 from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import subsets_of
+from mmbal.predictions.format import Array, subsets_of
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
-from mmbal.text import NATS_DIFFERENCE
+from mmbal.text import NATS_DIFFERENCE, Form
 from mmbal.text import SHARE as PERCENT
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ class Shapley(Frozen):
     accuracy: Estimates
     log_likelihood: Estimates = Field(description="nats a sample")
     none: dict[str, float] = Field(description="value of the empty coalition: a uniform guess unless the file gives it")
-    helps: Estimates = Field(description="share of samples whose log-likelihood the modality raises")
+    helps: Estimates = Field({}, description="share of samples whose log-likelihood the modality raises")
+    sampling_error: dict[str, dict[str, float]] = Field(
+        {},
+        description="of estimated values: standard error from the coalitions that were drawn; the intervals contain it",
+    )
 
 
 @sections.register()
@@ -46,25 +51,21 @@ class ShapleySection(Section):
     class_fields = {"shapley": (Estimates, Field({}, description="of accuracy"))}
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
-        if len(e.names) > MAX_MODALITIES:
-            e.lacks("shapley", f"exact values are computed for at most {MAX_MODALITIES} modalities")
+        known = _estimated(e) if e.predictions.shapley else _exact(e)
+        if known is None:
             return {}
-        labels, right, likely = e.predictions.labels, {}, {}
-        for names in subsets_of(e.names):
-            logits = e.decision.coalition(names)
-            if logits is None:
-                e.lacks("shapley", "the decision without some modalities is not known", ADDITIVE)
-                return {}
-            right[names], likely[names] = correct(logits, labels), log_likelihood(logits, labels)
-        gains, nats = shapley_values(right, e.names), shapley_values(likely, e.names)
+        gains, nats, none, sampling_error = known
         figures = e.figures
         for m, values in gains.items():
             e.file("shapley", figures.by_class(f"classes.{{}}.shapley.{m}", values), m)
         found = Shapley(
             accuracy=present({m: figures.mean(f"shapley.accuracy.{m}", v) for m, v in gains.items()}),
             log_likelihood=present({m: figures.mean(f"shapley.log_likelihood.{m}", v) for m, v in nats.items()}),
-            none={"accuracy": float(right[()].mean()), "log_likelihood": float(likely[()].mean())},
-            helps=present({m: figures.mean(f"shapley.helps.{m}", v > 0, bounds=SHARE) for m, v in nats.items()}),
+            none=none,
+            helps={}
+            if sampling_error
+            else present({m: figures.mean(f"shapley.helps.{m}", v > 0, bounds=SHARE) for m, v in nats.items()}),
+            sampling_error=sampling_error,
         )
         return {"shapley": found}
 
@@ -76,6 +77,50 @@ class ShapleySection(Section):
             Column("Shapley value", names),
             Column("of accuracy", [s.accuracy.get(m) for m in names], PERCENT),
             Column("of log-likelihood", [s.log_likelihood.get(m) for m in names], NATS_DIFFERENCE),
-            Column("helps", [s.helps.get(m) for m in names], PERCENT),
         ]
+        if s.sampling_error:
+            error = Form(2, 100.0, " pp")
+            columns.append(Column("sampling error", [s.sampling_error["accuracy"][m] for m in names], error))
+            caption = "Estimated from some coalitions. Sampling error: what this adds to the accuracy's standard error."
+            return [Table.of(columns, caption=caption)]
+        columns.append(Column("helps", [s.helps.get(m) for m in names], PERCENT))
         return [Table.of(columns, caption="Helps: the share of samples whose log-likelihood the modality raises.")]
+
+
+Values = tuple[dict[str, Array], dict[str, Array], dict[str, float], dict[str, dict[str, float]]]
+
+
+def _exact(e: Examination) -> Values | None:
+    """Values of each sample, of being right and of the log-likelihood; means of no modality; no sampling error."""
+    if len(e.names) > MAX_MODALITIES:
+        e.lacks("shapley", f"exact values are computed for at most {MAX_MODALITIES} modalities")
+        return None
+    right, likely = {}, {}
+    for names in subsets_of(e.names):
+        known = _values_of(e, names)
+        if known is None:
+            e.lacks("shapley", "the decision without some modalities is not known", ADDITIVE)
+            return None
+        right[names], likely[names] = known
+    none = {"accuracy": float(right[()].mean()), "log_likelihood": float(likely[()].mean())}
+    return shapley_values(right, e.names), shapley_values(likely, e.names), none, {}
+
+
+def _estimated(e: Examination) -> Values | None:
+    """The same of values that were estimated from the coalitions that were drawn, independently for each sample."""
+    table = {m: e.predictions.shapley[m] for m in e.names}
+    right, likely = _values_of(e, ()) or (np.zeros(1), np.zeros(1))
+    none = {"accuracy": float(right.mean()), "log_likelihood": float(likely.mean())}
+    n = len(e.predictions)
+    error = {
+        what: {m: float(np.sqrt((v[:, k] ** 2).sum()) / n) for m, v in table.items()}
+        for what, k in (("accuracy", 2), ("log_likelihood", 3))
+    }
+    e.lacks("shapley.helps", "the values of single samples are estimates", "subset_<a>+<b> for every coalition")
+    return {m: v[:, 0] for m, v in table.items()}, {m: v[:, 1] for m, v in table.items()}, none, error
+
+
+def _values_of(e: Examination, names: tuple[str, ...]) -> tuple[Array, Array] | None:
+    """Whether a coalition's decision is right ``(N,)``, and its log-likelihood ``(N,)``."""
+    logits, labels = e.decision.coalition(names), e.predictions.labels
+    return None if logits is None else (correct(logits, labels), log_likelihood(logits, labels))

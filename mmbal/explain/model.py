@@ -1,0 +1,187 @@
+"""The user's model behind one call: batches, counted and cached, in evaluation mode, with errors that say where."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmbal.errors import DataError, MmbalError, UsageError
+from mmbal.explain.answers import Reading, checked, table_of
+from mmbal.explain.baselines import StandIn
+from mmbal.explain.cache import Cache, key_of
+from mmbal.explain.columns import Column
+from mmbal.explain.inputs import Inputs
+from mmbal.predictions.columns import Array
+
+Report = Callable[[int, int, str], None]  # rows asked for so far, rows in all, a line of figures
+SHOWN_ROWS = 3
+
+
+@dataclass
+class Model:
+    """Asks ``predict`` about rows of the data with some modalities absent. ``reading`` is known after the first answers."""
+
+    predict: Callable[..., Any]
+    inputs: Inputs
+    batch_size: int = 256
+    cache_folder: str | Path | None = None
+    scores: str = "auto"
+    report: Report | None = None
+    reading: Reading | None = None
+    calls: int = 0
+    rows: int = 0
+    cached: int = 0
+    total: int = 0
+    done: int = 0
+    cache: Cache | None = None
+    width: int | None = None
+    names: tuple[str, ...] | None = None
+
+    def ask(self, stand_in: StandIn, absent: tuple[str, ...], rows: Array) -> Array:
+        """Logits ``(n, C)`` for ``rows`` without the modalities ``absent``; of several draws, the mean probabilities' logs.
+
+        Raises DataError where ``predict`` fails, or returns what are no scores; the message names coalition and rows.
+        """
+        draws = stand_in.draws if absent else 1
+        total: Array | None = None
+        for draw in range(draws):
+            tables = [self._batch(stand_in, absent, part, draw) for part in self._parts(rows)]
+            table = np.concatenate(tables)
+            if self.reading is None:
+                self.reading = Reading.of(table, self.names, self.scores)
+            logits = self.reading.logits(table)
+            if draws == 1:
+                return logits
+            chances = _softmax(logits)
+            total = chances if total is None else total + chances
+        assert total is not None
+        return np.log(np.maximum(total / draws, 1e-300))
+
+    def _parts(self, rows: Array) -> list[Array]:
+        return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+
+    def _batch(self, stand_in: StandIn, absent: tuple[str, ...], rows: Array, draw: int) -> Array:
+        with _placed(self.inputs, stand_in, absent, rows):
+            filled = stand_in.fill(self.inputs.source.take(rows), rows, absent, draw)
+            told = stand_in.told(absent)
+            key = "" if self.cache_folder is None else key_of(filled, *told)
+            known = None if self.cache is None else self.cache.read(key)
+            if known is None:
+                known = self._called(filled, told, len(rows))
+                if self.cache is not None:
+                    self.cache.write(key, known)
+                elif self.cache_folder is not None:
+                    self.cache = Cache(self.cache_folder, key, known)
+            else:
+                self.cached += len(rows)
+        self.done += len(rows)
+        if self.report is not None:
+            self.report(self.done, self.total, f"with {_listed(self.inputs, absent)}")
+        return known
+
+    def _called(self, filled: Mapping[str, Column], told: tuple[tuple[str, ...], ...], n: int) -> Array:
+        table, names = table_of(self.predict(self.inputs.source.batch(filled), *told))
+        found = checked(table, n, self.width)
+        if self.calls and names != self.names:
+            raise DataError(f"predict returned the classes {names}, but {self.names} before.")
+        self.width, self.names = table.shape[1], names
+        self.calls += 1
+        self.rows += n
+        return found
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The torch modules that ``predict`` uses are in evaluation mode, without gradients, for a while."""
+        found = modules_of(self.predict)
+        with ExitStack() as stack:
+            if "torch" in sys.modules:
+                import torch
+
+                from mmbal.models.modes import evaluating
+
+                stack.enter_context(torch.no_grad())
+                stack.enter_context(evaluating(*found))
+            yield
+
+
+def callable_of(predict: Any) -> Callable[..., Any]:
+    """What is called: ``predict`` itself, or the ``predict_proba`` of a fitted classifier."""
+    if not callable(predict) and hasattr(predict, "predict_proba"):
+        return predict.predict_proba  # type: ignore[no-any-return]
+    if not callable(predict):
+        raise UsageError(
+            f"predict is of the type {type(predict).__name__}, which can't be called.",
+            "Give a function of a batch that returns logits or probabilities (B, C).",
+        )
+    return predict
+
+
+def classes_of(predict: Any) -> list[str] | None:
+    """The names of the classes that a fitted classifier of scikit-learn's kind knows, in the order of its columns."""
+    found = getattr(getattr(predict, "__self__", predict), "classes_", None)
+    return None if found is None else [str(name) for name in np.asarray(found).tolist()]
+
+
+def modules_of(predict: Any) -> list[Any]:
+    """The torch modules that a function uses: itself, its object, its arguments, what it closes over, its globals."""
+    if "torch" not in sys.modules:
+        return []
+    from torch import nn
+
+    found: list[Any] = []
+    waiting: list[Any] = [predict]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, nn.Module):
+            found.append(one)
+        elif isinstance(one, functools.partial):
+            waiting += [one.func, *one.args, *one.keywords.values()]
+        elif hasattr(one, "__func__"):
+            waiting += [one.__self__] if isinstance(one.__self__, nn.Module) else list(vars(one.__self__).values())
+        elif hasattr(one, "__code__"):
+            cells = [cell.cell_contents for cell in one.__closure__ or () if _full(cell)]
+            names = [one.__globals__[name] for name in one.__code__.co_names if name in one.__globals__]
+            waiting += [value for value in [*cells, *names] if isinstance(value, nn.Module)]
+    return list({id(module): module for module in found}.values())
+
+
+def _full(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def _placed(inputs: Inputs, stand_in: StandIn, absent: tuple[str, ...], rows: Array) -> Iterator[None]:
+    """Failures of the user's function with the coalition and the rows."""
+    shown = ", ".join(map(str, rows[:SHOWN_ROWS].tolist()))
+    shown += f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
+    where = "the full inputs"
+    if absent:
+        where = f"the coalition of {_listed(inputs, absent)} (baseline '{stand_in.name}')"
+    try:
+        yield
+    except MmbalError as error:
+        raise DataError(f"{error.message.rstrip('.')} (on {where}, rows {shown}).", error.hint) from error
+    except Exception as error:
+        said = str(error).splitlines()[0] if str(error) else "no message"
+        raise DataError(f"predict failed on {where}, rows {shown}: {type(error).__name__}: {said}") from error
+
+
+def _listed(inputs: Inputs, absent: tuple[str, ...]) -> str:
+    return " and ".join(m for m in inputs.names if m not in absent) or "no modality"
+
+
+def _softmax(logits: Array) -> Array:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    value: Array = shifted / shifted.sum(axis=1, keepdims=True)
+    return value
