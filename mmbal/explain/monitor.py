@@ -122,8 +122,9 @@ class Monitor:
                 "Call model.eval(), run the model, then call monitor.batch(labels).",
             )
         with torch.inference_mode(False), torch.no_grad():
-            features = {m: _own(z) for m, z in self.head.features(self._calls).items()}
+            calls = {name: _own(call) for name, call in self._calls.items()}
             self._calls.clear()
+            features = self.head.features(calls)
             found = self._decisions(features)
         n = len(found["fused"])
         given = plain(labels, "labels").reshape(-1)
@@ -149,8 +150,7 @@ class Monitor:
 
     def _sum_norms(self, features: Features, found: Mapping[str, Array]) -> None:
         """Norms of features, of unimodal scores, and of the gradient of the loss with respect to the features."""
-        labels = torch.as_tensor(found["labels"])
-        for m, gradient in self._gradients(features, labels).items():
+        for m, gradient in self._gradients(features, found["labels"]).items():
             scores = found[f"logits_{m}"]
             rows = {
                 "feature_norm": features[m].flatten(1).norm(dim=1).sum(),
@@ -160,11 +160,11 @@ class Monitor:
             for name, value in rows.items():
                 self._norms[f"{name}/{m}"] = self._norms.get(f"{name}/{m}", 0.0) + float(value)
 
-    def _gradients(self, features: Features, labels: Tensor) -> Features:
+    def _gradients(self, features: Features, labels: Array) -> Features:
         with torch.inference_mode(False), torch.enable_grad():
-            leaves = {m: z.requires_grad_() for m, z in features.items()}
+            leaves = {m: z.detach().requires_grad_() for m, z in features.items()}
             fused = self.head.decide(leaves)
-            loss = nn.functional.cross_entropy(fused, labels.to(fused.device), reduction="sum")
+            loss = nn.functional.cross_entropy(fused, torch.as_tensor(labels, device=fused.device), reduction="sum")
             found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         return {m: torch.zeros_like(z) if g is None else g for (m, z), g in zip(leaves.items(), found, strict=True)}
 
@@ -216,9 +216,13 @@ class Monitor:
         return diagnosis
 
 
-def _own(z: Tensor) -> Tensor:
-    """A tensor that gradients can be taken of, also where it was made in inference mode."""
-    return z.detach().clone()
+def _own(value: Any) -> Any:
+    """The same with copies of its tensors: gradients can't be taken of those that were made in inference mode."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _own(part) for key, part in value.items()}
+    return type(value)(_own(part) for part in value) if type(value) in (list, tuple) else value
 
 
 def figures_of(p: Predictions) -> dict[str, float]:
@@ -228,7 +232,7 @@ def figures_of(p: Predictions) -> dict[str, float]:
     found["mmbal/accuracy/fused"] = float(correct(decision.fused, p.labels).mean())
     if len(p) < FEWEST or len(np.unique(p.labels)) < 2:
         return found
-    shares = shares_of(decision, p, Bootstrap.of(len(p), replicates=1))
+    shares = shares_of(decision, p, Bootstrap.of(len(p), replicates=2))
     for k, m in enumerate(p.modalities):
         for name, table in (("contribution", shares.contribution), ("capability", shares.capability)):
             if np.isfinite(table[0, k]):
