@@ -18,7 +18,9 @@ from mmbal.predictions.columns import ALIASES
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ModuleNotFoundError as error:
-    raise UsageError("The callback needs PyTorch Lightning, which is not installed.", "pip install 'mmbal[lightning]'") from error
+    raise UsageError(
+        "The callback needs PyTorch Lightning, which is not installed.", "pip install 'mmbal[lightning]'"
+    ) from error
 
 
 class MonitorCallback(Callback):
@@ -42,10 +44,14 @@ class MonitorCallback(Callback):
         self.labels = labels
         self.diagnosis: Any = None
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
         self.monitor.batch(labels_in(batch, self.labels))
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any) -> None:
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
         self.monitor.batch(labels_in(batch, self.labels))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -71,6 +77,8 @@ def labels_in(batch: Any, where: str | int | Callable[[Any], Any] | None) -> Any
     if isinstance(batch, Mapping):
         key = next((key for key in ALIASES["labels"] if key in batch), None)
         if key is None:
-            raise UsageError(f"The batch has no labels (keys: {', '.join(map(str, batch))}).", "Name them with labels=.")
+            raise UsageError(
+                f"The batch has no labels (keys: {', '.join(map(str, batch))}).", "Name them with labels=."
+            )
         return batch[key]
     return batch[-1]

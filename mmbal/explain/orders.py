@@ -3,7 +3,7 @@
 A modality's Shapley value is the mean, over all orders in which the modalities can join, of what it adds when it joins.
 Every sample draws its own random orders, and each order is followed by its reverse (Mitchell, Cooper, Frank and Holmes,
 "Sampling Permutations for Shapley Value Estimation", JMLR 2022). The mean over the pairs is unbiased, and the values of an
-order sum to the value of all less that of none. The pairs of a sample are independent: their spread gives the standard error.
+order sum to the value of all less that of none. The pairs of a sample are independent; their spread gives the error.
 The orders of different samples are independent as well: the error of a mean over samples is part of the spread between
 samples, and every interval that comes from drawing samples again contains it.
 """

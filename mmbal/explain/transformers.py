@@ -19,7 +19,9 @@ from mmbal.explain.monitor import Monitor
 try:
     from transformers import TrainerCallback
 except ModuleNotFoundError as error:
-    raise UsageError("The callback needs transformers, which is not installed.", "pip install 'mmbal[transformers]'") from error
+    raise UsageError(
+        "The callback needs transformers, which is not installed.", "pip install 'mmbal[transformers]'"
+    ) from error
 
 
 class MonitorCallback(TrainerCallback):
@@ -52,7 +54,9 @@ class MonitorCallback(TrainerCallback):
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._latest is None:
-            raise UsageError(f"The model gets no '{self.labels}' when it is evaluated.", "Name its labels with labels=.")
+            raise UsageError(
+                f"The model gets no '{self.labels}' when it is evaluated.", "Name its labels with labels=."
+            )
         self.monitor.batch(self._latest)
         self._latest = None
 

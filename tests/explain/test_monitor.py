@@ -59,7 +59,9 @@ def test_a_sum_of_logits(val):
     found = monitor.predictions()
     with torch.no_grad():
         np.testing.assert_allclose(found.fused, model(*val.tensors[:2]).numpy(), atol=1e-5)
-        np.testing.assert_allclose(found.logits["image"], model.of_image(model.image(val.tensors[1])).numpy(), atol=1e-5)
+        np.testing.assert_allclose(
+            found.logits["image"], model.of_image(model.image(val.tensors[1])).numpy(), atol=1e-5
+        )
 
 
 def test_any_other_fusion_by_coalitions_of_features(val):
@@ -250,7 +252,9 @@ def test_in_the_trainer_of_hugging_face(tmp_path, val):
         output_dir=str(tmp_path), num_train_epochs=2, per_device_train_batch_size=32, per_device_eval_batch_size=32,
         eval_strategy="epoch", report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no", learning_rate=1e-2,
     )  # fmt: skip
-    trainer = transformers.Trainer(model, arguments, train_dataset=rows(digits("train", most=320)), eval_dataset=rows(val))
+    trainer = transformers.Trainer(
+        model, arguments, train_dataset=rows(digits("train", most=320)), eval_dataset=rows(val)
+    )
     monitor = MonitorCallback(trainer, model.fusion, {"text": 16, "image": 16}, out=tmp_path / "monitored")
     trainer.add_callback(monitor)
     trainer.train()
