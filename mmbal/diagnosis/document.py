@@ -39,6 +39,12 @@ class Document(Frozen, Shown):
 
         def __getattr__(self, name: str) -> Any: ...
 
+    def __str__(self) -> str:
+        title = f"Diagnosis of {self.data.samples} samples of the split '{self.data.split}'"
+        return "\n".join([title, *self.verdict, *(f"{one.command}: {one.purpose}" for one in self.advice)])
+
+    __repr__ = __str__
+
     def sampled(self) -> dict[str, Any]:
         """The figures of the classes that have samples."""
         return {name: found for name, found in self.classes.items() if found.samples}

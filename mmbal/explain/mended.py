@@ -22,9 +22,9 @@ class Mended:
     """Call it with a batch as ``predict`` takes it; it returns the rule's log-probabilities ``(B, C)``.
 
     The rule was fitted on what :func:`mmbal.explain.ask.explain` gave for the same ``predict``, ``modalities`` and
-    ``baseline``. The model is asked once with each modality alone, once with none and, if the rule takes the model's own
-    decision (and to read its scores), once with all. ``scores``: what ``predict`` returns, as in ``explain``. Raises UsageError for a rule that takes
-    features, and for a baseline that needs other samples (``mean``, ``shuffled``, ``conditional``, ``diffusion``).
+    ``baseline``. The model is asked once with all modalities, once with none, and once with each alone. ``scores``: what
+    ``predict`` returns, as in ``explain``. Raises UsageError for a rule that takes features, and for a baseline that needs
+    other samples (``mean``, ``shuffled``, ``conditional``, ``diffusion``).
     """
 
     predict: Callable[..., Any]
@@ -35,7 +35,9 @@ class Mended:
 
     def __post_init__(self) -> None:
         if self.rule.source != "logits":
-            raise UsageError("The rule takes features, which a function does not give.", "Fit 'adaptive', or another rule.")
+            raise UsageError(
+                "The rule takes features, which a function does not give.", "Fit 'adaptive', or another rule."
+            )
 
     def __call__(self, batch: Any) -> Array:
         inputs = Inputs.of(batch, self.modalities)

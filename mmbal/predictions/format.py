@@ -66,7 +66,7 @@ CHECKED = "checked"  # the value of ``meta["labels"]`` for labels that are right
 Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # what :meth:`Predictions.of` takes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions(Shown):
     """Decisions of N samples, C classes, M modalities; see the module's table for each field's shape.
 
@@ -107,6 +107,21 @@ class Predictions(Shown):
         columns = [Column(name, [float(r[mask].mean()) for mask in rows.values()], SHARE) for name, r in right.items()]
         table = Table.of([Column("split", list(rows)), Column("samples", list(self.splits().values())), *columns])
         return Content(f"Predictions: {', '.join([*counts, *self.modalities])}", self.warnings, [table])
+
+    def __str__(self) -> str:
+        splits = ", ".join(f"{n} {name}" for name, n in self.splits().items())
+        held = {"fused": self.fused is not None, "contributions": self.contribution, "features": self.features}
+        held |= {f"{len(self.subsets)} coalitions": self.subsets, "missing modalities": self.missing}
+        lines = [
+            f"Predictions of {len(self)} samples ({splits}), {len(self.classes)} classes",
+            f"modalities: {', '.join(self.modalities)}",
+            f"with: {', '.join(['unimodal logits', *(name for name, there in held.items() if there)])}",
+        ]
+        if "baseline" in self.meta:
+            lines.append(f"baseline: {', '.join([str(self.meta['baseline']), *self.baselines])}")
+        return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
+
+    __repr__ = __str__
 
     @property
     def missing(self) -> bool:

@@ -51,7 +51,26 @@ def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictio
     probabilities or logits. The result is in ``meta["scores"]``: one word where all are alike, else by modality.
     Raises UsageError (no file) or DataError (which row and column).
     """
-    table = read_table(Path(path))
+    return predictions_from_table(read_table(Path(path)), scores)
+
+
+def predictions_from_frame(frame: Any, scores: Scores = "auto") -> Predictions:
+    """Read a pandas DataFrame with the columns of the CSV described above; raises what :func:`predictions_from_csv` does.
+
+    Empty cells are NaN, None or NA.
+    """
+    header = [str(name).strip() for name in frame.columns]
+    empty = frame.isna().to_numpy()
+    cells = [
+        ["" if gone else str(cell).strip() for cell, gone in zip(row, missing, strict=True)]
+        for row, missing in zip(frame.itertuples(index=False, name=None), empty, strict=True)
+    ]
+    return predictions_from_table(Table(Path("the DataFrame"), header, cells, list(range(len(cells)))), scores)
+
+
+def predictions_from_table(table: Table, scores: Scores = "auto") -> Predictions:
+    """The same of a table that was read already."""
+    path = table.path
     if not table.rows:
         raise DataError(f"{path} holds no samples.")
     names = {name.lower(): name for name in table.header}
@@ -88,7 +107,7 @@ def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictio
     if len(alike) > 1:
         each = "; ".join(f"{m}: {told.words}" for m, told in forms.items())
         notes.append(f"the scores are a mix ({each}); if one of them is wrong, give --scores")
-    return _checked(Path(path), arrays, notes, scores=alike.pop() if len(alike) == 1 else given)
+    return _checked(path, arrays, notes, scores=alike.pop() if len(alike) == 1 else given)
 
 
 def _form(what: str, table: Array, scores: Scores) -> Told:

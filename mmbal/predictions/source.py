@@ -1,20 +1,25 @@
-"""From what a user has to predictions: a mapping of arrays, a file of decisions, or a file of bare features."""
+"""From what a user has to predictions: a mapping of arrays, a DataFrame, a file of decisions, or of bare features."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from mmbal.predictions.features import is_feature_file
-from mmbal.predictions.format import Predictions, Source
+from mmbal.predictions.format import Predictions
 from mmbal.predictions.heads import load_features
+from mmbal.predictions.readers import predictions_from_frame
 
 
-def predictions_of(value: Source) -> Predictions:
-    """What :meth:`Predictions.of` takes, or the path of a feature file, whose features get a linear head.
+def predictions_of(value: Any) -> Predictions:
+    """What :meth:`Predictions.of` takes, a pandas DataFrame, or the path of a feature file.
 
-    See :func:`mmbal.predictions.heads.predictions_from_features`. Raises UsageError or DataError where there are no
+    A DataFrame has the columns of the CSV of :mod:`mmbal.predictions.readers`. Features get a linear head; see
+    :func:`mmbal.predictions.heads.predictions_from_features`. Raises UsageError or DataError where there are no
     predictions.
     """
     if isinstance(value, (str, os.PathLike)) and is_feature_file(value):
         return load_features(value)
+    if hasattr(value, "iloc") and hasattr(value, "itertuples"):
+        return predictions_from_frame(value)
     return Predictions.of(value)

@@ -49,7 +49,16 @@ def here(tmp_path, monkeypatch):
 
 
 def test_arrays(here):
-    asked = ["explain", "explained_model.py:predict", "--data", "data.npz", "--baseline", "zero", "--baseline", "shuffled"]
+    asked = [
+        "explain",
+        "explained_model.py:predict",
+        "--data",
+        "data.npz",
+        "--baseline",
+        "zero",
+        "--baseline",
+        "shuffled",
+    ]
     said = ok(*asked, "--out", "mine.npz")
     assert "mmbal diagnose mine.npz" in said
     assert "An absent modality is replaced by zeros" in " ".join(said.split())

@@ -69,3 +69,27 @@ def test_own_model(shared_data: Path, tmp_path: Path):
     assert "where the modalities disagree, the model follows" in said
     before, after = (float(share) for share in re.findall(r"([\d.]+)% of the test rows", said))
     assert after > before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "needs", "shown"),
+    [
+        ("film", (), "An absent modality is replaced by zeros"),
+        ("lightning", ("lightning",), "imbalance index"),
+        ("transformers", ("transformers", "accelerate"), "Text"),
+        ("dataframe", ("pandas",), "An absent modality is replaced by its mean"),
+        ("black_boxes", (), "the model's own mask hides it"),
+    ],
+)
+def test_models_of_other_frameworks(tmp_path: Path, name: str, needs: tuple[str, ...], shown: str):
+    """Each prints the verdict and how often the model is right before and after the fitted rule, which does no harm."""
+    for package in needs:
+        pytest.importorskip(package)
+    said = run(tmp_path, sys.executable, ROOT / "examples" / f"explain_{name}.py")
+    assert shown in said
+    before = re.search(r"as it is: ([\d.]+)%", said)
+    after = re.search(r"with the fitted rule: ([\d.]+)%", said)
+    assert before is not None
+    assert after is not None
+    assert float(after[1]) > float(before[1]) - 3

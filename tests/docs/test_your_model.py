@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from terminal import ok
 from torch import nn
 from torchvision.models import resnet18
@@ -104,7 +108,14 @@ def test_every_block_of_the_page_runs_in_its_order(tmp_path, monkeypatch):
         **found,
         "weight": np.random.default_rng(1).normal(size=(2, 9)),
         "bias": np.zeros(2),
+        "audio_score": found["audio"].sum(axis=1),
+        "video_score": found["video"].sum(axis=1),
+        "table": np.concatenate([found["audio"], found["video"]], axis=1),
+        "trees": HistGradientBoostingClassifier(max_iter=5),
+        "pipeline": make_pipeline(StandardScaler(), LogisticRegression()),
     }
+    for model in (yours["trees"], yours["pipeline"]):
+        model.fit(yours["table"], found["label"])
     ran = 0
     for kind, code in BLOCKS:
         if kind == "python":

@@ -380,3 +380,32 @@ def test_a_modality_that_is_not_looked_at_is_named():
     found = mmbal.explain(lambda b: np.stack([0 * b["x"], b["x"] - 2], axis=1), DATA, LABELS)
     assert any("no answer changes without 'y'" in note for note in found.warnings)
     assert not any("no answer changes without 'x'" in note for note in found.warnings)
+
+
+# A rule put back before the function
+
+
+def test_a_rule_put_back_gives_what_it_gave_on_the_predictions(world):
+    data = dict(world.features)
+    found = mmbal.explain(summed(world), data, world.labels, split=world.split, classes=list("abc"))
+    rule = mmbal.fit_rule(found.select("calibration"), "pool")
+    mended = mmbal.explain.Mended(summed(world), rule)
+    np.testing.assert_allclose(mended(data), rule.apply(found), atol=1e-9)
+    one = {m: z[:1] for m, z in data.items()}
+    np.testing.assert_allclose(mended(one), rule.apply(found.take(np.arange(1))), atol=1e-9)
+
+
+def test_a_rule_that_takes_the_models_own_decision_is_put_back():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=60), rng.normal(size=60)
+    found = mmbal.explain(toy, {"x": x, "y": y}, (x * y > 0).astype(int))
+    rule = mmbal.fit_rule(found, "adaptive")
+    assert rule.takes_fused
+    np.testing.assert_allclose(mmbal.explain.Mended(toy, rule)({"x": x, "y": y}), rule.apply(found), atol=1e-9)
+
+
+def test_a_baseline_that_needs_other_samples_is_not_put_back(world):
+    found = mmbal.explain(summed(world), dict(world.features), world.labels, classes=list("abc"))
+    mended = mmbal.explain.Mended(summed(world), mmbal.fit_rule(found, "pool"), baseline="shuffled")
+    with pytest.raises(UsageError, match="needs other samples"):
+        mended(dict(world.features))

@@ -23,7 +23,7 @@ from mmbal.data.store.store import Indexed, ModalitySpec, Store
 from mmbal.errors import UsageError
 
 
-@dataclass
+@dataclass(repr=False)
 class Batch:
     """B samples: ``inputs[m] (B, ...)``, ``labels (B,)``, ``index (B,)`` rows of the store, ``present[m] (B,)`` bool.
 
@@ -37,6 +37,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __str__(self) -> str:
+        shapes = ", ".join(f"{m} {tuple(x.shape)}" for m, x in self.inputs.items())
+        return f"Batch of {len(self)} samples on {self.labels.device}: {shapes}"
+
+    __repr__ = __str__
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -103,6 +109,10 @@ class Loader:
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self._bounds(self.n_samples)) - 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of the first epoch, as of any loader."""
+        return self.epoch(0)
 
     def _bounds(self, n: int) -> list[int]:
         bounds = [*range(0, n, self.batch_size), n]

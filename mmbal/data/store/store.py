@@ -65,7 +65,7 @@ class Indexed:
         return self.array[(self.rows[first], *rest)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Store:
     """A prepared data set of N samples, C classes and M modalities; ``arrays[m]`` is indexed by row and never copied."""
 
@@ -84,6 +84,18 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __str__(self) -> str:
+        splits = ", ".join(f"{n} {name}" for name, n in self.splits().items())
+        lines = [f"Store '{self.name}' at {self.path}: {len(self)} samples ({splits}), {len(self.classes)} classes"]
+        for m, spec in self.modalities.items():
+            missing = int((~self.present[m]).sum())
+            lines.append(
+                f"{m}: {spec.kind} {tuple(spec.shape)}" + (f", missing from {missing} samples" if missing else "")
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__
 
     @classmethod
     def open(cls, path: str | Path) -> Store:

@@ -1,0 +1,82 @@
+"""How much longer an epoch takes that a monitor watches: the embedded digits, joint training, one interleaved run.
+
+    python benchmarks/monitor_overhead.py [--epochs 12]
+
+An epoch is all training batches and the validation pass. Plain and watched epochs take turns on one model with the encoders
+that `mmbal train` takes by default; the order within a pair alternates. Figures: docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmbal.data.prepare import embedded_store
+from mmbal.data.store.loader import Loader
+from mmbal.data.store.store import Store
+from mmbal.explain.monitor import Monitor
+from mmbal.models.encoders import default_encoder
+from mmbal.models.multimodal import build_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=12, help="pairs of epochs")
+    pairs = parser.parse_args().epochs
+    torch.manual_seed(0)
+    store = Store.open(embedded_store())
+    encoders = {m: (default_encoder(spec), {}) for m, spec in store.modalities.items()}
+    model = build_model(store.modalities, len(store.classes), encoders, ("film", {}))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    train, val = Loader(store, "train", 64, shuffle=True), Loader(store, "val", 64)
+
+    class Watched(nn.Module):
+        """The fusion's head as a module of its own: what a user's model would have."""
+
+        def forward(self, audio: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+            return model.fusion.head({"audio": audio, "image": image})
+
+    head = Watched()
+
+    def epoch(number: int, monitor: Monitor | None) -> float:
+        begun = time.perf_counter()
+        model.train()
+        for batch in train.epoch(number):
+            loss = nn.functional.cross_entropy(head(**model.encode(batch)), batch.labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+        model.eval()
+        head.eval()
+        with torch.no_grad():
+            for batch in val.epoch(0):
+                head(**model.encode(batch))
+                if monitor is not None:
+                    monitor.batch(batch.labels)
+        head.train()
+        if monitor is not None:
+            monitor.epoch()
+        return time.perf_counter() - begun
+
+    epoch(0, None)
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for pair in range(pairs):
+        for watched in (False, True) if pair % 2 else (True, False):
+            monitor = Monitor(head, ["audio", "image"]) if watched else None
+            times[watched].append(epoch(1 + pair, monitor))
+            if monitor is not None:
+                for hook in monitor._hooks:
+                    hook.remove()
+    plain, seen = np.array(times[False]), np.array(times[True])
+    ratio = seen / plain - 1
+    error = ratio.std(ddof=1) / np.sqrt(pairs)
+    print(f"{pairs} pairs: plain {np.median(plain):.2f} s an epoch, watched {np.median(seen):.2f} s")
+    print(f"overhead {100 * np.median(ratio):.1f} % (median), mean {100 * ratio.mean():.1f} % +- {100 * error:.1f} %")
+
+
+if __name__ == "__main__":
+    main()
