@@ -42,8 +42,9 @@ def main() -> None:
 
     head = Watched()
 
-    def epoch(number: int, monitor: Monitor | None) -> float:
-        begun = time.perf_counter()
+    def epoch(number: int, monitor: Monitor | None) -> tuple[float, float]:
+        """Seconds on the clock and of processor time."""
+        begun = time.perf_counter(), time.process_time()
         model.train()
         for batch in train.epoch(number):
             loss = nn.functional.cross_entropy(head(**model.encode(batch)), batch.labels)
@@ -60,22 +61,24 @@ def main() -> None:
         head.train()
         if monitor is not None:
             monitor.epoch()
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun[0], time.process_time() - begun[1]
 
     epoch(0, None)
-    times: dict[bool, list[float]] = {False: [], True: []}
+    times: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for pair in range(pairs):
         for watched in (False, True) if pair % 2 else (True, False):
             monitor = Monitor(head, ["audio", "image"]) if watched else None
             times[watched].append(epoch(1 + pair, monitor))
             if monitor is not None:
-                for hook in monitor._hooks:
-                    hook.remove()
+                monitor.close()
     plain, seen = np.array(times[False]), np.array(times[True])
-    ratio = seen / plain - 1
-    error = ratio.std(ddof=1) / np.sqrt(pairs)
-    print(f"{pairs} pairs: plain {np.median(plain):.2f} s an epoch, watched {np.median(seen):.2f} s")
-    print(f"overhead {100 * np.median(ratio):.1f} % (median), mean {100 * ratio.mean():.1f} % +- {100 * error:.1f} %")
+    for k, clock in enumerate(("wall clock", "processor time")):
+        ratio = 100 * (seen[:, k] / plain[:, k] - 1)
+        error = ratio.std(ddof=1) / np.sqrt(pairs)
+        print(
+            f"{clock}: plain {np.median(plain[:, k]):.2f} s an epoch, watched {np.median(seen[:, k]):.2f} s (medians); "
+            f"overhead {np.median(ratio):.1f} % (median), {ratio.mean():.1f} % +- {error:.1f} % (mean)"
+        )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,13 @@ from sklearn.tree import DecisionTreeClassifier
 
 import mmbal
 
-BANDS = {"top": (0, 2), "upper": (2, 3), "middle": (3, 5), "lower": (5, 6), "bottom": (6, 8)}  # rows of the 8 x 8 pictures
+BANDS = {
+    "top": (0, 2),
+    "upper": (2, 3),
+    "middle": (3, 5),
+    "lower": (5, 6),
+    "bottom": (6, 8),
+}  # rows of the 8 x 8 pictures
 FLOOR = 1e-4  # the least probability that a black box is believed
 
 
@@ -46,7 +52,9 @@ def main() -> None:
         return found
 
     held_out = {m: band[~train] for m, band in bands.items()}
-    found = mmbal.explain(predict, held_out, given.target[~train], split=split[~train], baseline="mask", scores="logits")
+    found = mmbal.explain(
+        predict, held_out, given.target[~train], split=split[~train], baseline="mask", scores="logits"
+    )
     print(*mmbal.diagnose(found).verdict, sep="\n")
 
     rule = mmbal.fit_rule(found.select("calibration"), "adaptive")

@@ -73,7 +73,9 @@ def main() -> None:
         disable_tqdm=True,
     )
     trainer = Trainer(model, arguments, train_dataset=rows("train"), eval_dataset=rows("val"))
-    monitor = MonitorCallback(trainer, model.head, {"text": WIDTH, "image": WIDTH}, classes=store.classes, out="monitored")
+    monitor = MonitorCallback(
+        trainer, model.head, {"text": WIDTH, "image": WIDTH}, classes=store.classes, out="monitored"
+    )
     trainer.add_callback(monitor)
     trainer.train()
     print(*monitor.diagnosis.verdict, sep="\n")
@@ -92,7 +94,9 @@ def main() -> None:
         parts = {m: z @ weights[m].T + model.head.bias / 2 for m, z in features.items()}
         decided = {"as it is": model(**batch)["logits"], "with the fitted rule": rule.apply(parts)}
     for name, logits in decided.items():
-        print(f"{name}: {float((logits.argmax(dim=1) == batch['labels']).float().mean()):.1%} of the test samples are right")
+        print(
+            f"{name}: {float((logits.argmax(dim=1) == batch['labels']).float().mean()):.1%} of the test samples are right"
+        )
 
 
 if __name__ == "__main__":

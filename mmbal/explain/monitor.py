@@ -197,13 +197,17 @@ class Monitor:
             raise UsageError("The monitor has seen no evaluation pass.", "Call batch and epoch in it.")
         return Predictions.concatenate(list(self.passes.values()))
 
+    def close(self) -> None:
+        """Stop watching."""
+        for hook in self._hooks:
+            hook.remove()
+
     def finish(self, split: str | None = None) -> Diagnosis | None:
         """Stop watching; diagnose the last pass, and write predictions.npz and diagnosis.json to ``out``.
 
         None where no pass was seen. ``split``: ``test`` where there was a pass over it, else the first.
         """
-        for hook in self._hooks:
-            hook.remove()
+        self.close()
         if not self.passes:
             return None
         found = self.predictions()
