@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,18 @@ EXAMINING = {"predictions", "decision", "runs", "diagnosis", "report"}
 TRAINING = {"engine", "methods"}
 
 
-def modules() -> Iterator[tuple[str, Path]]:
+@cache
+def modules() -> tuple[tuple[str, Path], ...]:
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+        found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return tuple(found)
+
+
+@cache
+def names() -> frozenset[str]:
+    return frozenset(name for name, _ in modules())
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -56,10 +65,11 @@ def imports(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "mmbal")
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mmbal":
-            known = {f"{node.module}.{alias.name}" for alias in node.names} & {name for name, _ in modules()}
+            known = {f"{node.module}.{alias.name}" for alias in node.names} & names()
             yield from known or {node.module}
 
 
+@cache
 def arrows() -> list[tuple[str, str]]:
     return [(name, target) for name, path in modules() if name != "mmbal" for target in imports(path)]
 
