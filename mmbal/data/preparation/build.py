@@ -34,7 +34,7 @@ from mmbal.files import locked, read_json, refuse_existing
 from mmbal.predictions.splits import complete, split_hash
 
 STORED_FINDINGS = 1000
-ENCODING = 3  # raised where the same file gives other arrays than before
+ENCODING = 4  # raised where the same file gives other arrays than before
 
 
 @dataclass(frozen=True)
