@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from mmbal.predictions.features import is_feature_file
@@ -18,8 +19,8 @@ def predictions_of(value: Any) -> Predictions:
     :func:`mmbal.predictions.heads.predictions_from_features`. Raises UsageError or DataError where there are no
     predictions.
     """
-    if isinstance(value, (str, os.PathLike)) and is_feature_file(value):
-        return load_features(value)
+    if isinstance(value, (str, os.PathLike)) and is_feature_file(Path(value)):
+        return load_features(Path(value))
     if hasattr(value, "iloc") and hasattr(value, "itertuples"):
         return predictions_from_frame(value)
     return Predictions.of(value)
