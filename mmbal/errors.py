@@ -10,6 +10,7 @@ class MmbalError(Exception):
     """One sentence of what is wrong and one of what to do; the command line turns it into an exit code."""
 
     exit_code = 1
+    label = "Error"  # what stands before the message
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -24,9 +25,17 @@ class UsageError(MmbalError):
 
 
 class GateFailed(MmbalError):
-    """A condition that the user set for the diagnosis holds (``diagnose --fail-if``)."""
+    """A gate that the user set for the diagnosis failed (``diagnose --fail-if``, ``check``)."""
 
     exit_code = 3
+    label = "Failed"
+
+
+class GateUndecided(MmbalError):
+    """No gate failed, but the interval of a figure spans its limit."""
+
+    exit_code = 6
+    label = "Undecided"
 
 
 class DataError(MmbalError):
@@ -45,6 +54,7 @@ class Interrupted(MmbalError):
     """The user stopped the work; what was done is saved."""
 
     exit_code = 130
+    label = "Stopped"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

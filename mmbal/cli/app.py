@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from mmbal.cli import console
 from mmbal.cli.calibrate import calibrate
+from mmbal.cli.check import check
 from mmbal.cli.diagnose import diagnose
 from mmbal.cli.doctor import doctor
 from mmbal.cli.explain import explain
@@ -49,7 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which modality does a multimodal classifier follow, what does that cost, and how can it be corrected?",
     epilog="First steps: [bold]mmbal quickstart[/bold]. Exit codes: 0 ok, 1 internal, 2 usage, 3 a gate failed, "
-    "4 data, 5 config or checkpoint, 130 interrupted, 141 the reader of the output has gone.",
+    "4 data, 5 config or checkpoint, 6 a gate is undecided, 130 interrupted, 141 the reader of the output has gone.",
 )
 
 
@@ -75,7 +76,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             )
         if os.environ.get(DEBUG):
             raise error
-        console.fail(error.message, error.hint)
+        console.fail(error.message, error.hint, error.label)
         raise typer.Exit(error.exit_code)
 
     return run
@@ -100,7 +101,7 @@ def options(
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "From data to a diagnosis": (pretrain, train, calibrate, diagnose, report),
-    "More": (quickstart, explain, predict, sweep, missing, doctor),
+    "More": (quickstart, explain, check, predict, sweep, missing, doctor),
 }
 prepare = typer.Typer(cls=WithDefault, help="Turn media, features or a known data set into a store.")
 for name, subcommand in PREPARE.items():

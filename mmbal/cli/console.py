@@ -185,11 +185,11 @@ def told_of(path: Any, meta: Mapping[str, Any], warnings: Iterable[str]) -> None
     warn(warnings)
 
 
-def fail(message: str, hint: str = "") -> None:
-    """Print an error and its hint on stderr."""
-    err.print(Text("Error: ", style="bold red") + Text(message))
+def fail(message: str, hint: str = "", label: str = "Error") -> None:
+    """Print an error, or what else a command ends with, and its hint on stderr."""
+    err.print(Text(f"{label}: ", style="bold red") + Text(message))
     if hint:
-        err.print(Text(f"       {hint}"))
+        err.print(Text(f"{'':{len(label) + 2}}{hint}"))
 
 
 def print_json(document: Any) -> None:

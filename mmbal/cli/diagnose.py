@@ -9,7 +9,6 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Force, Json
-from mmbal.errors import GateFailed
 
 if TYPE_CHECKING:
     from mmbal.diagnosis.comparison import SideBySide
@@ -51,12 +50,12 @@ def diagnose(
     The diagnosis of a run is also written to diagnosis.json in its folder.
     """
     from mmbal.diagnosis.comparison import compare_diagnoses
-    from mmbal.diagnosis.gate import Condition
+    from mmbal.diagnosis.policy import by_conditions, failure, judge, summary
     from mmbal.diagnosis.stored import diagnosis_of, keep
     from mmbal.files import refuse_existing, write_json
     from mmbal.runs import subject
 
-    conditions = [Condition.parse(text) for text in fail_if or []]
+    policy = by_conditions(fail_if or [])
     refuse_existing(out, force)
     known = {str(path): subject(path, reference) for path in paths}
     for found in known.values():
@@ -84,18 +83,19 @@ def diagnose(
     if out is not None:
         write_json(out, document)
         console.note(f"Wrote {out}")
+    judged = [one for name, d in diagnoses.items() if policy for one in judge(policy, name, d, by_value=True)]
     if json:
-        console.print_json(document)
+        gates = {"gates": [one.to_dict() for one in judged]} if judged else {}
+        console.print_json(document | gates)
     elif len(diagnoses) > 1:
         _side_by_side(compared)
     else:
         show(diagnosis, full)
-    outcomes = [(name, c.judge(d)) for name, d in diagnoses.items() for c in conditions]
-    failed = [
-        f"{name}: {outcome}" if len(diagnoses) > 1 else str(outcome) for name, outcome in outcomes if outcome.holds
-    ]
-    if failed:
-        raise GateFailed(". ".join(failed) + ".")
+    ended = failure(judged)
+    if ended is not None:
+        raise ended
+    if judged:
+        console.note(summary(judged))
 
 
 def show(diagnosis: Diagnosis, full: bool = False) -> None:

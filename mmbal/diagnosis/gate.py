@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +51,13 @@ class Condition:
                 f"For example: 'index > 0.2'. Operators: {' '.join(OPERATORS)}.",
             ) from None
 
-    def judge(self, diagnosis: Diagnosis) -> Outcome:
-        """Whether the condition holds; raises UsageError for an unknown figure and for one that was not computed."""
-        figures, path = figures_of(diagnosis), renamed(self.path)
+    def judge(self, diagnosis: Diagnosis, more: Mapping[str, Figure] = {}) -> Outcome:
+        """Whether the condition holds; raises UsageError for an unknown figure and for one that was not computed.
+
+        ``more`` has further figures. A figure is also found by the words that tables call it by: ``ECE fused``.
+        """
+        figures = figures_of(diagnosis) | dict(more)
+        path = spelled(renamed(self.path), figures)
         if path not in figures:
             if _ways(path) & _empty(diagnosis.model_dump(mode="json")):
                 why = [n for n in diagnosis.not_computed if n.what.split(".")[0] == path.split(".")[0]]
@@ -73,6 +77,14 @@ class Outcome:
     value: float
     low: float | None
     high: float | None
+
+    @property
+    def spans(self) -> bool:
+        """Whether the condition holds at one end of the figure's interval and not at the other."""
+        if self.low is None or self.high is None:
+            return False
+        holds, bound = OPERATORS[self.condition.sign], self.condition.bound
+        return holds(self.low, bound) != holds(self.high, bound)
 
     def __str__(self) -> str:
         c = self.condition
@@ -97,6 +109,32 @@ def _figures(node: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
             yield from _figures(child, f"{path}.{key}" if path else key)
     elif isinstance(node, (int, float)) and not isinstance(node, bool):
         yield path, (float(node), None, None)
+
+
+WORDS = {  # of table heads, as the paths have them; an empty one is left out
+    **dict.fromkeys(("of", "the", "imbalance", "%", "(pp)", "pp", "(nats)"), ""),
+    "log-likelihood": "nats",
+}
+FIRST = ("fused", "accuracy")  # the figure that a table means where it does not say of what
+
+
+def spelled(name: str, figures: Collection[str]) -> str:
+    """The path of the figure that a table calls ``name``; the name itself where no figure or more than one fits."""
+    if name in figures:
+        return name
+    words = _words(name)
+    paths = [path for path in figures if not path.endswith((".value", ".low", ".high"))]
+    fitting = [path for path in paths if words and words <= _words(path)]
+    least = min((len(_words(path)) for path in fitting), default=0)
+    nearest = [path for path in fitting if len(_words(path)) == least]
+    for word in FIRST if len(nearest) > 1 else ():
+        nearest = [path for path in nearest if word in _words(path)] or nearest
+    return nearest[0] if len(nearest) == 1 else name
+
+
+def _words(name: str) -> set[str]:
+    found = re.split(r"[\s._]+", name.lower())
+    return {WORDS.get(word, word) for word in found} - {""}
 
 
 def _ways(path: str) -> set[str]:
