@@ -92,7 +92,7 @@ def bar(share: float, width: int = 10) -> str:
 
 def duration(seconds: float) -> str:
     """``0.4 s``, ``50 s``, ``3 min`` or ``2 h 5 min``."""
-    if seconds < 9.95:
+    if seconds < 0.95:
         return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{round(seconds)} s"

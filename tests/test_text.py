@@ -56,4 +56,4 @@ def test_a_number_agrees_with_its_noun():
 
 
 def test_how_long_something_took():
-    assert [duration(s) for s in (0.2, 9.96, 50.4, 150, 7490)] == ["0.2 s", "10 s", "50 s", "2 min", "2 h 5 min"]
+    assert [duration(s) for s in (0.2, 0.96, 50.4, 150, 7490)] == ["0.2 s", "1 s", "50 s", "2 min", "2 h 5 min"]

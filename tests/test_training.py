@@ -265,13 +265,14 @@ def test_names_of_any_kind_break_no_page(tmp_path: Path):
 def test_progress_lines_say_what_they_are_about_and_how_long_it_takes(toy, tmp_path: Path):
     store = toy(DIMS)
     result = program("pretrain", "--data", store.path, *FAST, "--out", tmp_path / "pre")
-    lines = [line for line in result.stderr.splitlines() if "epoch" in line]
+    lines = [line for line in result.stderr.splitlines() if re.search(r"epoch \d", line)]
     assert [re.match(r"(\w+), epoch (\d): loss", line).groups() for line in lines] == [
         *(("audio", "1"), ("audio", "2")),
         *(("video", "1"), ("video", "2")),
     ]
-    assert all(re.search(r"\(\d+ s left\)$", line) for line in lines[:-1])
+    assert all(re.search(r"samples/s \(\d+ s left\)$", line) for line in lines[:-1])
     assert "left" not in lines[-1]
+    assert re.search(r"validation accuracy [\d.]+ % \(alone: audio [\d.]+ %\), [\d,]+ samples/s", lines[0])
     seeds = program("train", "--data", store.path, *FAST, "--seeds", "2", "--out", tmp_path / "r")
     assert re.findall(r"^(seed \d), epoch (\d)", seeds.stderr, re.MULTILINE) == [
         *(("seed 0", "1"), ("seed 0", "2")),

@@ -14,7 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, Protocol
 
 from rich.box import SIMPLE_HEAD
@@ -207,19 +207,70 @@ def _lines(total: int | None) -> Advance:
         nonlocal done, told
         done += steps
         if message:
-            told += 1
-            left = (time.monotonic() - begun) / told * ((total or 0) - done)
-            note(message + (f" ({duration(left)} left)" if left > 0 else ""))
+            told += bool(steps)
+            left = (time.monotonic() - begun) / told * ((total or 0) - done) if steps else 0
+            note(message + (f" ({duration(max(left, 1.0))} left)" if left > 0 else ""))
 
     return line
 
 
 @contextmanager
 def progress(description: str, total: int | None, *, of_bytes: bool = False) -> Iterator[Advance]:
-    """A progress bar on stderr where that is a terminal; otherwise plain lines, each a message and the time left."""
-    if not err.is_terminal:
-        yield _lines(total)
-        return
+    """A progress bar on stderr where that is a terminal; otherwise plain lines, each a message and the time left.
+
+    What took longer than a second says at its end how long that was.
+    """
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        if err.is_terminal:
+            yield stack.enter_context(_bar(description, total, of_bytes))
+        else:
+            yield _lines(total)
+    took = time.monotonic() - begun
+    if took > 1.0:
+        note(f"{description}: {duration(took)} in all")
+
+
+class Bars:
+    """Progress of work whose amount is told with each step: ``bars(steps, total, of)``; a new one for each new task.
+
+    ``doing`` names what is done, by what is counted. On a terminal it is a bar with the rate; otherwise a line after
+    ``FIRST`` seconds and then every ``EVERY``, with the rate and the time left. Use it as a context manager.
+    """
+
+    FIRST, EVERY = 3.0, 15.0
+
+    def __init__(self, doing: Mapping[str, str]) -> None:
+        self._doing = doing
+        self._stack = ExitStack()
+        self._shown: tuple[int, str] | None = None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self, steps: int, total: int, of: str) -> None:
+        if (total, of) != self._shown:
+            self._stack.close()
+            self._advance = self._stack.enter_context(progress(self._doing[of], total, of_bytes=of == "bytes"))
+            self._shown, self._done, self._before, self._began = (total, of), 0, steps, time.monotonic()
+            self._next = self._began + self.FIRST
+        self._done += steps
+        now = time.monotonic()
+        rate = (self._done - self._before) / max(now - self._began, 1e-3)
+        speed = f"{rate / 1e6:.1f} MB/s" if of == "bytes" else f"{rate:.0f}/s"
+        if err.is_terminal:
+            self._advance(steps, speed)
+        elif now > self._next and rate > 0:
+            self._next = now + self.EVERY
+            share = f"{100 * self._done / max(total, 1):.0f} %"
+            note(f"{self._doing[of]}: {share}, {speed}, {duration(max((total - self._done) / rate, 1.0))} left")
+
+
+@contextmanager
+def _bar(description: str, total: int | None, of_bytes: bool) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -231,6 +282,8 @@ def progress(description: str, total: int | None, *, of_bytes: bool = False) -> 
         task = shown.add_task(description, total=total, note="")
 
         def advance(steps: int = 1, message: str = "") -> None:
-            shown.update(task, advance=steps, note=message)
+            shown.update(task, advance=steps)
+            if message:  # it stays until the next one
+                shown.update(task, note=message)
 
         yield advance

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,7 +118,7 @@ def prepare(
         return
     from mmbal.data.prepare import prepare as run
 
-    with ExitStack() as stack:
+    with console.Bars(DOING) as bars:
         result = run(
             source,
             out=out,
@@ -131,7 +129,7 @@ def prepare(
             download=download,
             base_url=base_url,
             like=like,
-            progress=_Bars(stack),
+            progress=bars,
             **options,
         )
     if as_json:
@@ -199,25 +197,6 @@ def list_sets(as_json: Json = False) -> None:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {"source": prepare, "init": init, "check": check, "list": list_sets}
-
-
-class _Bars:
-    """A progress bar as soon as it is known how much there is to do, with the rate; a new one for each new task."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._shown: tuple[int, str] | None = None
-
-    def __call__(self, steps: int, total: int, of: str) -> None:
-        if (total, of) != self._shown:
-            self._stack.close()
-            bar = console.progress(DOING[of], total, of_bytes=of == "bytes")
-            self._advance = self._stack.enter_context(bar)
-            self._shown, self._done, self._began = (total, of), -steps, time.perf_counter()
-        self._done += steps
-        rate = self._done / max(time.perf_counter() - self._began, 1e-3)
-        text = f"{rate / 1e6:.1f} MB/s" if of == "bytes" else f"{rate:.0f}/s"
-        self._advance(steps, text if console.err.is_terminal else "")
 
 
 def _show(result: Preparation) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmbal.data.store.loader import Batch, Loader
 from mmbal.decision import scores
 from mmbal.decision.fused import coalition_contributions
+from mmbal.maths.scoring import correct
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
 from mmbal.models.modes import evaluating
@@ -122,3 +123,13 @@ def summarise(predictions: Predictions) -> dict[str, float]:
     assert predictions.fused is not None
     found = scores(log_softmax(predictions.fused, axis=-1), predictions.labels)
     return {"accuracy": float(found["accuracy"]), "nll": float(found["nll"])}
+
+
+def alone(predictions: Predictions) -> dict[str, float]:
+    """Accuracy of each modality's own decision, over the samples that have it; a modality that none has is left out."""
+    found = {}
+    for m in predictions.modalities:
+        here = predictions.present.get(m, np.ones(len(predictions), dtype=bool))
+        if here.any():
+            found[m] = float(correct(predictions.logits[m], predictions.labels)[here].mean())
+    return found

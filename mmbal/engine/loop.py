@@ -28,10 +28,13 @@ def fit(
     *,
     processes: Processes,
     after_epoch: AfterEpoch,
+    after_batch: Callable[[int], None] | None = None,
     recorders: Mapping[str, Recorder] | None = None,
     resume: dict[str, Any] | None = None,
 ) -> None:
     """Train; ``after_epoch(run, state)`` evaluates and saves, and returns True to stop.
+
+    ``after_batch`` is told the number of samples of each batch.
 
     ``state`` is what ``resume`` takes: the number of epochs done, the steps, the optimiser and what ``recorders`` saw. The
     method must be set up and, when resuming, model and method must hold their saved state. Raises MmbalError where a
@@ -57,7 +60,7 @@ def fit(
             for run.epoch in range(max(first, done), last):
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate(config.optimiser, run.epoch - first, stage.epochs)
-                train_epoch(run, method, config, modules, processes, list(watching.values()))
+                train_epoch(run, method, config, modules, processes, list(watching.values()), after_batch)
                 state = {
                     "epoch": run.epoch + 1,
                     "step": run.step,
@@ -76,8 +79,9 @@ def train_epoch(
     modules: dict[str, nn.Module],
     processes: Processes,
     recorders: Sequence[Recorder] = (),
+    after_batch: Callable[[int], None] | None = None,
 ) -> None:
-    """One epoch: its hooks, and every batch."""
+    """One epoch: its hooks, and every batch; ``after_batch`` is told the number of its samples."""
     model = run.model
     seed_all(config.seed, run.epoch)
     run.records.clear()
@@ -87,6 +91,8 @@ def train_epoch(
     method.on_epoch_start(run)
     for batch in run.train.epoch(run.epoch, method.sampler(run)):
         train_batch(run, method, config, batch.to(run.device), learning, processes, recorders)
+        if after_batch is not None:
+            after_batch(len(batch))
     method.on_epoch_end(run)
     for recorder in recorders:
         recorder.on_epoch_end(run)

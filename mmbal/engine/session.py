@@ -19,8 +19,9 @@ from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import attach_trained_rule, build, load_encoders, load_state, pack, read_checkpoint
 from mmbal.engine.config import Choice, Started, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
-from mmbal.engine.evaluate import collect, summarise
+from mmbal.engine.evaluate import alone, collect, summarise
 from mmbal.engine.loop import fit
+from mmbal.engine.pace import Pace
 from mmbal.engine.recorders import build_recorders
 from mmbal.engine.seeding import pick_device, seed_all
 from mmbal.engine.tracking import write_metrics
@@ -29,6 +30,7 @@ from mmbal.methods.base import Run
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.runs import CHECKPOINT, LAST, SPLITS, SUMMARY, TRAIN, prediction_file, read_metrics
+from mmbal.text import SHARE
 from mmbal.version import __version__
 
 FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
@@ -73,6 +75,7 @@ class Session:
         self.method.to(self.device)
         self.recorders = build_recorders(config.record)
         self.history: list[dict[str, Any]] = []
+        self.pace = Pace(len(self.run.train.split_rows), config.epochs, lambda text: self.report(0, text))
         self.started = time.monotonic()
 
     def loader(self, split: str, training: bool = False) -> Loader:
@@ -121,6 +124,7 @@ class Session:
         brief = rule is None or rules.get(rule).source == "logits"
         splits = self.evaluated() if self.config.optimistic else ("val",)
         found = {split: self.predictions(split, brief) for split in splits}
+        self.alone = alone(found["val"])
         if rule is None:
             return {split: summarise(p) for split, p in found.items()}
         decided = {"val": cross_fit(found["val"], rule, folds=BRIEF_FOLDS)}
@@ -157,17 +161,21 @@ class Session:
             self.config,
             processes=self.processes,
             after_epoch=self.after_epoch,
+            after_batch=self.pace.batch,
             recorders=self.recorders,
             resume=state,
         )
 
     def after_epoch(self, run: Run, state: dict[str, Any]) -> bool:
         """Evaluate, record and save; true when validation has not got better for ``patience`` epochs."""
+        rate = self.pace.epoch()
+        figures = self.figures()
         entry: dict[str, Any] = {
             "epoch": state["epoch"],
             "stage": run.stage.name if run.stage else "",
             "train": {name: float(np.mean(values)) for name, values in sorted(run.records.items())},
-            **self.figures(),
+            **figures,
+            "alone": self.alone,
         }
         self.history.append(entry)
         best = best_epoch(self.history, self.config.select)
@@ -178,7 +186,9 @@ class Session:
             write_tensors(self.folder / LAST, content | {"training": state})
             write_metrics(self.folder, self.history)
         loss = sum(v for name, v in entry["train"].items() if name.startswith("loss/"))
-        self.report(1, f"epoch {state['epoch']}: loss {loss:.3f}, val {100 * entry['val']['accuracy']:.1f} %")
+        each = ", ".join(f"{m} {SHARE.text(share)}" for m, share in self.alone.items())
+        told = f"loss {loss:.3f}, validation accuracy {SHARE.text(entry['val']['accuracy'])} (alone: {each}), {rate}"
+        self.report(1, f"epoch {state['epoch']}: {told}")
         patience = self.config.patience
         return patience is not None and state["epoch"] - best >= patience
 
