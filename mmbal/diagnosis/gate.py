@@ -111,30 +111,37 @@ def _figures(node: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
         yield path, (float(node), None, None)
 
 
-WORDS = {  # of table heads, as the paths have them; an empty one is left out
-    **dict.fromkeys(("of", "the", "imbalance", "%", "(pp)", "pp", "(nats)"), ""),
-    "log-likelihood": "nats",
+LEFT_OUT = {"of", "the", "imbalance", "%", "(pp)", "pp", "(nats)", ""}  # words of table heads that no path has
+SHORT = {  # what a table means where it does not say of what
+    "accuracy": "accuracy.fused",
+    "decision gap": "decision_gap.accuracy",
+    "representation gap": "representation_gap.accuracy",
+    "total": "total.accuracy",
 }
-FIRST = ("fused", "accuracy")  # the figure that a table means where it does not say of what
 
 
 def spelled(name: str, figures: Collection[str]) -> str:
-    """The path of the figure that a table calls ``name``; the name itself where no figure or more than one fits."""
+    """The path of the figure that a table calls ``name``; the name itself where no figure or more than one fits.
+
+    A figure fits whose path is made of the words of the name, or is the only one that has all of them.
+    """
     if name in figures:
         return name
     words = _words(name)
+    short = next((path for head, path in SHORT.items() if _words(head) == words), "")
     paths = [path for path in figures if not path.endswith((".value", ".low", ".high"))]
     fitting = [path for path in paths if words and words <= _words(path)]
-    least = min((len(_words(path)) for path in fitting), default=0)
-    nearest = [path for path in fitting if len(_words(path)) == least]
-    for word in FIRST if len(nearest) > 1 else ():
-        nearest = [path for path in nearest if word in _words(path)] or nearest
-    return nearest[0] if len(nearest) == 1 else name
+    found = [
+        [path for path in fitting if path == short],
+        [path for path in fitting if words == _words(path)],
+        [path for path in fitting if not path.startswith("classes.")],
+        fitting,
+    ]
+    return next((some[0] for some in found if len(some) == 1), name)
 
 
 def _words(name: str) -> set[str]:
-    found = re.split(r"[\s._]+", name.lower())
-    return {WORDS.get(word, word) for word in found} - {""}
+    return set(re.split(r"[\s._]+", name.lower())) - LEFT_OUT
 
 
 def _ways(path: str) -> set[str]:

@@ -124,14 +124,17 @@ def test_the_total_was_called_the_shortfall(diagnosis):
 
 
 @pytest.mark.parametrize(
-    ("word", "hint"),
-    [
-        ("ECE.audio", "Did you mean calibration.audio.ece?"),
-        ("temperature", "Did you mean calibration.audio.temperature or calibration.fused.temperature or "),
-        ("changes without.audio", "Did you mean preference.changes_without.audio?"),
-    ],
+    ("word", "path"),
+    [("ECE.audio", "calibration.audio.ece"), ("changes without.audio", "preference.changes_without.audio")],
 )
-def test_a_word_of_the_tables_leads_to_its_figure(diagnosis, word, hint):
+def test_a_word_of_the_tables_is_the_name_of_its_figure(diagnosis, word, path):
+    outcome = Condition.parse(f"{word} > 0.5").judge(diagnosis)
+    assert (outcome.value, outcome.low, outcome.high) == figures_of(diagnosis)[path]
+
+
+def test_a_word_of_several_figures_leads_to_them(diagnosis):
     with pytest.raises(UsageError) as caught:
-        Condition(word, ">", 0.2).judge(diagnosis)
-    assert caught.value.hint.startswith(hint)
+        Condition.parse("temperature > 1").judge(diagnosis)
+    assert caught.value.hint.startswith(
+        "Did you mean calibration.audio.temperature or calibration.fused.temperature or "
+    )
