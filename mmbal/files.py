@@ -259,3 +259,8 @@ def write_tensors(path: Path, value: Any) -> None:
 
     with atomic(path) as temporary:
         torch.save(value, temporary)
+
+
+def cache_folder() -> Path:
+    """Where mmbal keeps what it can make again: MMBAL_CACHE, else the user's cache."""
+    return Path(os.environ.get("MMBAL_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmbal"

@@ -17,9 +17,10 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests run in a folder of their own, where `stores/latest` and `runs/` may be written."""
+    """Tests run in a folder of their own, where `stores/` and `runs/` may be written, and with a cache of their own."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    os.environ.setdefault("MMBAL_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
     os.chdir(before)
 

@@ -23,6 +23,7 @@ from mmbal.data.preparation.workers import cores
 from mmbal.data.store.normalisation import normalised, preset
 from mmbal.data.store.store import Kind, ModalitySpec, Store, remember
 from mmbal.errors import DataError, Interrupted, UsageError, did_you_mean
+from mmbal.files import cache_folder
 from mmbal.registry import datasets
 from mmbal.text import plural
 
@@ -227,8 +228,7 @@ def _conversion(path: Path) -> str:
 
 def embedded_store() -> Path:
     """The shipped digits as a store in the user's cache, prepared on first use without network."""
-    cache = os.environ.get("MMBAL_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     samples, options = read_source("avmnist", None, {})
     plan = planned(samples)
-    out = Path(cache) / "mmbal" / f"avmnist-{identity(plan, options)[:12]}"
+    out = cache_folder() / f"avmnist-{identity(plan, options)[:12]}"
     return build(samples, out, options, workers=0, force=False, wait=True, plan=plan).store.path

@@ -442,6 +442,15 @@ def test_the_embedded_digits_need_nothing(tmp_path, monkeypatch):
     assert time.perf_counter() - began < 60
 
 
+def test_a_store_elsewhere_is_remembered_and_leaves_nothing_here(manifest, tmp_path, monkeypatch):
+    source = manifest().resolve()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    store = prepare(source, out=tmp_path / "elsewhere" / "s", **FAST).store
+    assert latest_store() == store.path.resolve()
+    assert list(Path.cwd().iterdir()) == []
+
+
 def test_image_and_text_from_json_lines(tmp_path):
     from PIL import Image
 

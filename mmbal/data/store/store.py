@@ -13,6 +13,7 @@ from the store that ``meta.json`` names.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -26,11 +27,11 @@ import numpy as np
 
 from mmbal.config import Config
 from mmbal.errors import DataError, UsageError, did_you_mean
-from mmbal.files import read_json, read_npz, refuse_existing, sha256, write_json, write_npz, write_text
+from mmbal.files import cache_folder, read_json, read_npz, refuse_existing, sha256, write_json, write_npz, write_text
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
-LATEST = "latest"
+LATEST = "latest"  # folder of the cache
 
 Kind = Literal["spectrogram", "image", "frames", "sequence", "features", "text"]
 
@@ -268,15 +269,23 @@ def write_view(
 
 
 def remember(store: Path) -> None:
-    """Note ``store`` as the most recently prepared one of its folder of stores (``stores/latest`` by default)."""
-    record = Path("stores") / LATEST
-    write_text(record, os.path.relpath(store, record.parent) + "\n")
+    """Note ``store`` as the one prepared last from the current directory, in the user's cache."""
+    with contextlib.suppress(OSError):  # where the cache can't be written, `--data` has to name the store
+        write_text(_record(), str(store.resolve()) + "\n")
 
 
 def latest_store() -> Path | None:
-    """The store most recently prepared from the current directory, or None."""
-    record = Path("stores") / LATEST
+    """The store most recently prepared from the current directory, or None; relative where it lies below."""
+    record = _record()
     if not record.is_file():
         return None
-    path = record.parent / record.read_text(encoding="utf-8").strip()
-    return Path(os.path.normpath(path)) if (path / "meta.json").is_file() else None
+    path = Path(record.read_text(encoding="utf-8").strip())
+    if not (path / "meta.json").is_file():
+        return None
+    here = Path.cwd().resolve()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _record() -> Path:
+    """The file that names the store prepared last from the current directory."""
+    return cache_folder() / LATEST / hashlib.sha256(str(Path.cwd().resolve()).encode()).hexdigest()[:16]
