@@ -18,6 +18,7 @@ from mmbal.cli.doctor import doctor
 from mmbal.cli.explain import explain
 from mmbal.cli.first_look import first_look
 from mmbal.cli.importer import import_model
+from mmbal.cli.init import init
 from mmbal.cli.methods import cite, list_members, show_member
 from mmbal.cli.missing import missing
 from mmbal.cli.options import WithDefault
@@ -32,6 +33,25 @@ from mmbal.errors import Interrupted, MmbalError
 from mmbal.version import __version__
 
 DEBUG = "MMBAL_DEBUG"
+PAGES = {  # module of a command -> the page that explains it, named where the command fails
+    "calibrate": "docs/decision-layer.md",
+    "check": "docs/ci.md",
+    "diagnose": "docs/diagnosis.md",
+    "doctor": "docs/your-model.md",
+    "explain": "docs/explain.md",
+    "first_look": "docs/data.md",
+    "importer": "docs/your-model.md",
+    "init": "docs/training.md",
+    "methods": "docs/methods/README.md",
+    "missing": "docs/missing-modalities.md",
+    "predict": "docs/training.md",
+    "prepare": "docs/data.md",
+    "pretrain": "docs/training.md",
+    "quickstart": "README.md",
+    "report": "docs/diagnosis.md",
+    "sweep": "docs/training.md",
+    "train": "docs/training.md",
+}
 
 
 class InOrder(TyperGroup):
@@ -55,7 +75,8 @@ app = typer.Typer(
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``command``, whose failures print one sentence and one hint and give the exit code of their kind."""
+    """``command``, whose failures print a sentence, a hint and the page that helps, and give the exit code of their kind."""
+    page = PAGES.get(command.__module__.rsplit(".", 1)[-1], "README.md")
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -76,7 +97,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             )
         if os.environ.get(DEBUG):
             raise error
-        console.fail(error.message, error.hint, error.label)
+        console.fail(error.message, error.hint, error.label, "" if isinstance(error, Interrupted) else page)
         raise typer.Exit(error.exit_code)
 
     return run
@@ -100,7 +121,7 @@ def options(
 
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "From data to a diagnosis": (pretrain, train, calibrate, diagnose, report),
+    "From data to a diagnosis": (pretrain, init, train, calibrate, diagnose, report),
     "More": (quickstart, explain, check, predict, sweep, missing, doctor),
 }
 prepare = typer.Typer(cls=WithDefault, help="Turn media, features or a known data set into a store.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Json
 from mmbal.errors import UsageError
 
@@ -17,7 +17,12 @@ OUTPUT = "Output"
 
 def check(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="diagnosis.json, runs, predictions or feature files (.npz).")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="diagnosis.json, runs, predictions or feature files (.npz).",
+            autocompletion=completion.runs,
+        ),
     ],
     policy: Annotated[
         Path | None, typer.Option(help="The policy (YAML). Default: mmbal.yaml.", rich_help_panel=POLICY)

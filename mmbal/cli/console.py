@@ -185,11 +185,13 @@ def told_of(path: Any, meta: Mapping[str, Any], warnings: Iterable[str]) -> None
     warn(warnings)
 
 
-def fail(message: str, hint: str = "", label: str = "Error") -> None:
-    """Print an error, or what else a command ends with, and its hint on stderr."""
+def fail(message: str, hint: str = "", label: str = "Error", page: str = "") -> None:
+    """Print an error, or what else a command ends with, its hint and the page that helps on stderr."""
     err.print(Text(f"{label}: ", style="bold red") + Text(message))
     if hint:
         err.print(Text(f"{'':{len(label) + 2}}{hint}"))
+    if page and "docs/" not in hint:
+        err.print(Text(f"{'':{len(label) + 2}}See {page}.", style="dim"))
 
 
 def print_json(document: Any) -> None:

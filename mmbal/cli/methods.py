@@ -23,8 +23,14 @@ def list_members(kind: Kind = None, as_json: Json = False) -> None:
         console.show(*listed(described))
 
 
+def _names(incomplete: str) -> list[str]:
+    from mmbal.report.members import members
+
+    return [entry.name for _, entry in members() if entry.name.startswith(incomplete)]
+
+
 def show_member(
-    name: Annotated[str, typer.Argument(help="A method, fusion, rule, encoder or data set.")],
+    name: Annotated[str, typer.Argument(help="A method, fusion, rule, encoder or data set.", autocompletion=_names)],
     kind: Kind = None,
     as_json: Json = False,
 ) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at --out.")]
 Data = Annotated[
-    Path | None, typer.Option(help="A store made by `mmbal prepare`. Default: the latest, or the embedded digits.")
+    Path | None,
+    typer.Option(
+        help="A store made by `mmbal prepare`. Default: the latest, or the embedded digits.",
+        autocompletion=completion.stores,
+    ),
 ]
 Encoder = Annotated[
     list[str] | None, typer.Option(help="resnet18, cnn, mlp..., for all modalities or as MODALITY=NAME. Repeatable.")
@@ -35,7 +39,10 @@ LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.
 Patience = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without a better validation.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any key of the config: --set optimiser.lr=0.1.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any key of the config: --set optimiser.lr=0.1.", autocompletion=completion.keys),
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A config.yaml, as in a run's folder.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<data>-<method>-<fusion>-s<seed>.")]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Force, Json
 from mmbal.errors import UsageError
 
@@ -21,7 +21,10 @@ FORMATS = {".json": "json", ".md": "markdown", ".tex": "latex", ".csv": "csv", "
 def report(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Runs, checkpoints, diagnosis.json, predictions or feature files (.npz); or one sweep."),
+        typer.Argument(
+            help="Runs, checkpoints, diagnosis.json, predictions or feature files (.npz); or one sweep.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split to compare on.")] = "test",
     out: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import (
     BatchSize,
     ConfigFile,
@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 
 def train(
     data: Data = None,
-    method: Annotated[str | None, typer.Option(help="joint, ogm_ge, unimodal...: `mmbal methods list`.")] = None,
-    fusion: Annotated[str | None, typer.Option(help="concat, sum, film, gated, adaptive...")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="joint, ogm_ge, unimodal...: `mmbal methods list`.", autocompletion=completion.members("method")
+        ),
+    ] = None,
+    fusion: Annotated[
+        str | None,
+        typer.Option(help="concat, sum, film, gated, adaptive...", autocompletion=completion.members("fusion")),
+    ] = None,
     encoder: Encoder = None,
     encoders: Annotated[
         Path | None, typer.Option(help="Start from the trained encoders of this run (see `mmbal pretrain`).")
@@ -49,7 +57,9 @@ def train(
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
     assignments: Set = None,
     config: ConfigFile = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run; --epochs may extend it.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run; --epochs may extend it.", autocompletion=completion.runs)
+    ] = None,
     optimistic: Annotated[
         bool | None,
         typer.Option("--optimistic", help="Also record the test figures of each epoch, as many papers report them."),

@@ -35,11 +35,11 @@ class Choice(BaseModel):
 class OptimiserConfig(Config):
     """Optimiser and learning-rate schedule, over the epochs of a stage."""
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = Field("sgd", description="optimiser")
     lr: float = Field(0.02, gt=0, description="learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
-    weight_decay: float = Field(1e-4, ge=0)
-    schedule: Literal["constant", "step", "cosine"] = "cosine"
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay")
+    schedule: Literal["constant", "step", "cosine"] = Field("cosine", description="learning rate over the epochs")
     step_epochs: int = Field(70, ge=1, description="epochs between steps of `step`")
     gamma: float = Field(0.1, gt=0, description="factor of `step`")
     clip: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
@@ -54,11 +54,11 @@ class TrainConfig(Config):
     fusion: Choice = Choice(name="concat")
     encoder: dict[str, Choice] = Field({}, description="encoder by modality; by kind and size of the input if not set")
     encoders_from: str | None = Field(None, description="run whose trained encoders to start from")
-    freeze_encoders: bool = False
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(32, ge=2)
+    freeze_encoders: bool = Field(False, description="train the fusion alone")
+    epochs: int = Field(30, ge=1, description="number of epochs")
+    batch_size: int = Field(32, ge=2, description="samples in a batch")
     optimiser: OptimiserConfig = OptimiserConfig()
-    augment: bool = True
+    augment: bool = Field(True, description="random crops, flips and frames, in training only")
     normalise: dict[str, str] = Field(
         {}, description="by modality: dataset, none, imagenet or MEAN,STD; as the store says if not set"
     )
@@ -68,9 +68,9 @@ class TrainConfig(Config):
     optimistic: bool = Field(
         False, description="also record the test figures of each epoch, as many papers report their best"
     )
-    seed: int = Field(0, ge=0)
-    device: str = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0 or mps")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="number format of the forward pass")
 
 
 class Started(NamedTuple):
