@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -100,6 +102,8 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
         console.fail(error.message, error.hint, error.label, "" if isinstance(error, Interrupted) else page)
         raise typer.Exit(error.exit_code)
 
+    # Help keeps the line breaks of a docstring; those within a sentence are none that a reader wants.
+    run.__doc__ = re.sub(r"(?<![.:;\n])\n(?=\S)", " ", inspect.cleandoc(command.__doc__ or ""))
     return run
 
 

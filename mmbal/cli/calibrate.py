@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Json
 
 if TYPE_CHECKING:
@@ -22,7 +22,11 @@ def calibrate(
         ),
     ],
     rule: Annotated[
-        str, typer.Option(help="The rule to store: adaptive, pool, temperature, classwise...")
+        str,
+        typer.Option(
+            help="The rule to store: adaptive, pool, temperature, classwise...",
+            autocompletion=completion.members("rule"),
+        ),
     ] = "adaptive",
     split: Annotated[
         str, typer.Option(help="Held-out samples to fit on; for a run, its validation split.")

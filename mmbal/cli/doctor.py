@@ -17,7 +17,7 @@ from mmbal.text import sentence
 def doctor(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Predictions or features (.npz), or a table (.csv)."),
+        typer.Argument(metavar="FILE", help="Predictions or features (.npz), or a table (.csv)."),
     ] = None,
     as_json: Json = False,
 ) -> None:

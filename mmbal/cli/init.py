@@ -12,7 +12,7 @@ from mmbal.cli.options import Force
 
 
 def init(
-    out: Annotated[Path, typer.Argument(metavar="[FILE]", help="The file to write.")] = Path("config.yaml"),
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path("config.yaml"),
     method: Annotated[
         str, typer.Option(help="Training method: `mmbal methods list`.", autocompletion=completion.members("method"))
     ] = "joint",

@@ -34,7 +34,7 @@ Encoder = Annotated[
     list[str] | None, typer.Option(help="resnet18, cnn, mlp..., for all modalities or as MODALITY=NAME. Repeatable.")
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs.")]
-BatchSize = Annotated[int | None, typer.Option(min=2, help="Samples a step.")]
+BatchSize = Annotated[int | None, typer.Option(min=2, help="Samples in each step.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
 Patience = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without a better validation.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]

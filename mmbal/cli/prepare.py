@@ -45,7 +45,9 @@ def prepare(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="The folder of a known data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="The store to write. Default: stores/NAME.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode. Default: one for each core.")
+    ] = None,
     like: Annotated[
         str | None,
         typer.Option(

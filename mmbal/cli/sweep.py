@@ -17,7 +17,7 @@ def sweep(
     study: Annotated[Path, typer.Argument(help="A YAML file with data, variants, base and seeds; see examples/.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the runs. Default: runs/<name of the file>.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs trained side by side, one thread each.")] = 1,
-    bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap samples of each comparison.")] = 1000,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of each comparison.")] = 1000,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -78,8 +78,8 @@ class Options(Config):
     subset: str | None = own(None, "which part of a known data set", SPLITS)
     val: float = own(0.2, "share of train that becomes val where there is none", SPLITS, ge=0, lt=1)
     test: float = own(0.2, "share that becomes test where there is none", SPLITS, ge=0, lt=1)
-    resplit: bool = own(False, "ignore the splits given and carve new ones", SPLITS)
-    seed: int = own(0, "seed of carved splits", SPLITS, ge=0)
+    resplit: bool = own(False, "ignore the given splits and make new ones", SPLITS)
+    seed: int = own(0, "seed of the splits that are made", SPLITS, ge=0)
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
