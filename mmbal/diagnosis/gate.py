@@ -133,7 +133,7 @@ def spelled(name: str, figures: Collection[str]) -> str:
     fitting = [path for path in paths if words and words <= _words(path)]
     found = [
         [path for path in fitting if path == short],
-        [path for path in fitting if words == _words(path)],
+        [path for path in fitting if words == _words(path) - {"classes"}],
         [path for path in fitting if not path.startswith("classes.")],
         fitting,
     ]

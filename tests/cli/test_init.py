@@ -27,7 +27,9 @@ def test_the_file_has_every_key_and_is_a_configuration():
     text = Path("config.yaml").read_text(encoding="utf-8")
     found = validate(TrainConfig, yaml.safe_load(text))
     assert (found.data, found.method.name, found.fusion.name) == ("stores/x", "ogm_ge", "concat")
-    assert found.method.resolved(methods).options == found.method.options, "its keys have their defaults"
+    assert found.method.options.items() <= found.method.resolved(methods).options.items(), (
+        "its keys have their defaults"
+    )
     rest = found.model_copy(update={"method": TrainConfig(data="").method, "fusion": TrainConfig(data="").fusion})
     assert rest == TrainConfig(data="stores/x"), "nothing else differs from the defaults"
     for key in keys(TrainConfig):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from terminal import mmbal
 
-from mmbal.cli import console
 from mmbal.diagnosis import Diagnosis
 from mmbal.predictions.synthetic import GaussianWorld
 
@@ -28,7 +27,7 @@ def files(tmp_path_factory):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_verdict_comes_first_and_every_line_fits(files, monkeypatch, width):
-    monkeypatch.setattr(console.out, "width", width)
+    monkeypatch.setenv("COLUMNS", str(width))
     result = run(files / "loud.npz", "--full")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
