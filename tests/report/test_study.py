@@ -132,3 +132,8 @@ def test_the_checklist_can_be_had_empty_and_a_run_is_no_sweep(sweep: Path):
     assert "to be filled in" in ok("report", "--checklist")
     assert "folder of one sweep" in refused(2, "report", sweep / "digits" / "joint-s0", "--checklist")
     assert "nothing to report" in refused(2, "report")
+
+
+def test_the_page_of_the_checklist_has_its_questions():
+    page = (Path(__file__).parents[2] / "docs" / "checklist.md").read_text(encoding="utf-8")
+    assert all(f"| {item} | {question} | " in page for item, question in QUESTIONS.items())
