@@ -31,7 +31,7 @@ FLOORS = [  # from the ground up; what stands on one floor may be imported by th
     {"cli"},
     {"__main__"},
 ]
-ROOMS = [{"store"}, {"media"}, {"preparation"}, {"datasets"}, {"prepare"}]  # of data, from the ground up
+ROOMS = [{"store"}, {"media"}, {"preparation"}, {"datasets"}, {"prepare", "describe"}]  # of data, from the ground up
 EXAMINING = {"predictions", "decision", "runs", "diagnosis", "report"}
 TRAINING = {"engine", "methods"}
 

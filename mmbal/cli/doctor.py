@@ -17,7 +17,9 @@ from mmbal.text import sentence
 def doctor(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Predictions or features (.npz), or a table (.csv)."),
+        typer.Argument(
+            metavar="FILE", help="Predictions, features, tables, media, stores, runs, checkpoints, rules..."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -42,9 +44,9 @@ def doctor(
 
 
 def _look_at(files: list[Path], as_json: bool) -> None:
-    from mmbal.predictions.describe import describe
+    from mmbal.data.describe import describe_any
 
-    found = [describe(path) for path in files]
+    found = [describe_any(path) for path in files]
     if as_json:
         console.print_json({"files": [one.to_dict() for one in found]})
     for one in [] if as_json else found:
