@@ -8,16 +8,20 @@ quickstart: export OMP_NUM_THREADS = 2
 # Test processes side by side; `make test TEST_PROCESSES=0` runs them in one, for a debugger.
 TEST_PROCESSES ?= 2
 
-.PHONY: quickstart test test-slow check docs install clean
+.PHONY: quickstart test test-slow test-long check docs install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/mmbal quickstart
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow and not long"
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m slow
+
+# Kills, bad inputs and fuzzing in great numbers; it ends with the counts.
+test-long: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/faults tests/data/preparation/test_malformed.py -m "long or not long" -rP -s && echo "nothing lost"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check mmbal tests benchmarks examples docs

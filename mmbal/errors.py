@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -55,6 +56,21 @@ class Interrupted(MmbalError):
 
     exit_code = 130
     label = "Stopped"
+
+
+def of_system(error: OSError) -> DataError:
+    """A failure of the disk or the system (full, read-only, no handles left) in one sentence, with what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    hint = {
+        errno.ENOSPC: "Free some space, then give the same command again.",
+        errno.EDQUOT: "Free some space, then give the same command again.",
+        errno.EFBIG: "Files may not become so large here: see `ulimit -f`.",
+        errno.EROFS: "Choose a folder that can be written: --out.",
+        errno.EACCES: "Choose a folder that can be written: --out.",
+        errno.EPERM: "Choose a folder that can be written: --out.",
+        errno.EMFILE: "Too few files may be open at once: see `ulimit -n`.",
+    }.get(error.errno or 0, "")
+    return DataError(f"{where}{error.strerror or error}.", hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -257,8 +258,13 @@ def write_tensors(path: Path, value: Any) -> None:
     """`torch.save`, atomically."""
     import torch
 
-    with atomic(path) as temporary:
-        torch.save(value, temporary)
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        try:
+            torch.save(value, stream)
+        except RuntimeError as error:  # torch's writer forgets why the disk refused
+            raise OSError(
+                errno.ENOSPC, f"the checkpoint can't be written ({error})".split("\n")[0], str(path)
+            ) from None
 
 
 def cache_folder() -> Path:

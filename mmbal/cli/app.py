@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import re
+import signal
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ from mmbal.cli.quickstart import quickstart
 from mmbal.cli.report import report
 from mmbal.cli.sweep import sweep
 from mmbal.cli.train import train
-from mmbal.errors import Interrupted, MmbalError
+from mmbal.errors import Interrupted, MmbalError, of_system
 from mmbal.version import __version__
 
 DEBUG = "MMBAL_DEBUG"
@@ -90,6 +91,8 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             error = failure
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
+        except OSError as failure:
+            error = of_system(failure)
         except Exception as failure:
             if os.environ.get(DEBUG):
                 raise
@@ -155,9 +158,16 @@ def _methods(context: typer.Context) -> None:
 app.add_typer(methods, name="methods", rich_help_panel="More")
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """What clusters send before they kill: as Ctrl-C, it saves; a second one ends the program."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Entry point of the `mmbal` command."""
     console.open_streams()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     finally:

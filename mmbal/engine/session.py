@@ -181,10 +181,11 @@ class Session:
         best = best_epoch(self.history, self.config.select)
         if self.folder is not None and self.processes.first:
             content = pack(self.model, self.method, self.config, self.store, state["epoch"])
+            write_metrics(self.folder, self.history)
             if best == state["epoch"]:
                 write_tensors(self.folder / CHECKPOINT, content)
+            # The last, since it says how far the run has come: what a kill leaves of the others is written again.
             write_tensors(self.folder / LAST, content | {"training": state})
-            write_metrics(self.folder, self.history)
         loss = sum(v for name, v in entry["train"].items() if name.startswith("loss/"))
         each = ", ".join(f"{m} {SHARE.text(share)}" for m, share in self.alone.items())
         told = f"loss {loss:.3f}, validation accuracy {SHARE.text(entry['val']['accuracy'])} (alone: {each}), {rate}"

@@ -49,10 +49,10 @@ def train(
     with ExitStack() as stack:
         if session.processes.first:
             session.folder = stack.enter_context(new_run(None if out is None else Path(out), name, force))
-            write_yaml(session.folder / CONFIG, session.config)
             write_json(
                 session.folder / ENVIRONMENT, environment(TRAIN, session.store, config.seed, str(session.device))
             )
+            write_yaml(session.folder / CONFIG, session.config)  # the last, since it makes the folder a run
         session.folder = Path(session.processes.agree(str(session.folder)))
         return _guarded(session, resume=False)
 

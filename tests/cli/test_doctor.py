@@ -78,7 +78,6 @@ def test_a_feature_file_and_a_table(tmp_path):
     ("name", "content", "code", "words"),
     [
         ("d.pkl", b"\x80\x04\x95", 4, "is a pickle"),
-        ("d.json", b'{"verdict": [], "settings": {}}', 4, "is a diagnosis"),
         ("t.csv", b"a,b\n1,2\n", 4, "no column <modality>:<class>"),
     ],
 )

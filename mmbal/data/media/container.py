@@ -17,7 +17,7 @@ from typing import Any, Literal
 import av
 from av.stream import Disposition
 
-from mmbal.data.media.decode import Unusable, check_file, reason_of
+from mmbal.data.media.decode import OF_SYSTEM, Unusable, check_file, reason_of
 
 av.logging.set_level(av.logging.PANIC)  # messages of the decoder become findings, not lines on stderr
 
@@ -59,6 +59,8 @@ class Clip:
         try:
             self.container: Any = av.open(str(self.path), metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
+            if getattr(error, "errno", None) in OF_SYSTEM:
+                raise
             raise Unusable("corrupt", reason_of(error)) from None
         self.rewind_needed: set[str] = set()
         self._ends: dict[int, float] = {}

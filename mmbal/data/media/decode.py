@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,10 @@ NOT_MEDIA = {  # the first bytes of files that are not the media that their name
 }
 
 
+# Failures of the system, not of a file: no handles left, no memory, a full disk.
+OF_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+
+
 class Unusable(Exception):
     """A file gives nothing for a modality: the finding's kind, and the reason in a few words."""
 
@@ -134,6 +139,8 @@ def check_file(path: Path) -> None:
         with path.open("rb") as stream:
             head = stream.read(max(map(len, NOT_MEDIA)))
     except OSError as error:
+        if error.errno in OF_SYSTEM:
+            raise
         raise Unusable("unreadable", error.strerror or "cannot be opened") from None
     if not head:
         raise Unusable("empty", "0 bytes")

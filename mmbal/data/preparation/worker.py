@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.data.media.container import Clips
-from mmbal.data.media.decode import Unusable
+from mmbal.data.media.decode import OF_SYSTEM, Unusable
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.media.recipes import recipe_from
 
@@ -54,10 +55,14 @@ class Encoder:
         except Unusable as error:
             return {"lost": [error.kind, error.reason]}
         except Exception as error:  # a library may raise any error on a damaged file
+            if getattr(error, "errno", None) in OF_SYSTEM:
+                raise OSError(error.errno, os.strerror(error.errno)) from None  # type: ignore[attr-defined]
             return {"lost": ["crash", f"{type(error).__name__}: {error}"[:200]]}
         data = np.ascontiguousarray(decoded.array, dtype=recipe.dtype).tobytes()
         self._files[m].seek(self._offset[m] + row * len(data))
-        self._files[m].write(data)
+        rest = memoryview(data)
+        while rest:  # on a disk that is nearly full a part is written first, without an error
+            rest = rest[self._files[m].write(rest) :]
         return {
             "seconds": decoded.seconds,
             "digest": hashlib.sha256(data).hexdigest()[:DIGEST],

@@ -19,6 +19,7 @@ from mmbal.data.preparation.manifest import Row
 from mmbal.errors import MmbalError
 
 ROW_LIMIT = 300.0  # seconds after which a decoder counts as hanging
+TRIES = 2  # a worker may have been killed by the system, so its row is tried once more
 
 
 def cores() -> int:
@@ -128,16 +129,22 @@ def encode_rows(
                     return
                 number, row = task
                 sources = {m: asdict(source) for m, source in row.sources.items() if m in recipes}
-                answer = worker.ask(json.dumps({"row": number, "sources": sources}), limit)
+                lost = ["", ""]
+                for _ in range(TRIES):
+                    answer = worker.ask(json.dumps({"row": number, "sources": sources}), limit)
+                    if answer:
+                        break
+                    lost = worker.end()
+                    worker = _Worker(setup)
+                    if lost[0] == "timeout":
+                        break
                 if answer:
                     document = json.loads(answer)
                     if "failed" in document:
                         raise OSError(document["failed"])
                     answers.put(document)
-                    continue
-                lost = worker.end()
-                answers.put({"row": number, "modalities": {m: {"lost": lost} for m in sources}})
-                worker = _Worker(setup)
+                else:
+                    answers.put({"row": number, "modalities": {m: {"lost": lost} for m in sources}})
         except BaseException as error:
             answers.put(error)
         finally:
