@@ -24,7 +24,14 @@ from mmbal.runs import CONFIG, finished
 
 DIMS = {"audio": 6, "video": 4}
 TIMES = 5
-OF_THE_CLOCK = ("env.json", "summary.json", "CARD.md", "report.html", "config.yaml", "diagnosis.json")  # they name the folder or the time
+OF_THE_CLOCK = (
+    "env.json",
+    "summary.json",
+    "CARD.md",
+    "report.html",
+    "config.yaml",
+    "diagnosis.json",
+)  # with times, paths
 TRAININGS: dict[str, dict[str, Any]] = {
     "one stage": {"method": Choice(name="ogm_ge")},
     "two stages": {"method": Choice(name="di_mml")},
