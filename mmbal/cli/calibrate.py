@@ -70,7 +70,8 @@ def calibrate(
     predictions = find_predictions(path, ruled=False)
     console.told_of(path, predictions.meta, predictions.warnings)
     refuse_existing(target, force)
-    result = fit(predictions, rule, split, test, folds, seed, protect=protect)
+    with console.working("Fitting the decision rules"):
+        result = fit(predictions, rule, split, test, folds, seed, protect=protect)
     shown, _ = result.worth_storing()
     stored = shown or force
     if stored and target is None:

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -34,6 +35,7 @@ STAND_INS = {
 }  # fmt: skip
 PIPED_WIDTH = 120  # a pipe has no width of its own; columns must not be cut there
 NO_BREAK = "\u00a0"
+SOON = 2.0  # seconds of silence before a command says what it is doing
 
 
 class _Out(Console):
@@ -199,6 +201,22 @@ def print_json(document: Any) -> None:
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
     text = json.dumps(document, indent=2, ensure_ascii=not encoding.startswith("utf"), allow_nan=False)
     sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Name the work in hand once it takes longer than ``SOON`` seconds, and say at its end how long it took."""
+    begun = time.monotonic()
+    timer = threading.Timer(SOON, note, [f"{what}. This mostly takes less than a minute."])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    took = time.monotonic() - begun
+    if took > SOON:
+        note(f"{what}: {duration(took)} in all.")
 
 
 def _lines(total: int | None) -> Advance:

@@ -69,12 +69,14 @@ def diagnose(
         "confidence": confidence,
     }
     if len(known) > 1:
-        compared = compare_diagnoses(known, **settings)
+        with console.working(f"Diagnosing {len(known)} models"):
+            compared = compare_diagnoses(known, **settings)
         diagnoses = compared.diagnoses
         document: Any = compared.model_dump(mode="json")
     else:
         (name, found), *_ = known.items()
-        diagnosis = diagnosis_of(found, **settings)
+        with console.working(f"Diagnosing {found.predictions.splits().get(split, len(found.predictions))} samples"):
+            diagnosis = diagnosis_of(found, **settings)
         console.warn(text for text in diagnosis.data.warnings if text not in found.predictions.warnings)
         document = diagnosis.model_dump(mode="json")
         diagnoses = {name: diagnosis}

@@ -98,7 +98,8 @@ def report(
         raise UsageError("There is nothing to report.", "Give runs, predictions or the folder of a sweep.")
     if pictures is not None or bib is not None:
         raise UsageError("--pictures and --bib need the folder of a sweep, which `mmbal sweep` makes.")
-    sources = [read_source(path, split, bootstrap) for path in paths]
+    with console.working(f"Diagnosing {len(paths)} models"):
+        sources = [read_source(path, split, bootstrap) for path in paths]
     for source in sources:
         data = source.diagnosis.data
         console.told_of(source.path, data.meta, [f"{source.path}: {text}" for text in data.warnings])
