@@ -191,6 +191,6 @@ class MODSFusion(Fusion):
 
 @fusions.register("mods_light", **ABOUT)
 class MODSLightFusion(MODSFusion):
-    """The same on pooled features: one node each, so selection and interaction are all there is."""
+    """Dynamic primary modality selection on pooled features, with one node for each modality."""
 
     takes = "features"

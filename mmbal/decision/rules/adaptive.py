@@ -104,7 +104,10 @@ def candidates_for(modalities: tuple[str, ...]) -> tuple[Candidate, ...]:
 @rules.register(family="averaging", year=2025, paper="2510.14411", fitted=True, status="ours")
 @dataclass(eq=False)
 class Adaptive(Rule):
-    """A mixture of candidate rules; ``parameters["weights"] (2, K)`` are for complete and for incomplete rows."""
+    """Averages candidate rules by their held-out likelihood.
+
+    ``parameters["weights"] (2, K)`` are for samples with all modalities, and for the others.
+    """
 
     members: list[Rule] = field(default_factory=list)
     evidence: list[dict[str, Any]] = field(default_factory=list)

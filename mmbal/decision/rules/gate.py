@@ -58,7 +58,7 @@ def gated_sum(log_p: Tensor, present: Tensor, sureness: Tensor, kappa: float | T
 
 @rules.register(family="gate", fitted=True)
 class Gate(Rule):
-    """Weights by sample from the modalities' sureness of it."""
+    """Weighs each modality, sample by sample, by how sure it is."""
 
     class Config(Config):
         by: By = Field("entropy", description="r: what tells how sure a modality is")

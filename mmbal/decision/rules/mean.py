@@ -19,7 +19,7 @@ def mean_log_probabilities(log_p: Tensor, present: Tensor) -> Tensor:
 
 @rules.register(family="fixed", year=1961, paper="Stone 1961", fitted=False)
 class Mean(Rule):
-    """Every modality's probabilities count alike."""
+    """The mean of the modalities' probabilities."""
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         return mean_log_probabilities(torch.log_softmax(inputs, dim=-1), present)

@@ -27,7 +27,7 @@ def entropy_weights(logits: Tensor, present: Tensor) -> Tensor:
 
 @rules.register(family="gate", year=2024, paper="2311.10707", fitted=False)
 class Mla(Rule):
-    """Sums logits, weighted by sample with the entropies."""
+    """Sums the logits; each modality's weight follows from its entropy on the sample."""
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         return (entropy_weights(inputs, present)[..., None] * inputs).sum(dim=1)

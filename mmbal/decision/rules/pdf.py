@@ -47,7 +47,7 @@ def belief_weights(strength: Tensor, present: Tensor) -> Tensor:
 
 @rules.register(family="gate", year=2024, paper="2406.04802", fitted=True, status="after")
 class Pdf(Rule):
-    """Sums logits, weighted by sample with predicted confidence."""
+    """Sums the logits; each modality's weight follows from its predicted confidence on the sample."""
 
     @classmethod
     def estimate(cls, predictions: Predictions, config: object) -> dict[str, np.ndarray]:

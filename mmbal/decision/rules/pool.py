@@ -41,7 +41,7 @@ def pool_weights(log_p: np.ndarray, labels: np.ndarray, centre: np.ndarray) -> n
 
 @rules.register(family="linear", year=1986, paper="Genest and Zidek 1986", fitted=True)
 class Pool(Rule):
-    """One weight, not negative, per modality."""
+    """Sums the log-probabilities with one weight per modality, which is not negative."""
 
     takes: ClassVar[Takes] = "parts and fused"
 

@@ -22,7 +22,7 @@ def energy_confidence(logits: Tensor) -> Tensor:
 
 @rules.register(family="gate", year=2023, paper="2306.02050", fitted=False)
 class Qmf(Rule):
-    """Sums logits, weighted by sample with their energy."""
+    """Sums the logits; each modality's weight follows from its energy on the sample."""
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         return ((energy_confidence(inputs.detach()) * present)[..., None] * inputs).sum(dim=1)

@@ -15,7 +15,7 @@ from mmbal.registry import rules
 
 @rules.register(family="fixed", year=2002, paper="Hinton 2002", fitted=False)
 class Sum(Rule):
-    """Every modality's log-probabilities count once."""
+    """The plain sum of the modalities' log-probabilities."""
 
     def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
         return unimodal(inputs, present).sum(dim=1)
