@@ -73,6 +73,13 @@ def test_pairs_are_told_apart_or_practically_equal(sweep: Path):
     assert worse.gain.high - worse.gain.low == pytest.approx(2 * 1.966 * error, rel=0.01)
 
 
+@pytest.mark.parametrize(("errors", "equal"), [(1.75, True), (1.55, False)])
+def test_practical_equality_is_of_the_90_percent_interval(sweep: Path, errors: float, equal: bool):
+    within = 0.3 + errors * np.sqrt(0.3 * 0.7 / (N - 1) / 2)  # the interval ends 1.65 errors beyond the difference
+    pairs = {(p.first, p.second): p for p in study_of(sweep, within=within).pairs}
+    assert pairs["joint", "qmf"].equal == equal
+
+
 def test_groups_hold_neighbours_of_which_no_two_are_told_apart():
     def pair(a: str, b: str, p: float) -> Pair:
         return Pair(first=a, second=b, gain=Estimate(value=0.0), p=p, p_holm=p, equal=False)
@@ -125,7 +132,7 @@ def test_the_checklist_is_filled_in_from_the_runs(sweep: Path):
     assert rows["baselines"] == "There: joint. Not there: late_fusion, unimodal."
     assert rows["seeds"] == "3 seeds"
     assert "3 pairs, Holm-corrected: 2 told apart, 1 practically equal within 1 pp, 0 undecided." in rows["tests"]
-    assert rows["cost"].startswith("18 runs, 84 s in all, 4.7 s each, on cpu")
+    assert rows["cost"].startswith("18 runs, 84 s in all, 5 s each, on cpu")
 
 
 def test_the_checklist_can_be_had_empty_and_a_run_is_no_sweep(sweep: Path):
