@@ -264,4 +264,5 @@ def test_in_the_trainer_of_hugging_face(tmp_path, val):
     found = Predictions.load(tmp_path / "monitored" / "predictions.npz")
     assert found.modalities == ("text", "image")
     assert len(found) == len(val)
-    assert Diagnosis.load(tmp_path / "monitored" / "diagnosis.json").contribution["text"].value > 0.5
+    d = Diagnosis.load(tmp_path / "monitored" / "diagnosis.json")
+    assert d.capability["text"].value > 0.5  # the pictures are learnt worse
