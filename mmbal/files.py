@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -119,6 +120,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path} is {kind.what}, not an .npz archive of arrays.", kind.advice)
     arrays: dict[str, np.ndarray] = {}
     key = ""
+    require_memory(_unpacked(path), f"{path} unpacks to")
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
@@ -133,6 +135,38 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on a damaged archive
         raise DataError(f"{path} is not a readable .npz archive ({type(error).__name__}: {error}).") from None
     return arrays
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes that the arrays of an .npz need, by the directory of the archive and by the arrays' own headers."""
+    total = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as stream:
+                    version = np.lib.format.read_magic(stream)
+                    read = (
+                        np.lib.format.read_array_header_1_0
+                        if version == (1, 0)
+                        else np.lib.format.read_array_header_2_0
+                    )
+                    shape, _, dtype = read(stream)
+                total += max(member.file_size, dtype.itemsize * math.prod(shape))
+    except Exception:  # damaged: reading it gives the reason
+        return total
+    return total
+
+
+def require_memory(needed: float, what: str) -> None:
+    """Raise DataError where ``needed`` bytes are more than this machine's memory; ``what`` begins the sentence."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise DataError(
+            f"{what} {needed / 2**30:.3g} GiB, and this machine has {there / 2**30:.3g} GiB of memory.",
+            "Give fewer samples or classes at a time, or use a machine with more memory.",
+        )
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from typing import Any, Union
 import numpy as np
 
 from mmbal.errors import DataError, UsageError
-from mmbal.files import read_npz, write_npz
+from mmbal.files import read_npz, require_memory, write_npz
 from mmbal.maths.scoring import correct
 from mmbal.notebook import Content, Shown
 from mmbal.predictions import doubts
@@ -61,6 +61,8 @@ OF_BASELINE = (
     "contribution_",
     "shapley_",
 )  # arrays that depend on the baseline
+COPIES = 6  # of each table of scores, that a diagnosis has at a time
+REPLICATES = 6000  # numbers that it keeps by class and modality: those of the bootstrap, of some figures
 CHECKED = "checked"  # the value of ``meta["labels"]`` for labels that are right although they look wrong
 
 Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # what :meth:`Predictions.of` takes
@@ -214,7 +216,14 @@ class Predictions(Shown):
         return "" if known else doubts.doubt(self)
 
     def require_plausible(self) -> None:
-        """Raise DataError where there is a :meth:`doubt`: all figures would be meaningless."""
+        """Raise DataError where there is a :meth:`doubt`: all figures would be meaningless.
+
+        Raises it too where the figures need more memory than the machine has.
+        """
+        n, c, m = len(self), len(self.classes), len(self.modalities)
+        require_memory(
+            8.0 * c * (COPIES * n * (m + 1) + REPLICATES * m), f"Figures of {n} samples and {c} classes need"
+        )
         doubt = self.doubt()
         if doubt:
             raise DataError(
