@@ -1,8 +1,9 @@
 """What a decision rule is: fitted on held-out decisions of single modalities, it gives the fused log-probabilities.
 
 A rule is a name, the classes and modalities that it was fitted for, and a few arrays of parameters. Fitting works on
-NumPy arrays; applying is one torch formula, :meth:`Rule.combine`, so that the same rule serves a file of predictions
-(NumPy in, NumPy out) and the forward of a model (tensors in, a differentiable tensor out).
+NumPy arrays; applying is one formula, :meth:`Rule.combine`, in the functions of :mod:`mmbal.maths.arrays`. So the same rule
+serves a file of predictions (NumPy in, NumPy out, without torch) and the forward of a model (tensors in, a differentiable
+tensor out).
 
 Where the model's decision is not the sum of its parts, it is one more input of the rules that take it. It then stands
 last among the rule's ``modalities``, under the name ``fused``; see :mod:`mmbal.decision.fused`.
@@ -16,13 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.fused import FUSED, Takes, inputs_of, model_decision
 from mmbal.errors import ConfigError, UsageError, did_you_mean
 from mmbal.notebook import Content, Shown
+from mmbal.maths.arrays import AnyArray, floating, full_precision, is_tensor, like, log_softmax, stack, where
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.tables import Column, Table
@@ -31,9 +31,9 @@ from mmbal.text import plural
 R = TypeVar("R", bound="Rule")
 
 
-def unimodal(logits: Tensor, present: Tensor) -> Tensor:
+def unimodal(logits: AnyArray, present: AnyArray) -> AnyArray:
     """Log-probabilities ``(N, M, C)`` of each modality alone; 0 for a missing modality, which then adds nothing."""
-    return torch.log_softmax(logits, dim=-1) * present[..., None]
+    return log_softmax(logits) * present[..., None]
 
 
 def centre_of_weights(modalities: tuple[str, ...]) -> np.ndarray:
@@ -57,6 +57,7 @@ class Rule(Shown, ABC):
     version: ClassVar[int] = 1
     older: ClassVar[frozenset[int]] = frozenset()  # versions of stored rules that ``from_state`` reads as well
     source: ClassVar[str] = "logits"  # what a mapping given to ``apply`` holds: "logits" or "features"
+    tensors_only: ClassVar[bool] = False  # whether ``combine`` is written for torch: arrays then become tensors for it
     takes: ClassVar[Takes] = "parts"  # inputs where the model's decision is not the sum of its parts
 
     class Config(Config):
@@ -83,10 +84,11 @@ class Rule(Shown, ABC):
         return {}
 
     @abstractmethod
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         """Fused scores ``(N, C)``, up to a constant per row, of logits ``(N, M, C)`` and a float mask ``(N, M)``.
 
-        Rules whose ``source`` is "features" get a list of M features ``(N, D_m)`` in place of the logits.
+        ``inputs`` and ``present`` are NumPy arrays or tensors, and so is what is returned. Rules whose ``source`` is
+        "features" get a list of M features ``(N, D_m)`` in place of the logits.
         """
 
     def apply(self, predictions: Predictions | Mapping[str, Any], present: Mapping[str, Any] | None = None) -> Any:
@@ -117,15 +119,23 @@ class Rule(Shown, ABC):
                     f"`present` names '{unknown[0]}', which has no {self.source} here.",
                     did_you_mean(unknown[0], given),
                 )
-        inputs = [self._input(given, m) for m in self.modalities]
-        tensors = all(isinstance(given[m], Tensor) for m in self.modalities)
+        tensors = all(is_tensor(given.get(m)) for m in self.modalities)
+        inputs = [self._input(given, m, tensors or self.tensors_only) for m in self.modalities]
         mask = self._mask(inputs, {} if present is None else present)
-        # torch.where, not a product: the logits of a missing modality may be NaN
-        inputs = [torch.where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)]
-        with torch.autocast(mask.device.type, enabled=False):  # half precision would change close decisions
-            scores = self.combine(torch.stack(inputs, dim=1) if self.source == "logits" else inputs, mask)  # type: ignore[arg-type]
-            fused = torch.log_softmax(scores, dim=-1)
-        return fused if tensors else fused.numpy()
+        # a choice, not a product: the logits of a missing modality may be NaN
+        inputs = [where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)]
+        with full_precision(mask):
+            try:
+                scores = self.combine(stack(inputs, axis=1) if self.source == "logits" else inputs, mask)
+            except TypeError as error:
+                if tensors or self.tensors_only or type(self).__module__.startswith("mmbal."):
+                    raise
+                raise ConfigError(
+                    f"The rule '{type(self).__name__}' does not take NumPy arrays ({error}).",
+                    "Write its `combine` with the functions of mmbal.maths.arrays, or set `tensors_only = True` in it.",
+                ) from error
+            fused = log_softmax(scores)
+        return fused if tensors or not is_tensor(fused) else fused.numpy()
 
     @property
     def takes_fused(self) -> bool:
@@ -136,7 +146,7 @@ class Rule(Shown, ABC):
         """Columns of what ``apply`` is to be given of a modality."""
         return len(self.classes)
 
-    def _input(self, given: Mapping[str, Any], modality: str) -> Tensor:
+    def _input(self, given: Mapping[str, Any], modality: str, tensor: bool) -> AnyArray:
         if modality not in given and modality == FUSED:
             raise ConfigError(
                 "The rule also needs the model's own decision, which is not given.",
@@ -147,10 +157,7 @@ class Rule(Shown, ABC):
                 f"The rule was fitted with modality '{modality}', which has no {self.source} here.",
                 f"Give the {self.source} of {_some(self.modalities)}; mark samples without a modality with `present`.",
             )
-        value = given[modality]
-        if not isinstance(value, Tensor):
-            value = torch.from_numpy(np.array(value, dtype=np.float64))
-        value = value if value.dtype in (torch.float32, torch.float64) else value.float()
+        value = floating(given[modality], tensor)
         if value.ndim != 2 or value.shape[1] != self.width(modality):
             raise ConfigError(
                 f"The {self.source} of '{modality}' have shape {tuple(value.shape)}, "
@@ -158,23 +165,22 @@ class Rule(Shown, ABC):
             )
         return value
 
-    def _mask(self, inputs: list[Tensor], present: Mapping[str, Any]) -> Tensor:
+    def _mask(self, inputs: list[AnyArray], present: Mapping[str, Any]) -> AnyArray:
         """1 where a row has a modality, else 0: ``(N, M)``."""
         n = len(inputs[0])
-        mask = torch.ones(n, len(inputs), dtype=inputs[0].dtype, device=inputs[0].device)
-        for column, (m, value) in enumerate(zip(self.modalities, inputs, strict=True)):
+        columns = []
+        for m, value in zip(self.modalities, inputs, strict=True):
             if len(value) != n:
                 raise ConfigError(f"'{m}' has {len(value)} rows of {self.source}, but '{self.modalities[0]}' has {n}.")
-            if m in present:
-                rows = torch.as_tensor(present[m])
-                if rows.shape != (n,):
-                    raise ConfigError(f"The mask of '{m}' has shape {tuple(rows.shape)}, expected ({n},).")
-                mask[:, column] = rows.to(mask)
-        return mask
+            rows = like(present.get(m, np.ones(n)), inputs[0])
+            if tuple(rows.shape) != (n,):
+                raise ConfigError(f"The mask of '{m}' has shape {tuple(rows.shape)}, expected ({n},).")
+            columns.append(rows)
+        return stack(columns, axis=1)
 
-    def tensor(self, name: str, like: Tensor) -> Tensor:
-        """A parameter with the type and on the device of ``like``."""
-        return torch.as_tensor(self.parameters[name]).to(like)
+    def tensor(self, name: str, inputs: AnyArray) -> AnyArray:
+        """A parameter of the kind and type of ``inputs``, and on their device."""
+        return like(self.parameters[name], inputs)
 
     def state(self) -> dict[str, Any]:
         """JSON-safe parameters; ``from_state`` gives the rule back."""

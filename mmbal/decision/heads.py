@@ -6,11 +6,10 @@ A mapping given to ``apply`` then holds features ``(N, D_m)``, not logits.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mmbal.decision.base import Rule
 from mmbal.errors import UsageError
+from mmbal.maths.arrays import AnyArray, stack
 from mmbal.predictions.format import Predictions
 
 
@@ -33,9 +32,9 @@ class HeadRule(Rule):
     def width(self, modality: str) -> int:
         return self.parameters[f"weight_{modality}"].shape[1]
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         parts = [z @ self.tensor(f"weight_{m}", z).T for m, z in zip(self.modalities, inputs, strict=True)]
-        return torch.stack(parts).sum(dim=0) + self.tensor("bias", parts[0])
+        return stack(parts).sum(axis=0) + self.tensor("bias", parts[0])
 
 
 def head_bias(predictions: Predictions) -> np.ndarray:

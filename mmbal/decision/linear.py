@@ -22,15 +22,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule, centre_of_weights
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.mean import mean_log_probabilities
 from mmbal.decision.rules.temperature import inverse_temperatures, temperature
+from mmbal.maths.arrays import AnyArray, concatenate, exp, log_softmax
 from mmbal.maths.loglinear import EXACT, Design, maximum_a_posteriori
 from mmbal.predictions.format import Predictions
 
@@ -64,38 +63,39 @@ class LogLinear(Rule):
         ``beta``, where it is known, and ``start``, a fit of this rule on like data, save time.
         """
         beta = inverse_temperatures(predictions) if beta is None else beta
-        logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
+        logits = np.stack([predictions.logits[m] for m in predictions.modalities], axis=1)
         n, _, c = logits.shape
-        present = torch.from_numpy(predictions.present_mask().astype(np.float64))
-        level = (logits.mean(dim=-1) * present).sum(dim=0) / present.sum(dim=0).clamp_min(1)
-        experts, columns, groups = cls.design(logits, present, torch.from_numpy(beta), level)
-        features = torch.cat([columns[:, :0, 0], *groups], dim=1)
-        design = Design(experts.numpy(), columns.numpy(), features.numpy(), "bias" in cls.blocks)
+        present = predictions.present_mask().astype(np.float64)
+        level = (logits.mean(axis=-1) * present).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+        experts, columns, groups = cls.design(logits, present, beta, level)
+        features = np.concatenate([columns[:, :0, 0], *groups], axis=1)
+        design = Design(experts, columns, features, "bias" in cls.blocks)
         centre = centre_of_weights(predictions.modalities)
         mean, precision = cls.prior(design, centre, [x.shape[1] for x in groups], config.strength)
         target = np.full((n, c), 1 / (n * c))
         target[np.arange(n), predictions.labels] += 1
         warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in _BLOCKS])
         found = design.split(maximum_a_posteriori(design, target, mean, precision, warm, tolerance))
-        return {"beta": beta, "level": level.numpy(), **dict(zip(_BLOCKS, found, strict=True))}
+        return {"beta": beta, "level": level, **dict(zip(_BLOCKS, found, strict=True))}
 
     @classmethod
     def design(
-        cls, logits: Tensor, present: Tensor, beta: Tensor, level: Tensor
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        cls, logits: AnyArray, present: AnyArray, beta: AnyArray, level: AnyArray
+    ) -> tuple[AnyArray, AnyArray, list[AnyArray]]:
         """What the scores are linear in: experts ``(N, K, C)``, columns ``(N, M or 0, C)``, groups of features."""
-        v = torch.log_softmax(beta[:, None] * torch.log_softmax(logits, dim=-1), dim=-1)
+        n, m, c = logits.shape
+        v = log_softmax(beta[:, None] * logits)
         masked = v * present[..., None]
         experts = masked
         if "mixture" in cls.blocks:
-            experts = torch.cat([masked, torch.log_softmax(mean_log_probabilities(v, present), dim=-1)[:, None]], dim=1)
-        centred = masked - masked.mean(dim=-1, keepdim=True)
+            experts = concatenate([masked, log_softmax(mean_log_probabilities(v, present))[:, None]], axis=1)
+        centred = masked - masked.mean(axis=-1, keepdims=True)
         groups = []
         if "classwise" in cls.blocks:
-            groups.append(beta * (logits.mean(dim=-1) - level) * present)
+            groups.append(beta * (logits.mean(axis=-1) - level) * present)
         if "matrix" in cls.blocks:
-            groups.append(centred.flatten(1))
-            groups.append(((v.exp() - 1 / v.shape[-1]) * present[..., None]).flatten(1))
+            groups.append(centred.reshape(n, m * c))
+            groups.append(((exp(v) - 1 / c) * present[..., None]).reshape(n, m * c))
         return experts, centred if "classwise" in cls.blocks else centred[:, :0], groups
 
     @classmethod
@@ -113,14 +113,14 @@ class LogLinear(Rule):
             blocks.append(np.full(part.shape[1] * c, _energy(part) / scale**2))
         return mean, np.concatenate([*blocks, np.full(sizes[3], 1 / BIAS_SCALE**2)])
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         beta, level = self.tensor("beta", inputs), self.tensor("level", inputs)
         experts, columns, groups = self.design(inputs, present, beta, level)
-        scores = (self.tensor("weight", inputs)[:, None] * experts).sum(dim=1)
+        scores = (self.tensor("weight", inputs)[:, None] * experts).sum(axis=1)
         if columns.shape[1]:
-            scores = scores + (self.tensor("classwise", inputs) * columns).sum(dim=1)
+            scores = scores + (self.tensor("classwise", inputs) * columns).sum(axis=1)
         if groups:
-            scores = scores + torch.cat(groups, dim=1) @ self.tensor("matrix", inputs)
+            scores = scores + concatenate(groups, axis=1) @ self.tensor("matrix", inputs)
         return scores + self.tensor("bias", inputs) if "bias" in self.blocks else scores
 
     @classmethod

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
 from mmbal.decision.comparison import class_tests, gain_bounds
@@ -73,6 +72,8 @@ class Reading:
     @classmethod
     def of(cls, predictions: Predictions, rule: str, probes: Mapping[str, Probe], seed: int) -> Reading:
         """Fused by ``rule``; the logits of modalities in ``probes`` are uncertain, those of the others are given."""
+        import torch  # its gradients are needed here alone, where there is a reference
+
         log_p = np.empty((len(predictions), len(predictions.classes)))
         slopes = {m: np.zeros_like(log_p) for m in probes}
         for fitted, rows in cross_fitted_rules(predictions, rule, FOLDS, seed):

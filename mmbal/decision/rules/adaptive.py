@@ -38,10 +38,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from pydantic import Field
 from scipy.special import expit, logsumexp
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule
@@ -53,6 +51,8 @@ from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
 from mmbal.decision.rules.temperature import inverse_temperatures
 from mmbal.errors import UsageError
+from mmbal.maths.arrays import AnyArray, at_least, log, log_softmax, smallest_number, stack, where
+from mmbal.maths.arrays import logsumexp as log_sum_exp
 from mmbal.maths.folds import folds_of
 from mmbal.maths.loglinear import FAST
 from mmbal.maths.mixture import mixture_weights
@@ -193,14 +193,14 @@ class Adaptive(Rule):
             {"gain": gain, "required": required, "weight": weight},
         )
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         parts = []
         for rule in self.members:
             own = [self.modalities.index(m) for m in rule.modalities]
-            parts.append(torch.log_softmax(rule.combine(inputs[:, own], present[:, own]), dim=-1))
-        weights = self.tensor("weights", inputs).clamp_min(torch.finfo(inputs.dtype).tiny).log()
-        of_rows = weights[(present.min(dim=1).values < 1).long()]
-        mixed = torch.logsumexp(of_rows[..., None] + torch.stack(parts, dim=1), dim=1)
+            parts.append(log_softmax(rule.combine(inputs[:, own], present[:, own])))
+        weights = log(at_least(self.tensor("weights", inputs), smallest_number(inputs)))
+        of_rows = where((present < 1).any(axis=1)[:, None], weights[1], weights[0])
+        mixed = log_sum_exp(of_rows[..., None] + stack(parts, axis=1), axis=1)
         return mixed + self.tensor("raised", inputs) if "raised" in self.parameters else mixed
 
     def state(self) -> dict[str, Any]:

@@ -6,11 +6,9 @@ Where the best modality is missing, the next best one decides.
 """
 
 import numpy as np
-import torch
-from scipy.special import log_softmax
-from torch import Tensor
 
 from mmbal.decision.base import Rule
+from mmbal.maths.arrays import AnyArray, log_softmax, whole
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -31,11 +29,10 @@ class Best(Rule):
         order = sorted(range(len(quality)), key=lambda k: quality[k], reverse=True)
         return {"order": np.array(order, dtype=np.float64)}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        order = torch.as_tensor(self.parameters["order"], dtype=torch.long, device=inputs.device)
-        chosen = order[present[:, order].argmax(dim=1)]
-        rows = torch.arange(len(inputs), device=inputs.device)
-        return inputs[rows, chosen]
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        order = whole(self.parameters["order"], inputs)
+        chosen = order[present[:, order].argmax(axis=1)]
+        return inputs[whole(np.arange(len(inputs)), inputs), chosen]
 
     def explain(self) -> str:
         return f"Follows {self.modalities[int(self.parameters['order'][0])]} alone."

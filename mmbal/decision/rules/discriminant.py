@@ -25,14 +25,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.temperature import inverse_temperature, inverse_temperatures, temperature
+from mmbal.maths.arrays import AnyArray, added_at, exp, like, log_softmax, namespace, whole
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -54,12 +53,12 @@ class Discriminant(Rule):
     @classmethod
     def estimate(cls, predictions: Predictions, config: Any, beta: np.ndarray | None = None) -> dict[str, np.ndarray]:
         beta = inverse_temperatures(predictions) if beta is None else beta
-        logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
-        present = torch.from_numpy(predictions.present_mask().astype(np.float64))
+        logits = np.stack([predictions.logits[m] for m in predictions.modalities], axis=1)
+        present = predictions.present_mask().astype(np.float64)
         root = config.scale == "root"
-        x = measured(logits, present, torch.from_numpy(beta), root).numpy()
+        x = measured(logits, present, beta, root)
         n, m, c = x.shape
-        y, seen = predictions.labels, present.numpy()[..., None]
+        y, seen = predictions.labels, present[..., None]
         mean, without = class_means(x, seen, y)
         residual = ((x - without) * seen).reshape(n, m * c)
         size = np.repeat(np.sqrt(np.maximum(seen.sum(axis=0), 1)), c)
@@ -68,12 +67,11 @@ class Discriminant(Rule):
         covariance = (1 - config.shrink) * scatter + config.shrink * variance * np.eye(m * c)
         prior = np.log((np.bincount(y, minlength=c) + 1) / (n + c))
         fitted = {"mean": mean, "covariance": covariance, "prior": prior}
-        given = {name: torch.from_numpy(value) for name, value in fitted.items()}
-        scores = gaussian_scores(torch.from_numpy(x), present, given, own=(y, torch.from_numpy(without))).numpy()
+        scores = gaussian_scores(x, present, fitted, own=(y, without))
         scale = min(1.0, inverse_temperature(scores, y))
         return {"beta": beta, "root": np.array(root), **fitted, "scale": np.array(scale)}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         x = measured(inputs, present, self.tensor("beta", inputs), bool(self.parameters["root"]))
         fitted = {name: self.tensor(name, inputs) for name in ("mean", "covariance", "prior")}
         return self.tensor("scale", inputs) * gaussian_scores(x, present, fitted)
@@ -86,10 +84,10 @@ class Discriminant(Rule):
         )
 
 
-def measured(logits: Tensor, present: Tensor, beta: Tensor, root: bool) -> Tensor:
+def measured(logits: AnyArray, present: AnyArray, beta: AnyArray, root: bool) -> AnyArray:
     """The Gaussian inputs ``(N, M, C)``: roots of calibrated probabilities, or centred logs; 0 where missing."""
-    v = torch.log_softmax(beta[:, None] * torch.log_softmax(logits, dim=-1), dim=-1)
-    x = (v / 2).exp() if root else v - v.mean(dim=-1, keepdim=True)
+    v = log_softmax(beta[:, None] * logits)
+    x = exp(v / 2) if root else v - v.mean(axis=-1, keepdims=True)
     return x * present[..., None]
 
 
@@ -104,36 +102,37 @@ def class_means(x: np.ndarray, seen: np.ndarray, y: np.ndarray) -> tuple[np.ndar
     own = (x[np.arange(n), :, y] - centre[:, y].T) * seen[..., 0]
     rise = own.sum(axis=0)[:, None] / held * c / max(c - 1, 1)
     typical = centre + rise * (np.eye(c)[:, None] - 1 / c)
-    total, count = np.zeros((c, m, c)), np.zeros((c, m, 1))
-    np.add.at(total, y, x)
-    np.add.at(count, y, seen)
+    member = np.eye(c)[y].T
+    total = (member @ x.reshape(n, m * c)).reshape(c, m, c)
+    count = (member @ seen[..., 0])[..., None]
     mean = (total + typical) / (count + 1)
     return mean, x - (x - mean[y]) * (1 + 1 / np.maximum(count[y], 1))
 
 
 def gaussian_scores(
-    x: Tensor, present: Tensor, fitted: Mapping[str, Tensor], own: tuple[np.ndarray, Tensor] | None = None
-) -> Tensor:
+    x: AnyArray, present: AnyArray, fitted: Mapping[str, AnyArray], own: tuple[np.ndarray, np.ndarray] | None = None
+) -> AnyArray:
     """Log joint density of class and row ``(N, C)``, up to a constant a row; missing modalities are left out.
 
     ``x (N, M, C)``; ``fitted``: "mean" ``(C, M, C)``, "covariance" ``(M C, M C)``, "prior" ``(C,)`` in nats. ``own``:
     labels ``(N,)`` and the mean ``(N, M, C)`` that a row's own class is to have for that row.
     """
-    n, _, c = x.shape
-    mean, covariance = fitted["mean"].flatten(1), fitted["covariance"]
-    scores = fitted["prior"].expand(n, c)
-    patterns, which = torch.unique(present > 0, dim=0, return_inverse=True)
-    for k, pattern in enumerate(patterns):
-        if not pattern.any():
+    n, m, c = x.shape
+    of = namespace(x)
+    mean, covariance = fitted["mean"].reshape(c, m * c), fitted["covariance"]
+    scores = of.broadcast_to(fitted["prior"], (n, c))
+    pattern = ((present > 0) * like(2.0 ** np.arange(m), x)).sum(axis=1)  # of the modalities that a row has, as bits
+    for code in of.unique(pattern).tolist():
+        if not code:
             continue
-        rows = (which == k).nonzero()[:, 0]
-        kept = pattern.repeat_interleave(c)
-        part, centres = x[rows].flatten(1)[:, kept], mean[:, kept]
-        solved = torch.linalg.solve(covariance[kept][:, kept], centres.T)
-        likelihood = part @ solved - (centres * solved.T).sum(dim=1) / 2
+        rows = of.where(pattern == code)[0]
+        kept = whole(np.flatnonzero(np.repeat(int(code) >> np.arange(m) & 1, c)), x)
+        part, centres = x[rows].reshape(len(rows), m * c)[:, kept], mean[:, kept]
+        solved = of.linalg.solve(covariance[kept][:, kept], centres.T)
+        likelihood = part @ solved - (centres * solved.T).sum(axis=1) / 2
         if own is not None:
-            labels, means = torch.from_numpy(own[0])[rows], own[1][rows].flatten(1)[:, kept]
-            solved = torch.linalg.solve(covariance[kept][:, kept], means.T).T
-            likelihood[torch.arange(len(rows)), labels] = ((part - means / 2) * solved).sum(dim=1)
-        scores = scores.index_add(0, rows, likelihood)
+            labels, means = own[0][rows], own[1][rows].reshape(len(rows), m * c)[:, kept]
+            solved = of.linalg.solve(covariance[kept][:, kept], means.T).T
+            likelihood[np.arange(len(rows)), labels] = ((part - means / 2) * solved).sum(axis=1)
+        scores = added_at(scores, rows, likelihood)
     return scores

@@ -8,26 +8,23 @@ Deviations: the public code averages recursively, ((e_1 + e_2) / 2 + e_3) / 2, w
 two; we average uniformly, as in the paper. Evidence by softplus as in TMC, over the present modalities.
 """
 
-import torch
-from torch import Tensor
-from torch.nn.functional import softplus
-
 from mmbal.decision.base import Rule
+from mmbal.maths.arrays import AnyArray, at_least, log, softplus
 from mmbal.registry import rules
 
 
-def average_evidence(evidence: Tensor, present: Tensor) -> Tensor:
+def average_evidence(evidence: AnyArray, present: AnyArray) -> AnyArray:
     """Mean ``(N, C)`` of evidence ``(N, M, C)`` over the present modalities."""
-    count = present.sum(dim=1, keepdim=True).clamp_min(1)
-    return (evidence * present[..., None]).sum(dim=1) / count
+    count = at_least(present.sum(axis=1, keepdims=True), 1)
+    return (evidence * present[..., None]).sum(axis=1) / count
 
 
 @rules.register(family="evidential", year=2024, paper="2402.16897", fitted=False)
 class Ecml(Rule):
     """Average belief fusion."""
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return torch.log(average_evidence(softplus(inputs), present) + 1)
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return log(average_evidence(softplus(inputs), present) + 1)
 
     def explain(self) -> str:
         return "Averages the modalities' evidence."

@@ -17,12 +17,22 @@ a confident head. Where the weak modality is the over-confident one, the gate ma
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule, unimodal
+from mmbal.maths.arrays import (
+    AnyArray,
+    at_least,
+    exp,
+    highest,
+    log_softmax,
+    logsumexp,
+    lowest_number,
+    ordered,
+    softmax,
+    where,
+)
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -31,29 +41,28 @@ KINDS: tuple[By, ...] = ("confidence", "entropy", "margin", "energy", "agreement
 GRID = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
-def reliability(logits: Tensor, present: Tensor, by: By) -> Tensor:
+def reliability(logits: AnyArray, present: AnyArray, by: By) -> AnyArray:
     """The confidence ``(N, M)`` of each modality in each sample, from logits ``(N, M, C)``."""
     if by == "energy":
-        return torch.logsumexp(logits, dim=-1)
-    log_p = torch.log_softmax(logits, dim=-1)
-    p = log_p.exp()
+        return logsumexp(logits)
+    log_p = log_softmax(logits)
+    p = exp(log_p)
     if by == "confidence":
-        return p.max(dim=-1).values
+        return highest(p, axis=-1)
     if by == "entropy":
-        return 1 + (p * log_p).sum(dim=-1) / np.log(max(p.shape[-1], 2))
+        return 1 + (p * log_p).sum(axis=-1) / np.log(max(p.shape[-1], 2))
     if by == "margin":
-        top = p.topk(min(2, p.shape[-1]), dim=-1).values
-        return top[..., 0] - top[..., -1]
+        rising = ordered(p)
+        return rising[..., -1] - rising[..., -min(2, p.shape[-1])]
     seen = p * present[..., None]
-    others = present.sum(dim=1, keepdim=True) - present
-    return (p * (seen.sum(dim=1, keepdim=True) - seen)).sum(dim=-1) / others.clamp_min(1)
+    others = present.sum(axis=1, keepdims=True) - present
+    return (p * (seen.sum(axis=1, keepdims=True) - seen)).sum(axis=-1) / at_least(others, 1)
 
 
-def gated_sum(log_p: Tensor, present: Tensor, sureness: Tensor, kappa: float | Tensor) -> Tensor:
+def gated_sum(log_p: AnyArray, present: AnyArray, sureness: AnyArray, kappa: AnyArray) -> AnyArray:
     """``M_n sum_m softmax_m(kappa r_m) log p_m`` over present modalities: ``(N, C)``."""
-    floor = torch.finfo(sureness.dtype).min
-    share = torch.softmax((kappa * sureness).masked_fill(present == 0, floor), dim=1) * present
-    return present.sum(dim=1, keepdim=True) * (share[..., None] * log_p).sum(dim=1)
+    share = softmax(where(present == 0, lowest_number(sureness), kappa * sureness), axis=1) * present
+    return present.sum(axis=1, keepdims=True) * (share[..., None] * log_p).sum(axis=1)
 
 
 @rules.register(family="gate", fitted=True)
@@ -65,21 +74,18 @@ class Gate(Rule):
 
     @classmethod
     def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
-        logits = torch.from_numpy(np.stack([predictions.logits[m] for m in predictions.modalities], axis=1))
-        present = torch.from_numpy(predictions.present_mask().astype(np.float64))
-        sureness = reliability(logits, present, config.by)
-        labels = torch.from_numpy(predictions.labels)
-        losses = [
-            float(
-                torch.nn.functional.cross_entropy(
-                    gated_sum(unimodal(logits, present), present, sureness, kappa), labels
-                )
-            )
-            for kappa in GRID
-        ]
+        logits = np.stack([predictions.logits[m] for m in predictions.modalities], axis=1)
+        present = predictions.present_mask().astype(np.float64)
+        sureness, log_p, rows = (
+            reliability(logits, present, config.by),
+            unimodal(logits, present),
+            np.arange(len(logits)),
+        )
+        fused = [log_softmax(gated_sum(log_p, present, sureness, kappa)) for kappa in GRID]
+        losses = [-float(each[rows, predictions.labels].mean()) for each in fused]
         return {"kappa": np.array(GRID[int(np.argmin(losses))]), "by": np.array(float(KINDS.index(config.by)))}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         sureness = reliability(inputs, present, KINDS[int(self.parameters["by"])])
         return gated_sum(unimodal(inputs, present), present, sureness, self.tensor("kappa", inputs))
 

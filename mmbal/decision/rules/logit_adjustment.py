@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule, unimodal
+from mmbal.maths.arrays import AnyArray
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -38,9 +38,9 @@ class LogitAdjustment(Rule):
     def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
         return {"shift": config.tau * log_frequencies(predictions.labels, len(predictions.classes))}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         shift = self.tensor("shift", inputs)
-        return unimodal(inputs, present).sum(dim=1) - present.sum(dim=1, keepdim=True) * shift
+        return unimodal(inputs, present).sum(axis=1) - present.sum(axis=1, keepdims=True) * shift
 
     def explain(self) -> str:
         return (

@@ -10,27 +10,24 @@ Deviations: the paper weighs every sample; the public code takes the softmax ove
 one weight. We follow the paper. H_max cancels: the weights are softmax_m(-H_m), over the present modalities.
 """
 
-import torch
-from torch import Tensor
-
 from mmbal.decision.base import Rule
+from mmbal.maths.arrays import AnyArray, exp, log_softmax, lowest_number, softmax, where
 from mmbal.registry import rules
 
 
-def entropy_weights(logits: Tensor, present: Tensor) -> Tensor:
+def entropy_weights(logits: AnyArray, present: AnyArray) -> AnyArray:
     """``w (N, M)``, rows summing to 1 over the present modalities, of logits ``(N, M, C)``."""
-    log_p = torch.log_softmax(logits, dim=-1)
-    negative_entropy = (log_p.exp() * log_p).sum(dim=-1)
-    floor = torch.finfo(logits.dtype).min
-    return torch.softmax(negative_entropy.masked_fill(present == 0, floor), dim=1) * present
+    log_p = log_softmax(logits)
+    negative_entropy = (exp(log_p) * log_p).sum(axis=-1)
+    return softmax(where(present == 0, lowest_number(logits), negative_entropy), axis=1) * present
 
 
 @rules.register(family="gate", year=2024, paper="2311.10707", fitted=False)
 class Mla(Rule):
     """Sums the logits; each modality's weight follows from its entropy on the sample."""
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return (entropy_weights(inputs, present)[..., None] * inputs).sum(dim=1)
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return (entropy_weights(inputs, present)[..., None] * inputs).sum(axis=1)
 
     def explain(self) -> str:
         return "Weighs each sample's logits by exp(-entropy)."

@@ -14,35 +14,32 @@ among the others.
 """
 
 import numpy as np
-import torch
-from scipy.special import log_softmax
-from torch import Tensor
 
 from mmbal.decision.base import Rule
+from mmbal.maths.arrays import AnyArray, at_least, clip, constant, log, log_softmax, lowest_number, softmax, where
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
 
-def relative_calibration(p: Tensor, present: Tensor) -> Tensor:
+def relative_calibration(p: AnyArray, present: AnyArray) -> AnyArray:
     """``rc (N, M)`` of probabilities ``(N, M, C)``: below 1 where a modality is flatter than the others."""
-    uniformity = (p - 1 / p.shape[-1]).abs().mean(dim=-1) * present
-    others = (present.sum(dim=1, keepdim=True) - present).clamp_min(1)
-    reference = (uniformity.sum(dim=1, keepdim=True) - uniformity) / others
-    ratio = uniformity / torch.where(reference > 0, reference, 1.0)
-    return torch.where(reference > 0, ratio.clamp(max=1.0), 1.0)
+    uniformity = abs(p - 1 / p.shape[-1]).mean(axis=-1) * present
+    others = at_least(present.sum(axis=1, keepdims=True) - present, 1)
+    reference = (uniformity.sum(axis=1, keepdims=True) - uniformity) / others
+    ratio = uniformity / where(reference > 0, reference, 1.0)
+    return where(reference > 0, clip(ratio, 0.0, 1.0), 1.0)
 
 
-def collaborative_belief(confidence: Tensor, present: Tensor) -> Tensor:
+def collaborative_belief(confidence: AnyArray, present: AnyArray) -> AnyArray:
     """``cb (N, M)`` = mono + holo of predicted confidences ``(N, M)`` in (0, 1)."""
-    logs = confidence.log() * present
-    total = logs.sum(dim=1, keepdim=True)
-    return confidence + (total - logs) / torch.where(total < 0, total, -1.0)
+    logs = log(confidence) * present
+    total = logs.sum(axis=1, keepdims=True)
+    return confidence + (total - logs) / where(total < 0, total, -1.0)
 
 
-def belief_weights(strength: Tensor, present: Tensor) -> Tensor:
+def belief_weights(strength: AnyArray, present: AnyArray) -> AnyArray:
     """``w (N, M)``, the softmax of ``cb rc`` over the present modalities, held constant; 0 for a missing one."""
-    floor = torch.finfo(strength.dtype).min
-    return (torch.softmax(strength.masked_fill(present == 0, floor), dim=1) * present).detach()
+    return constant(softmax(where(present == 0, lowest_number(strength), strength), axis=1) * present)
 
 
 @rules.register(family="gate", year=2024, paper="2406.04802", fitted=True, status="after")
@@ -61,12 +58,12 @@ class Pdf(Rule):
             coefficients.append(np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ outcome))
         return {"confidence": np.stack(coefficients)}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        p = torch.softmax(inputs, dim=-1)
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        p = softmax(inputs)
         coefficients = self.tensor("confidence", inputs)
-        confidence = ((p * coefficients[:, :-1]).sum(dim=-1) + coefficients[:, -1]).clamp(0.01, 0.99)
+        confidence = clip((p * coefficients[:, :-1]).sum(axis=-1) + coefficients[:, -1], 0.01, 0.99)
         strength = collaborative_belief(confidence, present) * relative_calibration(p, present)
-        return (belief_weights(strength, present)[..., None] * inputs).sum(dim=1)
+        return (belief_weights(strength, present)[..., None] * inputs).sum(axis=1)
 
     def explain(self) -> str:
         return "Weighs each sample's logits by the predicted confidence of each modality."

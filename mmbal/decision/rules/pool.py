@@ -12,12 +12,11 @@ experts", ICANN 1999.
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import log_softmax
-from torch import Tensor
 
 from mmbal.decision.base import Rule, centre_of_weights, unimodal
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.temperature import inverse_temperatures
+from mmbal.maths.arrays import AnyArray, log_softmax
 from mmbal.maths.loglinear import Design, Posterior
 from mmbal.maths.newton import newton
 from mmbal.predictions.format import Predictions
@@ -55,9 +54,9 @@ class Pool(Rule):
         weight = pool_weights(beta[:, None] * log_p, predictions.labels, centre_of_weights(predictions.modalities))
         return {"beta": beta, "weight": weight}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         scale = self.tensor("beta", inputs) * self.tensor("weight", inputs)
-        return (scale[:, None] * unimodal(inputs, present)).sum(dim=1)
+        return (scale[:, None] * unimodal(inputs, present)).sum(axis=1)
 
     def explain(self) -> str:
         each = (f"{m} {w:.2f}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))

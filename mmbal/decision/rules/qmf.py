@@ -8,24 +8,22 @@ Deviations: none at test time. The confidence is that of a model trained with QM
 rule favours whatever has large logits. Confidences may be negative, as in the paper. Any number of modalities.
 """
 
-import torch
-from torch import Tensor
-
 from mmbal.decision.base import Rule
+from mmbal.maths.arrays import AnyArray, constant, logsumexp
 from mmbal.registry import rules
 
 
-def energy_confidence(logits: Tensor) -> Tensor:
+def energy_confidence(logits: AnyArray) -> AnyArray:
     """``logsumexp(logits) / 10`` over the last axis."""
-    return torch.logsumexp(logits, dim=-1) / 10
+    return logsumexp(logits) / 10
 
 
 @rules.register(family="gate", year=2023, paper="2306.02050", fitted=False)
 class Qmf(Rule):
     """Sums the logits; each modality's weight follows from its energy on the sample."""
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return ((energy_confidence(inputs.detach()) * present)[..., None] * inputs).sum(dim=1)
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return ((energy_confidence(constant(inputs)) * present)[..., None] * inputs).sum(axis=1)
 
     def explain(self) -> str:
         return "Weighs each sample's logits by their log-sum-exp."

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from scipy.special import log_softmax
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule, unimodal
+from mmbal.maths.arrays import AnyArray, log_softmax
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -41,8 +40,10 @@ class Stacking(Rule):
         _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision))
         return {"matrix": matrix, "bias": bias}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return unimodal(inputs, present).flatten(1) @ self.tensor("matrix", inputs) + self.tensor("bias", inputs)
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return unimodal(inputs, present).reshape(len(inputs), inputs.shape[1] * inputs.shape[2]) @ self.tensor(
+            "matrix", inputs
+        ) + self.tensor("bias", inputs)
 
     def explain(self) -> str:
         return f"Logistic regression on {self.parameters['matrix'].shape[0]} log-probabilities."

@@ -7,9 +7,8 @@ Neural Computation 2002); Bayes' rule where modalities are independent given the
 are equally frequent. An over-confident modality gets too large a contribution.
 """
 
-from torch import Tensor
-
 from mmbal.decision.base import Rule, unimodal
+from mmbal.maths.arrays import AnyArray
 from mmbal.registry import rules
 
 
@@ -17,8 +16,8 @@ from mmbal.registry import rules
 class Sum(Rule):
     """The plain sum of the modalities' log-probabilities."""
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return unimodal(inputs, present).sum(dim=1)
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return unimodal(inputs, present).sum(axis=1)
 
     def explain(self) -> str:
         return "Sums the modalities' log-probabilities as they are."

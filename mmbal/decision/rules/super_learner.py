@@ -9,11 +9,9 @@ keeps each weight above zero.
 """
 
 import numpy as np
-import torch
-from scipy.special import log_softmax
-from torch import Tensor
 
 from mmbal.decision.base import Rule
+from mmbal.maths.arrays import AnyArray, log, log_softmax, logsumexp, where
 from mmbal.maths.mixture import mixture_weights
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -31,10 +29,10 @@ class SuperLearner(Rule):
         # the pseudo-row keeps every weight above zero, for rows that have no other modality
         return {"weight": mixture_weights(np.stack(own, axis=1)[whole], prior=1 / len(own))}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         weight = self.tensor("weight", inputs) * present
-        weight = torch.where(weight.sum(dim=1, keepdim=True) > 0, weight, 1.0)
-        return torch.logsumexp(weight.log()[..., None] + torch.log_softmax(inputs, dim=-1), dim=1)
+        weight = where(weight.sum(axis=1, keepdims=True) > 0, weight, 1.0)
+        return logsumexp(log(weight)[..., None] + log_softmax(inputs), axis=1)
 
     def explain(self) -> str:
         each = (f"{m} {w:.2f}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))

@@ -15,12 +15,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.special import log_softmax
-from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule, unimodal
 from mmbal.decision.fused import Takes
+from mmbal.maths.arrays import AnyArray, log_softmax
 from mmbal.maths.newton import newton
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -84,8 +83,8 @@ class Temperature(Rule):
         beta = inverse_temperature((log_p * present).sum(axis=1), predictions.labels)
         return {"beta": np.full(len(predictions.modalities), beta)}
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
-        return (self.tensor("beta", inputs)[:, None] * unimodal(inputs, present)).sum(dim=1)
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return (self.tensor("beta", inputs)[:, None] * unimodal(inputs, present)).sum(axis=1)
 
     def explain(self) -> str:
         given = dict(zip(self.modalities, self.parameters["beta"].tolist(), strict=True))

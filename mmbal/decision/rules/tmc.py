@@ -10,30 +10,27 @@ Deviations: none; more modalities are combined one after the other (the rule is 
 evidence, so that it changes nothing. 1 - K is computed as the sum of what is kept, which does not cancel.
 """
 
-import torch
-from torch import Tensor
-from torch.nn.functional import softplus
-
 from mmbal.decision.base import Rule
+from mmbal.maths.arrays import AnyArray, log, softplus
 from mmbal.registry import rules
 
 
-def opinion(evidence: Tensor) -> tuple[Tensor, Tensor]:
+def opinion(evidence: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Belief ``(..., C)`` and uncertainty ``(..., 1)`` of evidence ``(..., C) >= 0``; together they sum to 1."""
-    total = (evidence + 1).sum(dim=-1, keepdim=True)
+    total = (evidence + 1).sum(axis=-1, keepdims=True)
     return evidence / total, evidence.shape[-1] / total
 
 
-def dempster(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def dempster(first: tuple[AnyArray, AnyArray], second: tuple[AnyArray, AnyArray]) -> tuple[AnyArray, AnyArray]:
     """The reduced Dempster combination of two opinions."""
     (b1, u1), (b2, u2) = first, second
     belief = b1 * b2 + b1 * u2 + b2 * u1
     uncertainty = u1 * u2
-    kept = belief.sum(dim=-1, keepdim=True) + uncertainty
+    kept = belief.sum(axis=-1, keepdims=True) + uncertainty
     return belief / kept, uncertainty / kept
 
 
-def combined(evidence: Tensor) -> tuple[Tensor, Tensor]:
+def combined(evidence: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Belief ``(N, C)`` and uncertainty ``(N, 1)`` of the opinions of all modalities, from evidence ``(N, M, C)``."""
     fused = opinion(evidence[:, 0])
     for k in range(1, evidence.shape[1]):
@@ -45,9 +42,9 @@ def combined(evidence: Tensor) -> tuple[Tensor, Tensor]:
 class Tmc(Rule):
     """Dempster-Shafer combination of the modalities' evidence."""
 
-    def combine(self, inputs: Tensor, present: Tensor) -> Tensor:
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         belief, uncertainty = combined(softplus(inputs) * present[..., None])
-        return torch.log(belief + uncertainty / belief.shape[-1])
+        return log(belief + uncertainty / belief.shape[-1])
 
     def explain(self) -> str:
         return "Combines the modalities' evidence by Dempster's rule."
