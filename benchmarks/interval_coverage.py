@@ -27,7 +27,8 @@ from scipy.stats import norm
 from mmbal.decision import Rule, fit_rule
 from mmbal.diagnosis import diagnose
 from mmbal.files import write_text
-from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.significance import holm
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.synthetic import GaussianWorld
 

@@ -12,7 +12,7 @@ last among the rule's ``modalities``, under the name ``fused``; see :mod:`mmbal.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -21,8 +21,9 @@ import numpy as np
 from mmbal.config import Config
 from mmbal.decision.fused import FUSED, Takes, inputs_of, model_decision
 from mmbal.errors import ConfigError, UsageError, did_you_mean
-from mmbal.notebook import Content, Shown
 from mmbal.maths.arrays import AnyArray, floating, full_precision, is_tensor, like, log_softmax, stack, where
+from mmbal.maths.folds import folds_of
+from mmbal.notebook import Content, Shown
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.tables import Column, Table
@@ -82,6 +83,22 @@ class Rule(Shown, ABC):
     def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
         """The parameters, from held-out rows."""
         return {}
+
+    @classmethod
+    def cross_fit(
+        cls: type[R], predictions: Predictions, config: Any, folds: int, seed: int
+    ) -> Iterator[tuple[R, np.ndarray]]:
+        """The rule of every fold, fitted on the other folds, with the rows ``(n,)`` that it has not seen."""
+        fold = folds_of(predictions.labels, folds, seed, predictions.group)
+        for k in range(fold.max() + 1):
+            yield cls.fit(predictions.take(fold != k), config), np.flatnonzero(fold == k)
+
+    @classmethod
+    def fit_and_cross_fit(
+        cls: type[R], predictions: Predictions, config: Any, folds: int, seed: int
+    ) -> tuple[R, list[tuple[R, np.ndarray]]]:
+        """What ``fit`` and ``cross_fit`` give; a rule that holds rows out to be fitted shares the work of both."""
+        return cls.fit(predictions, config), list(cls.cross_fit(predictions, config, folds, seed))
 
     @abstractmethod
     def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:

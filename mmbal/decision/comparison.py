@@ -10,14 +10,15 @@ import numpy as np
 from pydantic_core import to_jsonable_python
 
 from mmbal.decision.base import Rule
-from mmbal.decision.fitting import cross_fit, fit_rule
+from mmbal.decision.fitting import cross_fit, fit_and_cross_fit, fit_rule
 from mmbal.decision.fused import FUSED, as_it_is, stated_decision
 from mmbal.errors import UsageError
-from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate, holm, sign_test
+from mmbal.maths.bootstrap import GAIN, SHARE, Bootstrap, Estimate
 from mmbal.maths.folds import groups_of
 from mmbal.maths.scoring import calibration_errors, correct, scores
+from mmbal.maths.significance import holm, sign_test
 from mmbal.predictions.format import Predictions, Source
-from mmbal.predictions.order import canonical
+from mmbal.predictions.order import canonical_order
 from mmbal.predictions.source import predictions_of
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, NATS, p_value
@@ -72,15 +73,23 @@ class Comparison:
         fit_on: Predictions | None = None,
         replicates: int = 1000,
         config: Mapping[str, Mapping[str, Any]] | None = None,
+        known: Mapping[str, np.ndarray] | None = None,
     ) -> Comparison:
-        """Cross-fit the rules called ``names``, or fit them on ``fit_on``; ``config``: hyper-parameters by rule."""
-        own = canonical(predictions.unruled or predictions)
+        """Cross-fit the rules called ``names``, or fit them on ``fit_on``; ``config``: hyper-parameters by rule.
+
+        ``known``: held-out log-probabilities ``(N, C)`` of rules that were fitted already.
+        """
+        own = predictions.unruled or predictions
+        order = canonical_order(own)
+        own = own.take(order)
         log_p = {FUSED: as_it_is(own)}
         for name in dict.fromkeys(names):
             if name == FUSED:
                 continue
             options = (config or {}).get(name, {})
-            if fit_on is None:
+            if name in (known or {}):
+                log_p[name] = (known or {})[name][order]
+            elif fit_on is None:
                 log_p[name] = cross_fit(own, name, folds, seed, **options)
             else:
                 log_p[name] = fit_rule(fit_on.unruled or fit_on, name, **options).apply(own)
@@ -288,11 +297,12 @@ def calibrate(
         raise UsageError("A rule fitted on the test split can't be judged on it.", "Leave out --test, or --split.")
     wanted = list(dict.fromkeys(["sum", "best", *names, rule]))
     config = {} if protect is None else {rule: {"protect": protect}}
-    fitted = fit_rule(rows, rule, **config.get(rule, {}))
+    fitted, log_p = fit_and_cross_fit(rows, rule, folds, seed, **config.get(rule, {}))
     tested = predictions.select("test") if test else None
     alone = fit_rule(rows, "best")
-    held_out = Comparison.of(rows, wanted, folds, seed, config=config)
-    judged = None if tested is None else Comparison.of(tested, wanted, folds, seed, fit_on=rows, config=config)
+    held_out = Comparison.of(rows, wanted, folds, seed, config=config, known={rule: log_p})
+    own = {} if tested is None else {rule: fitted.apply(tested)}
+    judged = None if tested is None else Comparison.of(tested, wanted, folds, seed, rows, config=config, known=own)
     return Calibration(
         rule=fitted,
         name=rule,

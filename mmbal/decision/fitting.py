@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from mmbal.config import Config
 from mmbal.decision.base import Rule
 from mmbal.decision.fused import with_rule
 from mmbal.errors import ConfigError
-from mmbal.maths.folds import folds_of
 from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.order import canonical, canonical_order
 from mmbal.predictions.source import predictions_of
@@ -35,24 +34,27 @@ def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed:
     Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.maths.folds.folds_of`.
     """
     predictions = predictions_of(predictions)
-    out = np.empty((len(predictions), len(predictions.classes)))
-    for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
-        out[held_out] = rule.apply(predictions.take(held_out))
-    return out
+    return _held_out(predictions, cross_fitted_rules(predictions, name, folds, seed, **config))
 
 
 def cross_fitted_rules(
     predictions: Predictions, name: str, folds: int = 5, seed: int = 0, **config: Any
 ) -> Iterator[tuple[Rule, np.ndarray]]:
     """The rule of every fold, fitted on the other folds, with the rows ``(n,)`` that it has not seen."""
+    cls: type[Rule] = rules.get(name)
     order = canonical_order(predictions)
-    fold = np.empty(len(order), dtype=np.int64)
-    fold[order] = folds_of(
-        predictions.labels[order], folds, seed, None if predictions.group is None else predictions.group[order]
-    )
-    for k in range(fold.max() + 1):
-        held_out = np.flatnonzero(fold == k)
-        yield fit_rule(predictions.take(fold != k), name, **config), held_out
+    for rule, held_out in cls.cross_fit(predictions.take(order), _config(cls, name, config), folds, seed):
+        yield rule, order[held_out]
+
+
+def fit_and_cross_fit(
+    predictions: Predictions, name: str, folds: int = 5, seed: int = 0, **config: Any
+) -> tuple[Rule, np.ndarray]:
+    """What :func:`fit_rule` and :func:`cross_fit` give, with what they have in common done once."""
+    cls: type[Rule] = rules.get(name)
+    order = canonical_order(predictions)
+    rule, parts = cls.fit_and_cross_fit(predictions.take(order), _config(cls, name, config), folds, seed)
+    return rule, _held_out(predictions, [(own, order[held_out]) for own, held_out in parts])
 
 
 def cross_ruled(predictions: Predictions, name: str, folds: int = 5, seed: int = 0, **config: Any) -> Predictions:
@@ -101,6 +103,14 @@ def rule_from_json(stored: Mapping[str, Any], classes: tuple[str, ...] | None = 
             "Fit it again with `mmbal calibrate`.",
         )
     return rule
+
+
+def _held_out(predictions: Predictions, parts: Iterable[tuple[Rule, np.ndarray]]) -> np.ndarray:
+    """Log-probabilities ``(N, C)`` of each row by the rule that has not seen it."""
+    out = np.empty((len(predictions), len(predictions.classes)))
+    for rule, rows in parts:
+        out[rows] = rule.apply(predictions.take(rows))
+    return out
 
 
 def _config(rule: type[Rule], name: str, values: Mapping[str, Any]) -> Config:

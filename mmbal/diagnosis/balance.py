@@ -39,14 +39,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import block_diag, solve_triangular
-from scipy.special import log_softmax
-from scipy.stats import norm
+from scipy.special import log_softmax, ndtr
 
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import Decision, centred
-from mmbal.maths.bootstrap import MIN_SAMPLES, Bootstrap, holm, ratio
+from mmbal.maths.bootstrap import MIN_SAMPLES, Bootstrap, ratio
 from mmbal.maths.loglinear import Design, Posterior
 from mmbal.maths.newton import nearest_non_negative, newton
+from mmbal.maths.significance import holm
 from mmbal.predictions.format import Array, Predictions
 
 MODALITY_SPREAD = 3.0  # prior standard deviation of u about 1, where 1 is the best common factor: hardly informative
@@ -267,6 +267,6 @@ def adjusted_p_values(shares: Shares) -> tuple[list[float | None], list[list[flo
     z = np.divide(np.abs(shares.contrast[:, tested]), error, out=np.zeros_like(error), where=error > 0)
     enough = np.concatenate([[shares.class_samples[0].sum()], shares.class_samples[0]]) >= MIN_SAMPLES
     p = np.full(z.shape, np.nan)
-    p[enough] = holm(2 * norm.sf(z[enough]).ravel()).reshape(-1, z.shape[1])
+    p[enough] = holm(2 * ndtr(-z[enough]).ravel()).reshape(-1, z.shape[1])
     rows = [[None if np.isnan(v) else float(v) for v in row] * (2 if m == 2 else 1) for row in p]
     return rows[0], rows[1:]

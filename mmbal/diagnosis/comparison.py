@@ -16,7 +16,7 @@ from mmbal.diagnosis.examine import Examination, choose
 from mmbal.diagnosis.gate import figures_of
 from mmbal.diagnosis.schema import Estimates
 from mmbal.errors import DataError, UsageError
-from mmbal.maths.bootstrap import mcnemar
+from mmbal.maths.significance import mcnemar
 from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.pairing import shared_rows
 from mmbal.runs import Subject, read

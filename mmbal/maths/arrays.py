@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 AnyArray = Any  # a NumPy array or a torch tensor
+NARROW = 32  # columns of a short last axis
 
 
 def is_tensor(x: Any) -> bool:
@@ -87,7 +88,20 @@ def concatenate(parts: Sequence[AnyArray], axis: int = 0) -> AnyArray:
 
 def highest(x: AnyArray, axis: int, keepdims: bool = False) -> AnyArray:
     """The greatest value along an axis."""
-    return x.amax(axis, keepdim=keepdims) if is_tensor(x) else x.max(axis=axis, keepdims=keepdims)
+    if is_tensor(x):
+        return x.amax(axis, keepdim=keepdims)
+    if axis == -1 and 0 < x.shape[-1] <= NARROW and x.size:
+        # NumPy is slow along a short last axis, so the array is turned first
+        found = np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T).max(axis=0).reshape(x.shape[:-1])
+        return found[..., None] if keepdims else found
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+def total_of(x: np.ndarray) -> np.ndarray:
+    """The sum of a NumPy array along its last axis, which is kept with length 1."""
+    if 0 < x.shape[-1] <= NARROW:
+        return np.asarray(x @ np.ones((x.shape[-1], 1), x.dtype))
+    return np.asarray(x.sum(axis=-1, keepdims=True))
 
 
 def at_least(x: AnyArray, low: float) -> AnyArray:
@@ -120,8 +134,11 @@ def logsumexp(x: AnyArray, axis: int = -1) -> AnyArray:
 def log_softmax(x: AnyArray, axis: int = -1) -> AnyArray:
     if is_tensor(x):
         return x.log_softmax(axis)
-    shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    if axis != -1:
+        shifted = x - x.max(axis=axis, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    shifted = x - highest(x, -1, keepdims=True)
+    return shifted - np.log(total_of(np.exp(shifted)))
 
 
 def softmax(x: AnyArray, axis: int = -1) -> AnyArray:

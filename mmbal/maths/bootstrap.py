@@ -1,4 +1,4 @@
-"""The uncertainty of figures: bootstrap intervals, standard errors, McNemar's test, Holm's correction.
+"""The uncertainty of figures: bootstrap intervals and standard errors.
 
 Everything rests on one table of counts, how often each replicate draws each sample. A statistic that is a function of
 sums over samples is then a matrix product for all replicates at once, and two statistics of the same table are paired.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, norm, t
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mmbal.config import Frozen
 from mmbal.errors import UsageError
@@ -99,11 +99,11 @@ class Mean:
         """Two-sided p of "the mean is zero" (t test)."""
         if self.error == 0:
             return float(self.value == 0)
-        return float(2 * t.sf(abs(self.value) / self.error, self.freedom)) if self.freedom else 1.0
+        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error)) if self.freedom else 1.0
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The ends of the t interval."""
-        half = float(t.ppf((1 + confidence) / 2, self.freedom)) * self.error if self.freedom else np.inf
+        half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error if self.freedom else np.inf
         return self.value - half, self.value + half
 
 
@@ -260,7 +260,7 @@ class Bootstrap:
         spread = float(drawn.std(ddof=1))
         if spread == 0:
             return 1.0 if replicates[0] == 0 else 0.0
-        return float(2 * norm.sf(abs(replicates[0]) / spread))
+        return float(2 * ndtr(-abs(replicates[0]) / spread))
 
 
 class Jackknife(Bootstrap):
@@ -281,7 +281,7 @@ def mean_interval(values: Array, confidence: float = 0.95) -> Estimate:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Estimate(value=mean)
-    half = float(norm.ppf((1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = float(ndtri((1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Estimate(value=mean, low=mean - half, high=mean + half)
 
 
@@ -290,47 +290,3 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     denominator = denominator.reshape(denominator.shape + (1,) * (numerator.ndim - denominator.ndim))
     filled = np.broadcast_to(denominator, numerator.shape)
     return np.divide(numerator, filled, out=np.full(numerator.shape, np.nan), where=filled != 0)
-
-
-def sign_p(more: int, less: int, midp: bool = True) -> float:
-    """Two-sided p of "more and less are equally likely" from how often each was seen: the exact binomial test.
-
-    ``midp`` takes half of the observed table's probability, which keeps the level and loses less power (Fagerland,
-    Lydersen and Laake 2013).
-    """
-    few, n = min(more, less), more + less
-    if midp:
-        if more == less:
-            return float(1 - binom.pmf(few, n, 0.5) / 2) if n else 1.0
-        return float(2 * binom.cdf(few, n, 0.5) - binom.pmf(few, n, 0.5))
-    return float(min(1.0, 2 * binom.cdf(few, n, 0.5)))
-
-
-def sign_test(differences: Array, group: Array | None = None) -> float:
-    """Mid-p of "differences ``(N,)`` are as often above zero as below"; rows of a ``group (N,)`` count once, by their sum.
-
-    Of two decisions that are right or wrong it is McNemar's test.
-    """
-    if group is not None:
-        differences = np.bincount(np.unique(group, return_inverse=True)[1], differences)
-    small = 1e-9  # sums of halves and thirds are rounded
-    return sign_p(int((differences > small).sum()), int((differences < -small).sum()))
-
-
-def mcnemar(first: Array, second: Array, midp: bool = True) -> float:
-    """p of "both are right equally often" from two (N,) boolean arrays of being right on the same samples.
-
-    The exact binomial test on the samples where they differ; for ``midp`` see :func:`mmbal.maths.bootstrap.sign_p`.
-    """
-    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    return sign_p(int((first & ~second).sum()), int((second & ~first).sum()), midp)
-
-
-def holm(p_values: Array | list[float]) -> Array:
-    """Holm's step-down correction: adjusted p values in the order given, each at most 1 (Holm 1979)."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, stepped)
-    return adjusted

@@ -7,7 +7,6 @@ dimensions.
 from __future__ import annotations
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 LOGIT_SPREAD = 2.0
 FIT_ROWS = 10_000  # more rows than this are thinned before a fit: the head hardly changes, and the fit stays fast
@@ -29,6 +28,8 @@ def fit_head(features: Array, labels: Array, classes: int, seed: int = 0) -> tup
     known = np.unique(labels)
     weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
     if len(known) > 1:
+        from sklearn.linear_model import LogisticRegression  # takes longer to import than most fits to run
+
         model = LogisticRegression(C=1 / ridge(features), max_iter=1000).fit(features, labels)
         if len(known) == 2:
             weight[known], bias[known] = np.outer([-0.5, 0.5], model.coef_[0]), [-0.5, 0.5] * model.intercept_

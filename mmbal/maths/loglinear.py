@@ -15,8 +15,11 @@ optimization", 2nd edition, algorithm 7.1 (line-search Newton-CG).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from mmbal.maths.arrays import highest, total_of
 
 EXACT = 1e-16  # nats a row: the log-probabilities of the solution are then right to about 1e-8
 FAST = 1e-3  # nats a row: for fits of which many are averaged, as in the rule `adaptive`
@@ -41,6 +44,12 @@ class Design:
         """The same design in another precision."""
         return Design(self.experts.astype(kind), self.columns.astype(kind), self.features.astype(kind), self.bias)
 
+    @cached_property
+    def _flat(self) -> Array:
+        """The experts as ``(K, N C)``: one product with them is then one call of BLAS."""
+        n, k, c = self.experts.shape
+        return np.ascontiguousarray(self.experts.transpose(1, 0, 2)).reshape(k, n * c)
+
     @property
     def sizes(self) -> list[int]:
         """Numbers of parameters of the four blocks: weights, class-wise weights, matrix, bias."""
@@ -56,7 +65,8 @@ class Design:
     def scores(self, flat: Array) -> Array:
         """``(N, C)``, linear in the parameters."""
         w, d, f, b = self.split(flat)
-        out = np.matmul(w, self.experts)
+        n, _, c = self.experts.shape
+        out = (w @ self._flat).reshape(n, c)
         if d.size:
             out += np.einsum("nmc,mc->nc", self.columns, d)
         if f.size:
@@ -65,13 +75,13 @@ class Design:
 
     def adjoint(self, residual: Array) -> Array:
         """The transpose of ``scores``: from ``(N, C)`` to a flat vector of parameters."""
-        parts = [np.einsum("nkc,nc->k", self.experts, residual)]
+        parts = [self._flat @ residual.ravel()]
         if self.columns.shape[1]:
             parts.append(np.einsum("nmc,nc->mc", self.columns, residual).ravel())
         if self.features.shape[1]:
             parts.append((self.features.T @ residual).ravel())
         if self.bias:
-            parts.append(residual.sum(axis=0))
+            parts.append(np.ones(len(residual), residual.dtype) @ residual)
         return np.concatenate(parts)
 
     def curvature(self, p: Array, mass: Array) -> Array:
@@ -137,9 +147,9 @@ class Posterior:
     def evaluate(self, at: Array) -> tuple[float, Array]:
         """The value, in nats, and the probabilities ``(N, C)``."""
         scores = self.design.scores(at) + self.offset
-        top = scores.max(axis=1, keepdims=True)
+        top = highest(scores, axis=-1, keepdims=True)
         p = np.exp(scores - top)
-        total = p.sum(axis=1, keepdims=True)
+        total = total_of(p)
         p /= total
         loss = (self.mass * (np.log(total) + top)).sum() - (self.target * scores).sum()
         return float(loss + 0.5 * (at - self.mean) @ self.pull(at - self.mean)), p
@@ -213,11 +223,12 @@ def newton_step(
     direction = scaled = residual / diagonal
     energy = first = float(residual @ scaled)
     weight = mass * p
+    every = np.ones((p.shape[1], p.shape[1]), p.dtype)  # a product with it sums rows, faster than a sum does
     for _ in range(most):
         if energy <= forcing**2 * first:
             break
         change = weight * design.scores(direction.astype(weight.dtype))
-        product = design.adjoint(change - p * change.sum(axis=1, keepdims=True)) + precision * direction
+        product = design.adjoint(change - p * (change @ every)) + precision * direction
         length = energy / float(direction @ product)
         x = x + length * direction
         residual = residual - length * product

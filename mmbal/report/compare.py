@@ -19,7 +19,8 @@ from mmbal.config import Frozen
 from mmbal.diagnosis import Diagnosis
 from mmbal.diagnosis.stored import diagnosis_of
 from mmbal.errors import DataError, UsageError, did_you_mean
-from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.significance import holm
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.format import Source as Given
 from mmbal.predictions.source import predictions_of

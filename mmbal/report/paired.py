@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import t as student
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
-from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean, mcnemar
+from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean
+from mmbal.maths.significance import mcnemar
 from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.order import canonical_order
 from mmbal.predictions.pairing import shared_rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmbal.decision import fit_rule, rule_from_json, rule_to_json
-from mmbal.decision.rules.adaptive import AS_IT_IS, PARTS, Fold, held_out_gain
+from mmbal.decision.candidates import AS_IT_IS, PARTS, Fold, held_out_gain
 from mmbal.predictions.synthetic import GaussianWorld
 
 K = len(PARTS)
@@ -19,7 +19,9 @@ START = np.eye(K)[AS_IT_IS]
 def fold(repeat: int, likelihood: list[list[float]]) -> Fold:
     rows = np.log(np.array(likelihood))
     n = len(rows)
-    return Fold(repeat, np.arange(n), np.zeros((n, K, 2)), rows, np.ones(n, bool), np.zeros((0, K)))
+    return Fold(
+        repeat, np.arange(n), np.zeros(n, int), np.zeros((n, K, 2)), rows, np.ones(n, bool), np.zeros((0, K)), []
+    )
 
 
 def row(of_sum: float, of_another: float) -> list[float]:

@@ -14,8 +14,8 @@ from worlds import modular
 
 from mmbal.decision import compare_rules, cross_fit, fit_rule, rule_from_json, rule_to_json
 from mmbal.decision.base import centre_of_weights
+from mmbal.decision.candidates import candidates_for, without_each
 from mmbal.decision.fused import as_it_is, inputs_of, model_decision, only, with_rule
-from mmbal.decision.rules.adaptive import candidates_for, without_each
 from mmbal.decision.rules.pool import PRIOR_SCALE
 from mmbal.errors import ConfigError
 from mmbal.maths.scoring import correct

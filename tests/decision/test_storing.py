@@ -15,8 +15,9 @@ from mmbal.decision.comparison import Gain, same_order
 from mmbal.decision.protect import additions, loss_with_error, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
-from mmbal.maths.bootstrap import Bootstrap, holm, sign_p, sign_test
+from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.scoring import correct
+from mmbal.maths.significance import holm, sign_p, sign_test
 from mmbal.predictions.format import Predictions
 
 FAST = ("sum", "best")

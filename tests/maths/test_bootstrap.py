@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mmbal.errors import UsageError
-from mmbal.maths.bootstrap import Bootstrap, Estimate, bootstrap_counts, holm, mcnemar, mean_interval
+from mmbal.maths.bootstrap import Bootstrap, Estimate, bootstrap_counts, mean_interval
+from mmbal.maths.significance import holm, mcnemar
 
 
 def test_counts_start_with_the_sample_and_each_replicate_draws_n():

@@ -23,6 +23,11 @@ temperature, by the same formula: so what changes decisions must gain over what 
 ``required`` is the prior log odds for the decision as it is: ``required_gain`` (3 nats) for up to 50 rows,
 ``-allowed_loss`` (-1 nat) from 90 on, linear in between.
 
+How good the average itself is on rows that it has not seen is told by the same folds: for the rows of a fold, the
+candidates fitted without it are averaged with weights, and against a required gain, from the other folds. (Candidates of
+those have seen the fold. Fitting them anew without it, ten times the work, changes the held-out gain by less than its
+standard error; docs/decision-layer.md has the figures.)
+
 ``protect`` bounds what a class may lose against the decision as it is; see :mod:`mmbal.decision.protect`.
 
 References: Yao, Vehtari, Simpson and Gelman, "Using stacking to average Bayesian predictive distributions", Bayesian
@@ -33,72 +38,39 @@ Ma and Chen, 2025, arXiv 2510.14411, who leave the method open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule
+from mmbal.decision.candidates import (
+    AS_IT_IS,
+    HONEST,
+    Fold,
+    candidates_for,
+    fit_candidates,
+    gathered,
+    held_out_gain,
+    judged_folds,
+    protected,
+    until_enough,
+)
 from mmbal.decision.fitting import rule_from_json, rule_to_json
-from mmbal.decision.fused import FUSED, Takes, inputs_of, only
-from mmbal.decision.linear import LogLinear
-from mmbal.decision.protect import within_bound
-from mmbal.decision.rules.discriminant import Discriminant
-from mmbal.decision.rules.pool import Pool
-from mmbal.decision.rules.temperature import inverse_temperatures
+from mmbal.decision.fused import FUSED, Takes, inputs_of
 from mmbal.errors import UsageError
-from mmbal.maths.arrays import AnyArray, at_least, log, log_softmax, smallest_number, stack, where
-from mmbal.maths.arrays import logsumexp as log_sum_exp
-from mmbal.maths.folds import folds_of
-from mmbal.maths.loglinear import FAST
+from mmbal.maths.arrays import AnyArray, at_least, log, log_softmax, logsumexp, smallest_number, stack, where
 from mmbal.maths.mixture import mixture_weights
-from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
-
-class Candidate(NamedTuple):
-    """A rule with its hyper-parameters, its share a priori and its inputs."""
-
-    rule: str
-    options: dict[str, Any]
-    share: float
-    takes: Takes = "parts"
-
-
-PARTS = (
-    Candidate("sum", {}, 1.0),
-    Candidate("best", {}, 0.3),
-    Candidate("temperature", {"shared": True}, 1.0),
-    Candidate("pool", {}, 1.0),
-    Candidate("bias", {}, 1.0),
-    Candidate("classwise", {}, 1.0),
-    Candidate("matrix", {"strength": 0.3}, 1.0),
-    Candidate("matrix", {"strength": 0.6}, 1.0),
-    Candidate("matrix", {"strength": 1.2}, 1.0),
-    Candidate("matrix", {"strength": 2.4}, 1.0),
-    Candidate("discriminant", {"scale": "log"}, 1.0),
-    Candidate("discriminant", {"scale": "root"}, 1.0),
-)
-# Where the model's decision is an input: on it alone, with the parts, and, should it be useless, on the parts alone
-ALONE = tuple(c._replace(takes="fused") for c in PARTS if c.rule not in {"best", "pool"})
-TOGETHER = tuple(c._replace(takes="parts and fused") for c in PARTS if c.rule not in {"sum", "best", "temperature"})
-WITHOUT = tuple(
-    c._replace(share=0.2) for c in PARTS if c.rule in {"best", "pool", "bias"} or "root" in c.options.values()
-)
 FEW, MANY = 50, 90  # held-out rows between which the required gain falls
-AS_IT_IS = 0  # the candidate that all others are measured against
-HONEST = 1  # where fused is an input: the same decisions at a temperature
 NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
-
-
-def candidates_for(modalities: tuple[str, ...]) -> tuple[Candidate, ...]:
-    """The candidates for these inputs; the first is the decision as it is."""
-    return (*ALONE, *TOGETHER, *WITHOUT) if FUSED in modalities else PARTS
 
 
 @rules.register(family="averaging", year=2025, paper="2510.14411", fitted=True, status="ours")
@@ -137,11 +109,53 @@ class Adaptive(Rule):
             raise UsageError("There are no samples to fit a decision rule on.", "Give a calibration split.")
         config = cls.Config() if config is None else config
         predictions = inputs_of(predictions, cls.takes)
-        candidates = candidates_for(predictions.modalities)
         members = fit_candidates(predictions)
+        return cls.averaged(
+            predictions, members, until_enough(cls.repeated(predictions, members, config), config.enough), config
+        )
+
+    @classmethod
+    def cross_fit(
+        cls, predictions: Predictions, config: Any, folds: int, seed: int
+    ) -> Iterator[tuple[Adaptive, np.ndarray]]:
+        predictions = inputs_of(predictions, cls.takes)
+        yield from cls.crossed(
+            predictions, list(judged_folds(predictions, fit_candidates(predictions), folds, seed)), config
+        )
+
+    @classmethod
+    def fit_and_cross_fit(
+        cls, predictions: Predictions, config: Any, folds: int, seed: int
+    ) -> tuple[Adaptive, list[tuple[Adaptive, np.ndarray]]]:
+        if (folds, seed) != (config.folds, config.seed) or len(predictions) < 2:
+            return super().fit_and_cross_fit(predictions, config, folds, seed)
+        predictions = inputs_of(predictions, cls.takes)
+        members = fit_candidates(predictions)
+        first = list(judged_folds(predictions, members, folds, seed))
+        more = cls.repeated(predictions, members, config, start=1)
+        fitted = cls.averaged(predictions, members, until_enough(chain(first, more), config.enough), config)
+        return fitted, list(cls.crossed(predictions, first, config))
+
+    @classmethod
+    def repeated(cls, predictions: Predictions, members: list[Rule], config: Any, start: int = 0) -> Iterator[Fold]:
+        """The folds of every repeat from ``start`` on."""
+        for repeat in range(start, config.repeats):
+            yield from judged_folds(predictions, members, config.folds, config.seed, repeat)
+
+    @classmethod
+    def crossed(cls, predictions: Predictions, folds: list[Fold], config: Any) -> Iterator[tuple[Adaptive, np.ndarray]]:
+        """The average for each of ``folds``, from the others, with the rows ``(n,)`` that it has not seen."""
+        for fold in folds:
+            seen = np.setdiff1d(np.arange(len(predictions)), fold.rows)
+            others = [other for other in folds if other is not fold]
+            yield cls.averaged(predictions.take(seen), fold.members, others, config), fold.rows
+
+    @classmethod
+    def averaged(cls, predictions: Predictions, members: list[Rule], folds: list[Fold], config: Any) -> Adaptive:
+        """The average of ``members``, fitted on ``predictions``, with the weights that ``folds`` of them tell."""
+        candidates = candidates_for(predictions.modalities)
         shares = np.array([c.share for c in candidates])
         prior = config.prior_rows * shares / shares.sum()
-        folds = judge(predictions, members, config)
         held = gathered([fold.likelihood for fold in folds], len(candidates))
         counts = prior * max(1.0, len(held) / len(predictions))  # rows held out several times count once
         complete = gathered([fold.likelihood[fold.whole] for fold in folds], len(candidates))
@@ -164,12 +178,12 @@ class Adaptive(Rule):
         weights = weight * stacks + (1 - weight) * start
         more = {}
         if config.protect is not None and folds:
-            share, raised = protected(folds, weights, predictions.labels, config.protect / 100)
+            share, raised = protected(folds, weights, config.protect / 100)
             weights = share * weights + (1 - share) * as_it_is
             more = {"raised": raised}
         evidence = []
         if folds:
-            right = np.concatenate([fold.right(predictions.labels) for fold in folds]).mean(axis=0)
+            right = np.concatenate([fold.right() for fold in folds]).mean(axis=0)
             figures = zip(candidates, weights[0], -held.mean(axis=0), right, strict=True)
             evidence = [
                 {
@@ -200,7 +214,7 @@ class Adaptive(Rule):
             parts.append(log_softmax(rule.combine(inputs[:, own], present[:, own])))
         weights = log(at_least(self.tensor("weights", inputs), smallest_number(inputs)))
         of_rows = where((present < 1).any(axis=1)[:, None], weights[1], weights[0])
-        mixed = log_sum_exp(of_rows[..., None] + stack(parts, axis=1), axis=1)
+        mixed = logsumexp(of_rows[..., None] + stack(parts, axis=1), axis=1)
         return mixed + self.tensor("raised", inputs) if "raised" in self.parameters else mixed
 
     def state(self) -> dict[str, Any]:
@@ -255,118 +269,6 @@ class Adaptive(Rule):
             return ""
         each = [f"{c} by {r:.2f}" for c, r in zip(self.classes, raised, strict=True) if r > 0]
         return f" To protect classes, scores are raised (nats): {', '.join(each) or 'none'}."
-
-
-def fit_candidates(predictions: Predictions, start: list[Rule] | None = None) -> list[Rule]:
-    """Every candidate fitted on all rows; one starts from ``start``, or from the one before if that is of its kind.
-
-    The log-linear ones are solved to 1e-3 nats a row only. On the thirteen columns of docs/decision-layer.md the average
-    of these has 73.08 % and 0.7049 nats, that of exact solutions 73.06 % and 0.7049 nats in more than twice the time.
-    """
-    beta = dict(zip(predictions.modalities, inverse_temperatures(predictions), strict=True))
-    inputs: dict[Takes, Predictions] = {
-        "parts": only(predictions, [m for m in predictions.modalities if m != FUSED]),
-        "fused": only(predictions, [m for m in predictions.modalities if m == FUSED]),
-        "parts and fused": predictions,
-    }
-    fitted: list[Rule] = []
-    for k, (name, options, _, takes) in enumerate(candidates_for(predictions.modalities)):
-        cls, given = rules.get(name), inputs[takes]
-        known: dict[str, Any] = {}
-        if issubclass(cls, LogLinear):
-            before = fitted[-1] if type(fitted[-1]) is cls and fitted[-1].modalities == given.modalities else None
-            known = {"start": before if start is None else start[k], "tolerance": FAST}
-        if issubclass(cls, LogLinear | Pool | Discriminant):
-            known["beta"] = np.array([beta[m] for m in given.modalities])
-        fitted.append(cls.fit(given, cls.Config(**options), **known))
-    return fitted
-
-
-@dataclass(frozen=True)
-class Fold:
-    """The candidates' probabilities for the ``n`` rows of one fold; they were fitted on the other folds."""
-
-    repeat: int
-    rows: np.ndarray  # (n,)
-    log_p: np.ndarray  # (n, K, C): log-probabilities of the rows as they are
-    likelihood: np.ndarray  # (n, K): of the true class
-    whole: np.ndarray  # (n,): whether the row has every modality
-    hidden: np.ndarray  # (H, K): log-likelihood with one modality after the other hidden, where the decision is known
-
-    def right(self, labels: np.ndarray) -> np.ndarray:
-        """Whether each candidate is right ``(n, K)``, a share where scores tie; ``labels`` are those of all rows."""
-        return np.stack([correct(self.log_p[:, k], labels[self.rows]) for k in range(self.log_p.shape[1])], axis=1)
-
-
-def judge(predictions: Predictions, members: list[Rule], config: Any) -> list[Fold]:
-    """Every fold of every repeat, until ``config.enough`` probabilities are judged; none where there is one row only."""
-    n, classes = predictions.labels.size, len(predictions.classes)
-    whole = np.all(predictions.present_mask(), axis=1)
-    folds: list[Fold] = []
-    held = 0
-    for repeat in range(config.repeats if n > 1 else 0):
-        fold = folds_of(predictions.labels, config.folds, config.seed + repeat, predictions.group)
-        for part in range(fold.max() + 1):
-            if held >= config.enough:
-                return folds
-            rows = np.flatnonzero(fold == part)
-            held += len(rows) * classes
-            fitted = fit_candidates(predictions.take(fold != part), start=members)
-            test = predictions.take(rows)
-            log_p = _decide(fitted, test)
-            hidden = [_of_truth(_decide(fitted, less), less.labels) for less in without_each(test)]
-            own = _of_truth(log_p, test.labels)
-            folds.append(Fold(repeat, rows, log_p, own, whole[rows], gathered(hidden, len(members))))
-    return folds
-
-
-def without_each(predictions: Predictions) -> list[Predictions]:
-    """The same rows with each modality removed in turn; with ``fused`` as an input, only where it is known then."""
-    names = tuple(m for m in predictions.modalities if m != FUSED)
-    found = []
-    for m in names if len(names) > 1 else ():
-        present = {**predictions.present, m: np.zeros(len(predictions), dtype=bool)}
-        logits = dict(predictions.logits)
-        if FUSED in logits:
-            others = tuple(other for other in names if other != m)
-            if others not in predictions.subsets:
-                continue
-            logits[FUSED] = predictions.subsets[others]
-        found.append(replace(predictions, present=present, logits=logits))
-    return found
-
-
-def held_out_gain(folds: list[Fold], prior: np.ndarray, n: int, start: np.ndarray) -> float:
-    """Nats that the average gains on ``n`` rows over the mixture ``start (K,)``; each fold is weighed by the others."""
-    gains = []
-    for fold in folds:
-        others = [other.likelihood for other in folds if other.repeat == fold.repeat and other is not fold]
-        weights = mixture_weights(gathered(others, len(prior)), prior)
-        gains.append(logsumexp(fold.likelihood, axis=1, b=weights) - logsumexp(fold.likelihood, axis=1, b=start))
-    return n * float(np.concatenate(gains).mean()) if gains else 0.0
-
-
-def protected(folds: list[Fold], weights: np.ndarray, labels: np.ndarray, bound: float) -> tuple[float, np.ndarray]:
-    """The share of the average with these ``weights (2, K)``, and the additions per class, that keep the ``bound``."""
-    rows = np.concatenate([fold.rows for fold in folds])
-    log_p = np.concatenate([fold.log_p for fold in folds])
-    kind = np.concatenate([(~fold.whole).astype(int) for fold in folds])
-    average = logsumexp(log_p, axis=1, b=weights[kind][..., None])
-    return within_bound(average, log_p[:, AS_IT_IS], labels[rows], bound, len(np.unique(rows)))
-
-
-def gathered(parts: list[np.ndarray], candidates: int) -> np.ndarray:
-    """Log-likelihoods ``(R, K)`` of all parts; an empty array where there are none."""
-    return np.concatenate([np.zeros((0, candidates)), *parts])
-
-
-def _decide(fitted: list[Rule], test: Predictions) -> np.ndarray:
-    return np.stack([rule.apply(test) for rule in fitted], axis=1)
-
-
-def _of_truth(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    value: np.ndarray = log_p[np.arange(len(labels)), :, labels]
-    return value
 
 
 def _name(evidence: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.decomposition import reference_accuracy
@@ -126,7 +126,7 @@ def above_chance(e: Examination, right: Array) -> dict[str, Any]:
     majority = figures.mean(
         "accuracy.above_majority", right - ((p == p.max()) / (p == p.max()).sum())[labels], bounds=GAIN
     )
-    half = norm.ppf((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
+    half = ndtri((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
     needed = n * (half / HALF_WIDTH) ** 2
     return {
         "above_chance": above,

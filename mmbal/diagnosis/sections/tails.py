@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.errors import DataError
 from mmbal.files import read_json
-from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.significance import holm
 from mmbal.maths.tails import TailIndex
 from mmbal.registry import sections
 from mmbal.runs import TAILS, read_config
@@ -97,7 +98,7 @@ def compare_tails(tails: dict[str, TailIndex]) -> list[HeavierTail]:
     if not pairs:
         return []
     chances = [
-        2 * norm.sf(math.log(tails[b].value / tails[a].value) / math.hypot(tails[a].spread, tails[b].spread))
+        2 * ndtr(-math.log(tails[b].value / tails[a].value) / math.hypot(tails[a].spread, tails[b].spread))
         for a, b in pairs
     ]
     adjusted = holm(chances)
