@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from mmbal.errors import UsageError, did_you_mean
+from mmbal.outline import Outline, outlines
 
 KINDS = ("features", "sequence", "spectrogram", "image", "frames", "text")  # of a modality's inputs
 T = TypeVar("T")
@@ -140,6 +141,18 @@ class Registry(Generic[A]):
     def names(self) -> list[str]:
         self._load()
         return sorted(self._entries)
+
+    def outline(self) -> list[Outline]:
+        """All members with their facts and summaries, sorted by name; only those of plug-ins are imported."""
+        for point in entry_points(group=f"mmbal.{self.kind}"):
+            point.load()
+        found = {one.name: one for one in outlines(f"{self.kind}s", self.source)}
+        for name, entry in self._entries.items():
+            if name not in found:
+                facts: dict[str, Any] = asdict(entry.about)  # type: ignore[call-overload]
+                found[name] = Outline(name, facts, (entry.cls.__doc__ or "").strip().split("\n")[0])
+        defaults = asdict(self.about())  # type: ignore[call-overload]
+        return [replace(found[name], facts=defaults | found[name].facts) for name in sorted(found)]
 
     def __iter__(self) -> Iterator[Entry[A]]:
         return iter([self._entries[name] for name in self.names()])

@@ -1,12 +1,13 @@
 """The registry tells what is wrong with a module; a plug-in needs to state nothing."""
 
 import sys
+from dataclasses import asdict
 
 import pytest
 
 from mmbal.engine.config import require_fusion
 from mmbal.errors import UsageError
-from mmbal.registry import AboutMethod, AboutRule, Registry, encoders, fusions, methods
+from mmbal.registry import AboutMethod, AboutRule, Registry, datasets, encoders, fusions, methods, rules
 from mmbal.report.members import describe
 
 
@@ -55,3 +56,12 @@ def test_a_plug_in_that_states_nothing_works():
     finally:
         for registry, name in added.items():
             del registry._entries[name]
+
+
+@pytest.mark.parametrize("registry", [methods, fusions, rules, encoders, datasets], ids=lambda registry: registry.kind)
+def test_the_outline_says_what_the_imported_members_say(registry):
+    told = {one.name: one for one in registry.outline()}
+    assert list(told) == registry.names()
+    for entry in registry:
+        assert told[entry.name].facts == asdict(entry.about), entry.name
+        assert told[entry.name].summary == describe(registry.kind, entry)["summary"], entry.name

@@ -56,9 +56,7 @@ def calibrate(
     """
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
-    from mmbal.engine.checkpoint import attach_rule
     from mmbal.files import refuse_existing, write_json
-    from mmbal.report.pages import renew_pages
     from mmbal.runs import find_predictions, run_folder
 
     run = run_folder(path) if out is None else None
@@ -75,6 +73,9 @@ def calibrate(
     shown, _ = result.worth_storing()
     stored = shown or force
     if stored and target is None:
+        from mmbal.engine.checkpoint import attach_rule  # needs torch, which a file of predictions does not
+        from mmbal.report.pages import renew_pages
+
         config = {} if protect is None else {"protect": protect}
         attach_rule(path, rule_to_json(result.rule), split=result.split, folds=folds, seed=seed, **config)
         renew_pages(path)
@@ -94,10 +95,10 @@ def calibrate(
 
 
 def _remove(path: Path, target: Path | None, where: str, json: bool) -> None:
-    from mmbal.engine.checkpoint import detach_rule
-    from mmbal.report.pages import renew_pages
-
     if target is None:
+        from mmbal.engine.checkpoint import detach_rule
+        from mmbal.report.pages import renew_pages
+
         there = detach_rule(path)
         renew_pages(path)
     else:

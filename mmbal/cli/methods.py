@@ -14,13 +14,12 @@ Kind = Annotated[str | None, typer.Option(help="method, fusion, rule, encoder or
 
 def list_members(kind: Kind = None, as_json: Json = False) -> None:
     """List the training methods, fusions, decision rules, encoders and data sets."""
-    from mmbal.report.members import describe, listed, members
+    from mmbal.report.members import describe, listed, members, outlined
 
-    described = [describe(k, entry) for k, entry in members(kind)]
     if as_json:
-        console.print_json(described)
+        console.print_json([describe(k, entry) for k, entry in members(kind)])
     else:
-        console.show(*listed(described))
+        console.show(*listed(outlined(kind)))
 
 
 def _names(incomplete: str) -> list[str]:

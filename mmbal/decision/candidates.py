@@ -20,6 +20,7 @@ from mmbal.decision.protect import within_bound
 from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
 from mmbal.decision.rules.temperature import inverse_temperatures
+from mmbal.maths.bootstrap import units_of
 from mmbal.maths.folds import folds_of
 from mmbal.maths.loglinear import FAST
 from mmbal.maths.mixture import mixture_weights
@@ -98,6 +99,7 @@ class Fold:
     repeat: int
     rows: np.ndarray  # (n,)
     labels: np.ndarray  # (n,)
+    unit: np.ndarray  # (n,): the independent unit that each row belongs to, its own or its group
     log_p: np.ndarray  # (n, K, C): log-probabilities of the rows as they are
     likelihood: np.ndarray  # (n, K): of the true class
     whole: np.ndarray  # (n,): whether the row has every modality
@@ -119,7 +121,7 @@ def judged_folds(
     if len(predictions) < 2:
         return
     fold = folds_of(predictions.labels, folds, seed + repeat, predictions.group)
-    whole = np.all(predictions.present_mask(), axis=1)
+    whole, unit = np.all(predictions.present_mask(), axis=1), units_of(len(predictions), predictions.group)
     for part in range(fold.max() + 1):
         rows = np.flatnonzero(fold == part)
         fitted = fit_candidates(predictions.take(fold != part), start=members)
@@ -127,7 +129,9 @@ def judged_folds(
         log_p = _decide(fitted, test)
         hidden = [_of_truth(_decide(fitted, less), less.labels) for less in without_each(test)]
         own = _of_truth(log_p, test.labels)
-        yield Fold(repeat, rows, test.labels, log_p, own, whole[rows], gathered(hidden, len(members)), fitted)
+        yield Fold(
+            repeat, rows, test.labels, unit[rows], log_p, own, whole[rows], gathered(hidden, len(members)), fitted
+        )
 
 
 def until_enough(folds: Iterable[Fold], enough: int) -> list[Fold]:
@@ -170,12 +174,12 @@ def held_out_gain(folds: list[Fold], prior: np.ndarray, n: int, start: np.ndarra
 
 def protected(folds: list[Fold], weights: np.ndarray, bound: float) -> tuple[float, np.ndarray]:
     """The share of the average with these ``weights (2, K)``, and the additions per class, that keep the ``bound``."""
-    rows = np.concatenate([fold.rows for fold in folds])
+    unit = np.concatenate([fold.unit for fold in folds])
     log_p = np.concatenate([fold.log_p for fold in folds])
     kind = np.concatenate([(~fold.whole).astype(int) for fold in folds])
     average = logsumexp(log_p, axis=1, b=weights[kind][..., None])
     labels = np.concatenate([fold.labels for fold in folds])
-    return within_bound(average, log_p[:, AS_IT_IS], labels, bound, len(np.unique(rows)))
+    return within_bound(average, log_p[:, AS_IT_IS], labels, bound, unit)
 
 
 def gathered(parts: list[np.ndarray], candidates: int) -> np.ndarray:

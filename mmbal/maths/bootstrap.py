@@ -11,6 +11,7 @@ standard errors that no seed changes: that of a mean (:class:`Mean`), and the ja
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
@@ -25,13 +26,14 @@ MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different
 MIN_SAMPLES = 10  # fewer samples get no interval: drawing a handful again shows too little
 MOST_LEFT_OUT = 500  # replicates of a jackknife; more units than that are left out several at a time
 BOUNDS_SEED = 0
-BLOCK = 128  # replicates weighed at a time: bounds the memory of the float64 copy of their counts
+BLOCK = 128  # replicates weighed at a time where their counts are not kept as floating-point numbers
+KEPT = 2**26  # bytes of such a copy that is kept: in float64 where that fits, else in float32 where that fits
 
 Array = np.ndarray
 
 
 def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None = None) -> Array:
-    """How often each sample is drawn: ``(1 + replicates, n)`` int32, the first row being the sample itself (ones).
+    """How often each sample is drawn: ``(1 + replicates, n)`` uint16, the first row being the sample itself (ones).
 
     With ``group (n,)`` whole groups are drawn with replacement (cluster bootstrap), so that samples of one speaker,
     patient or actor do not count as independent.
@@ -39,10 +41,17 @@ def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None
     rng = np.random.default_rng(seed)
     unit_of = np.arange(n) if group is None else by_appearance(group)
     units = int(unit_of.max()) + 1
-    counts = np.ones((1 + replicates, n), dtype=np.int32)
+    counts = np.ones((1 + replicates, n), dtype=np.uint16)
     for row in counts[1:]:
         row[:] = np.bincount(rng.integers(units, size=units), minlength=units)[unit_of]
     return counts
+
+
+def units_of(n: int, group: Array | None) -> Array:
+    """The independent unit ``(n,)`` of each sample: its group where there are ``MIN_GROUPS`` at least, else itself."""
+    if group is None or len(np.unique(group)) < MIN_GROUPS:
+        return np.arange(n)
+    return by_appearance(group)
 
 
 def bounded(replicates: Array, n: int, bounds: tuple[float, float]) -> Array:
@@ -133,17 +142,16 @@ class Bootstrap:
                 "A bootstrap needs samples, replicates and a confidence in (0, 1); "
                 f"got {n}, {replicates} and {confidence}."
             )
-        if group is not None and len(np.unique(group)) < MIN_GROUPS:
-            group = None
-        counts = bootstrap_counts(n, replicates, seed, group)
-        member = np.arange(n) if group is None else by_appearance(group)
-        return cls(counts, confidence, "sample" if group is None else "group", member)
+        member = units_of(n, group)
+        grouped = group is not None and len(np.unique(group)) >= MIN_GROUPS
+        counts = bootstrap_counts(n, replicates, seed, group if grouped else None)
+        return cls(counts, confidence, "group" if grouped else "sample", member)
 
     def jackknife(self) -> Jackknife:
         """The table that leaves out one independent unit at a time, or ``MOST_LEFT_OUT`` sets of units in turn."""
         units = int(self.member.max()) + 1
         out = self.member % min(units, MOST_LEFT_OUT)
-        counts = np.ones((2 + out.max(), len(out)), dtype=np.int32)
+        counts = np.ones((2 + out.max(), len(out)), dtype=np.uint16)
         counts[1 + out, np.arange(len(out))] = 0
         return Jackknife(counts, self.confidence, self.unit, self.member)
 
@@ -193,12 +201,26 @@ class Bootstrap:
         ``rows`` (indices or mask) restricts the sum to some samples; ``values`` then holds those rows only.
         """
         values = np.asarray(values, dtype=np.float64)
-        counts = self.counts if rows is None else self.counts[:, rows]
         flat = values.reshape(len(values), int(np.prod(values.shape[1:])))  # -1 fails where there are no rows
+        kind, counts = self._weights
+        light = flat.astype(kind, copy=False)
         out = np.empty((len(counts), flat.shape[1]))
         for start in range(0, len(counts), BLOCK):
-            out[start : start + BLOCK] = counts[start : start + BLOCK].astype(np.float64) @ flat
+            drawn = counts[start : start + BLOCK]
+            out[start : start + BLOCK] = (drawn if rows is None else drawn[:, rows]).astype(kind, copy=False) @ light
+        out[0] = flat.sum(axis=0)  # the sample's own, exactly
         return out.reshape(len(counts), *values.shape[1:])
+
+    @cached_property
+    def _weights(self) -> tuple[type[np.floating], Array]:
+        """The precision of replicates' sums, and the counts: kept in that precision where that takes little memory.
+
+        A replicate's sum in single precision is right to about 1e-6 of the sum of magnitudes, far below its own noise.
+        """
+        for kind in (np.float64, np.float32):
+            if self.counts.size * np.dtype(kind).itemsize <= KEPT:
+                return kind, self.counts.astype(kind)
+        return np.float32, self.counts
 
     def class_sums(self, values: Array, labels: Array, classes: int) -> Array:
         """Sums of ``values (N, ...)`` within each class: ``(1 + B, C, ...)``."""
@@ -268,6 +290,19 @@ class Jackknife(Bootstrap):
 
     Any statistic that takes a bootstrap's table takes this one; :meth:`error` is then the delete-a-group jackknife's.
     """
+
+    def sums(self, values: Array, rows: Array | None = None) -> Array:
+        """As of a bootstrap, in double precision: the total less what is left out."""
+        values = np.asarray(values, dtype=np.float64)
+        flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
+        out = self.member % (len(self.counts) - 1)
+        out = out if rows is None else out[rows]
+        gone = [np.bincount(out, column, minlength=len(self.counts) - 1) for column in flat.T]
+        total = flat.sum(axis=0)
+        found = (
+            np.concatenate([total[None], total - np.stack(gone, axis=1)]) if gone else np.zeros((len(self.counts), 0))
+        )
+        return found.reshape(len(self.counts), *values.shape[1:])
 
     def error(self, replicates: Array) -> Array:
         left_out = replicates[1:]

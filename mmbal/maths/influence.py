@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import softmax
 
 Array = np.ndarray
@@ -18,6 +17,8 @@ def logistic_influence(features: Array, labels: Array, weight: Array, bias: Arra
     gradients, H is never formed. Source: Efron, "The jackknife, the bootstrap and other resampling plans", 1982, ch. 6;
     Koh and Liang, ICML 2017, eq. 2.
     """
+    from scipy.sparse.linalg import LinearOperator, cg  # slow to import, and needed where there is a reference alone
+
     rows = np.hstack([features, np.ones((len(features), 1))])
     given = softmax(features @ weight.T + bias, axis=1)
     penalty = np.full(rows.shape[1], ridge)

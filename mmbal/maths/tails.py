@@ -15,7 +15,6 @@ import math
 
 import numpy as np
 from pydantic import AliasChoices, Field
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from mmbal.errors import DataError, UsageError
@@ -117,6 +116,8 @@ def kesten_index(multipliers: np.ndarray) -> float:
 
     Infinite where |A| never exceeds 1 (no power tail). Raises DataError where mean log |A| >= 0: nothing is stationary.
     """
+    from scipy.optimize import brentq  # slow to import, and needed here alone
+
     magnitude = np.abs(np.asarray(multipliers, dtype=np.float64))
     logs = np.log(magnitude[magnitude > 0])
     if len(logs) == len(magnitude) and logs.mean() >= 0:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmbal import registry
 from mmbal.errors import UsageError, did_you_mean
-from mmbal.registry import Entry
+from mmbal.registry import Entry, Registry
 from mmbal.tables import Column, Table
 
 KINDS = ("method", "fusion", "rule", "encoder", "dataset")
@@ -19,9 +19,22 @@ FACTS = {"family": "family", "year": "year", "paper": "arXiv", "status": "formul
 
 def members(kind: str | None = None) -> list[tuple[str, Entry[Any]]]:
     """The members of a kind, or of all; raises UsageError for an unknown kind."""
+    return [(k, entry) for k, own in _registries(kind) for entry in own]
+
+
+def outlined(kind: str | None = None) -> list[dict[str, Any]]:
+    """Kind, name, summary and facts of the members, which are not imported for it; raises as :func:`members` does."""
+    return [
+        {"kind": k, "name": one.name, "summary": one.summary, **one.facts}
+        for k, own in _registries(kind)
+        for one in own.outline()
+    ]
+
+
+def _registries(kind: str | None) -> list[tuple[str, Registry[Any]]]:
     if kind is not None and kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'.", did_you_mean(kind, KINDS))
-    return [(k, entry) for k in ([kind] if kind else KINDS) for entry in getattr(registry, f"{k}s")]
+    return [(k, getattr(registry, f"{k}s")) for k in ([kind] if kind else KINDS)]
 
 
 def named(name: str, kind: str | None = None) -> list[tuple[str, Entry[Any]]]:

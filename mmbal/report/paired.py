@@ -82,7 +82,7 @@ class Difference:
 
     def estimate(self, confidence: float) -> Estimate:
         """The difference with its t interval."""
-        half = float(student.ppf((1 + confidence) / 2, self.degrees)) * self.error if self.error else 0.0
+        half = float(stdtrit(self.degrees, (1 + confidence) / 2)) * self.error if self.error else 0.0
         return Estimate(value=self.value, low=self.value - half, high=self.value + half)
 
     @property
@@ -90,7 +90,7 @@ class Difference:
         """Two-sided p of "there is no difference"."""
         if self.error == 0:
             return float(self.value == 0)
-        return float(2 * student.sf(abs(self.value) / self.error, self.degrees))
+        return float(2 * stdtr(self.degrees, -abs(self.value) / self.error))
 
 
 def paired_test(

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from mmbal.decision import fit_rule, rule_from_json, rule_to_json
+from mmbal.decision import cross_fit, fit_rule, rule_from_json, rule_to_json
 from mmbal.decision.candidates import AS_IT_IS, PARTS, Fold, held_out_gain
+from mmbal.decision.fitting import fit_and_cross_fit
 from mmbal.predictions.synthetic import GaussianWorld
 
 K = len(PARTS)
@@ -20,7 +21,15 @@ def fold(repeat: int, likelihood: list[list[float]]) -> Fold:
     rows = np.log(np.array(likelihood))
     n = len(rows)
     return Fold(
-        repeat, np.arange(n), np.zeros(n, int), np.zeros((n, K, 2)), rows, np.ones(n, bool), np.zeros((0, K)), []
+        repeat,
+        np.arange(n),
+        np.zeros(n, int),
+        np.arange(n),
+        np.zeros((n, K, 2)),
+        rows,
+        np.ones(n, bool),
+        np.zeros((0, K)),
+        [],
     )
 
 
@@ -86,3 +95,11 @@ def test_a_weight_below_one_is_said_in_words_and_survives_storage():
     assert rule.trial["weight"] < 0.5
     assert "3.0 are required, so it gets" in rule.explain()
     assert rule_from_json(rule_to_json(rule)).explain() == rule.explain()
+
+
+def test_fitting_and_cross_fitting_at_once_change_nothing():
+    data = calibrated(overconfidence=5.0).sample(60, seed=3)
+    for folds, seed in ((5, 0), (3, 1)):  # the folds of the rule's own fit, and others
+        rule, held_out = fit_and_cross_fit(data, "adaptive", folds, seed)
+        np.testing.assert_array_equal(held_out, cross_fit(data, "adaptive", folds, seed))
+        np.testing.assert_array_equal(rule.apply(data), fit_rule(data, "adaptive").apply(data))

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 from worlds import gaussian
 
-from mmbal.decision import cross_fit, fit_rule, rule_from_json, rule_to_json
+from mmbal.decision import Rule, cross_fit, fit_rule, rule_from_json, rule_to_json
 from mmbal.errors import ConfigError
 from mmbal.registry import rules
 
@@ -65,3 +66,22 @@ def test_what_does_not_fit_is_named(name, kind):
 def test_cross_fit_covers_every_row(name):
     data = gaussian(n=23, c=5)
     assert np.isfinite(cross_fit(data, name, folds=5)).all()
+
+
+class TorchAlone(Rule):
+    """The mean of log-probabilities, by a function that takes tensors alone."""
+
+    def combine(self, inputs, present):
+        return torch.log_softmax(inputs, dim=-1).mean(dim=1)
+
+
+def test_a_rule_written_for_torch_alone_says_so_or_is_told_what_to_do():
+    data = gaussian(n=20)
+    with pytest.raises(ConfigError, match="'TorchAlone' does not take NumPy arrays") as error:
+        TorchAlone(data.classes, data.modalities).apply(data)
+    assert "tensors_only = True" in error.value.hint
+    willing = type("Willing", (TorchAlone,), {"tensors_only": True})
+    found = willing(data.classes, data.modalities).apply(data)
+    mean = np.mean([log_softmax(data.logits[m], axis=-1) for m in data.modalities], axis=0)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose(found, log_softmax(mean, axis=-1))

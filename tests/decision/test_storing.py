@@ -12,7 +12,7 @@ from worlds import modular
 
 from mmbal.decision import at_least_as_good, calibrate, fit_rule, rule_from_json, rule_to_json
 from mmbal.decision.comparison import Gain, same_order
-from mmbal.decision.protect import additions, loss_with_error, within_bound
+from mmbal.decision.protect import additions, most_lost, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
 from mmbal.maths.bootstrap import Bootstrap
@@ -204,21 +204,28 @@ def test_the_protected_layer_is_the_most_accurate_under_the_bound():
     fused = np.log([[0.9, 0.1]] * 7 + [[0.1, 0.9]])
     rule = np.log([[0.9, 0.1]] * 2 + [[0.4, 0.6]] * 2 + [[0.1, 0.9]] * 4)
     # no loss at all is allowed: class 0 is raised by the first step above log(0.6 / 0.4) = 0.405
-    share, raised = within_bound(rule, fused, labels, 0.0, rows=8)
+    share, raised = within_bound(rule, fused, labels, 0.0, np.arange(8))
     scores = np.log(share * np.exp(rule) + (1 - share) * np.exp(fused)) + raised
     assert (scores.argmax(axis=1) == labels).all()
-    np.testing.assert_allclose(additions(rule, correct(fused, labels), labels, 0.0, rows=8), [0.45, 0], atol=1e-12)
-    assert within_bound(rule, fused, labels, 1.0, rows=8)[0] > 0
+    np.testing.assert_allclose(
+        additions(rule, correct(fused, labels), labels, 0.0, np.arange(8)), [0.45, 0], atol=1e-12
+    )
+    assert within_bound(rule, fused, labels, 1.0, np.arange(8))[0] > 0
 
 
-def test_a_bound_is_judged_with_a_standard_error_to_spare():
+def test_a_bound_is_judged_by_the_upper_end_of_the_loss():
     lost = np.array([1.0, 0.0, 0.0, 0.0, 0.0, -1.0])
     labels = np.array([0, 0, 0, 0, 1, 1])
-    found = loss_with_error(lost, labels, 3, rows=6)
-    np.testing.assert_allclose(found, [0.25 + math.sqrt(0.1875 / 4), -0.5 + math.sqrt(0.25 / 2), 0])
+    found = most_lost(lost, labels, 3, np.arange(6))
+    # sums of squared residuals 0.75 and 0.5, each times units / (units - 1)
+    expected = [0.25 + t.ppf(0.95, 3) * math.sqrt(4 / 3 * 0.75) / 4, -0.5 + t.ppf(0.95, 1) * math.sqrt(2 * 0.5) / 2, 0]
+    np.testing.assert_allclose(found, expected)
     # the same rows twice are no more rows
-    twice = loss_with_error(np.tile(lost, 2), np.tile(labels, 2), 3, rows=6)
-    np.testing.assert_allclose(twice, found)
+    np.testing.assert_allclose(most_lost(np.tile(lost, 2), np.tile(labels, 2), 3, np.tile(np.arange(6), 2)), found)
+    # two groups of class 0, whose residuals sum to 0.5 and -0.5
+    grouped = most_lost(lost, labels, 3, np.array([0, 0, 1, 1, 2, 3]))
+    assert grouped[0] == pytest.approx(0.25 + t.ppf(0.95, 1) * math.sqrt(2 * 0.5) / 4)
+    assert most_lost(lost[:1], labels[:1], 3, np.zeros(1, int))[0] == 1
 
 
 def test_signs_of_paired_differences():
