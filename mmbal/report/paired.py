@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
+from scipy.special import stdtr, stdtrit
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood

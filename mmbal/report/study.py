@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import rankdata
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of
 from mmbal.errors import UsageError
-from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.significance import holm
 from mmbal.predictions.format import Array, Predictions
 from mmbal.report.paired import Difference, align
 from mmbal.runs import CONFIG, find_predictions, finished, read_summary
@@ -148,6 +148,8 @@ def study_of(folder: str | Path, split: str = "test", within: float = 0.01, conf
         scores[data] = {v: np.stack(values) for v, values in right.items()}
     pairs = _pairs(names, scores, members, within, confidence)
     means = {v: {data: float(scores[data][v].mean()) for data in sets} for v in names}
+    from scipy.stats import rankdata  # slow to import, and needed for a sweep alone
+
     ranks = np.mean([rankdata([-means[v][data] for v in names]) for data in sets], axis=0)
     accuracy = [float(np.mean([*means[v].values()])) for v in names]
     alone = [None if any(w is None for w in weak[v]) else float(np.mean(weak[v])) for v in names]
