@@ -57,7 +57,7 @@ def calibrate(
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
     from mmbal.files import refuse_existing, write_json
-    from mmbal.runs import find_predictions, run_folder
+    from mmbal.runs import RULES, find_predictions, run_folder
 
     run = run_folder(path) if out is None else None
     target = None if run is not None else out or path.with_name(f"{path.stem}.rule.json")
@@ -72,15 +72,19 @@ def calibrate(
         result = fit(predictions, rule, split, test, folds, seed, protect=protect)
     shown, _ = result.worth_storing()
     stored = shown or force
+    if run is not None:
+        write_json(run / RULES, result.to_json())
     if stored and target is None:
         from mmbal.engine.checkpoint import attach_rule  # needs torch, which a file of predictions does not
-        from mmbal.report.pages import renew_pages
 
         config = {} if protect is None else {"protect": protect}
         attach_rule(path, rule_to_json(result.rule), split=result.split, folds=folds, seed=seed, **config)
-        renew_pages(path)
     elif stored and target is not None:
         write_json(target, rule_to_json(result.rule))
+    if run is not None:
+        from mmbal.report.pages import renew_pages
+
+        renew_pages(path)
     if json:
         warnings = list(predictions.warnings)
         told = {"source": str(path), "stored": where if stored else None, "warnings": warnings}

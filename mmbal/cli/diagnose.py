@@ -9,10 +9,12 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Force, Json
+from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
     from mmbal.diagnosis.comparison import SideBySide
     from mmbal.diagnosis.document import Diagnosis
+    from mmbal.runs import Subject
 
 
 def diagnose(
@@ -42,6 +44,9 @@ def diagnose(
         int, typer.Option(min=0, help="Seed of the bootstrap replicates; the verdict does not depend on it.")
     ] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the diagnosis (JSON) to this file.", dir_okay=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the page for a browser: one file that needs no network.", dir_okay=False)
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -56,7 +61,10 @@ def diagnose(
     from mmbal.runs import subject
 
     policy = by_conditions(fail_if or [])
-    refuse_existing(out, force)
+    for target in (out, html):
+        refuse_existing(target, force)
+    if html is not None and len(paths) > 1:
+        raise UsageError("--html shows one model.", "`mmbal report A B --html FILE` compares several on one page.")
     known = {str(path): subject(path, reference) for path in paths}
     for found in known.values():
         console.told_of(found.path, found.predictions.meta, found.predictions.warnings)
@@ -82,6 +90,8 @@ def diagnose(
         diagnoses = {name: diagnosis}
         if found.folder is not None:
             console.note(f"Wrote {keep(diagnosis, found.folder)}")
+        if html is not None:
+            _write_page(html, diagnosis, found)
     if out is not None:
         write_json(out, document)
         console.note(f"Wrote {out}")
@@ -98,6 +108,15 @@ def diagnose(
         raise ended
     if judged:
         console.note(summary(judged))
+
+
+def _write_page(file: Path, diagnosis: Diagnosis, found: Subject) -> None:
+    from mmbal.files import write_text
+    from mmbal.report.compare import source_of
+    from mmbal.report.html import source_html
+
+    write_text(file, source_html(source_of(found, diagnosis), str(found.path), sound=True))
+    console.note(f"Wrote {file}")
 
 
 def show(diagnosis: Diagnosis, full: bool = False) -> None:

@@ -31,6 +31,13 @@ def report(
         Path | None,
         typer.Option(help="Write to a file; its ending decides: .md, .tex, .csv, .html or .json.", dir_okay=False),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the page for a browser: one file that needs no network.", dir_okay=False)
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Write the page's pictures into this folder, as SVG, PNG and PDF for a paper.", file_okay=False),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
@@ -54,9 +61,6 @@ def report(
     within: Annotated[
         float, typer.Option(min=0, help="Of a sweep: variants that differ by less are practically equal, in pp.")
     ] = 1.0,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Of a sweep: write ranks.svg and price.svg into this folder.", file_okay=False)
-    ] = None,
     bib: Annotated[
         Path | None, typer.Option(help="Of a sweep: write the BibTeX of its methods to a file.", dir_okay=False)
     ] = None,
@@ -71,14 +75,14 @@ def report(
 
     Runs that differ only in their seed become one row. Of the folder of a sweep: mean ranks, every pair of variants
     tested, groups that are not told apart, and what accuracy costs. Examples: [bold]mmbal report runs/*[/bold];
-    [bold]mmbal report joint.npz mine.npz --out table.tex[/bold]; [bold]mmbal report runs/study[/bold].
+    [bold]mmbal report joint.npz mine.npz --out table.tex[/bold]; [bold]mmbal report runs/study[/bold];
+    [bold]mmbal report runs/joint --html page.html[/bold].
     """
     from mmbal.cli.study import StudyOptions, show_study
     from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import render
     from mmbal.report.compare import compare_sources, read_source
-    from mmbal.report.html import comparison_html, diagnosis_html
-    from mmbal.report.pages import write_pages
+    from mmbal.report.pages import drawn_of, page_of, write_figures, write_pages
     from mmbal.report.study import is_sweep
     from mmbal.report.tables import csv as as_csv
 
@@ -86,18 +90,19 @@ def report(
         raise UsageError("--markdown, --latex, --csv and --json exclude each other.")
     if out is not None and out.suffix not in FORMATS:
         raise UsageError(f"{out} has no known ending.", f"Known: {', '.join(FORMATS)}.")
-    refuse_existing(out, force)
+    for target in (out, html):
+        refuse_existing(target, force)
     paths = paths or []
     if checklist or (len(paths) == 1 and is_sweep(paths[0])):
         chosen = {"markdown": markdown, "latex": latex, "csv": csv, "json": as_json}
         form = next((name for name, wanted in chosen.items() if wanted), "terminal")
-        options = StudyOptions(split, within / 100, out, form, caption, pictures, bib, checklist, force)
+        options = StudyOptions(split, within / 100, out, html, form, caption, figures, bib, checklist, force)
         show_study(paths, options)
         return
     if not paths:
         raise UsageError("There is nothing to report.", "Give runs, predictions or the folder of a sweep.")
-    if pictures is not None or bib is not None:
-        raise UsageError("--pictures and --bib need the folder of a sweep, which `mmbal sweep` makes.")
+    if bib is not None:
+        raise UsageError("--bib needs the folder of a sweep, which `mmbal sweep` makes.")
     with console.working(f"Diagnosing {len(paths)} models"):
         sources = [read_source(path, split, bootstrap) for path in paths]
     for source in sources:
@@ -118,9 +123,7 @@ def report(
             return render.latex(table, comparison, caption)
         if kind == "csv":
             return as_csv(table)
-        if len(sources) == 1:
-            return diagnosis_html(sources[0].diagnosis, str(paths[0]))
-        return comparison_html(comparison, optimistic)
+        return page_of(comparison, sources, optimistic)
 
     if out is not None:
         kind = FORMATS[out.suffix]
@@ -129,6 +132,11 @@ def report(
         else:
             write_text(out, told(kind))
         console.note(f"Wrote {out}")
+    if html is not None:
+        write_text(html, told("html"))
+        console.note(f"Wrote {html}")
+    if figures is not None:
+        console.note(f"Wrote {len(write_figures(figures, drawn_of(comparison, sources)))} files into {figures}")
     if as_json:
         console.print_json(comparison.model_dump(mode="json"))
     elif markdown or latex or csv:

@@ -21,9 +21,10 @@ class StudyOptions:
     split: str
     within: float
     out: Path | None
+    html: Path | None
     form: str  # terminal, markdown, latex, csv or json
     caption: str
-    pictures: Path | None
+    figures: Path | None
     bib: Path | None
     checklist: bool
     force: bool
@@ -39,20 +40,21 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
     folder = paths[0] if paths else None
     if len(paths) > 1 or (folder is not None and not is_sweep(folder)):
         raise UsageError("--checklist takes the folder of one sweep, or nothing.", "`mmbal sweep` makes such a folder.")
-    for existing in (options.bib, *_pictures(options.pictures)):
-        refuse_existing(existing, options.force)
+    refuse_existing(options.bib, options.force)
     if options.checklist or folder is None:
         shown, told, document = [checklist(folder, options.split, options.within)], [], None
     else:
         study = study_of(folder, options.split, options.within)
         shown, told, document = [ranking(study), differences(study)], legend(study), study.model_dump(mode="json")
-        if options.pictures is not None:
-            from mmbal.report.plots import price_picture, rank_picture
+        if options.figures is not None:
+            from mmbal.report.pages import write_figures
 
-            options.pictures.mkdir(parents=True, exist_ok=True)
-            for file, picture in zip(_pictures(options.pictures), (rank_picture, price_picture), strict=True):
-                write_text(file, picture(study))
-                console.note(f"Wrote {file}")
+            console.note(f"Wrote {len(write_figures(options.figures, {'study': study}))} files into {options.figures}")
+        if options.html is not None:
+            from mmbal.report.html import study_html
+
+            write_text(options.html, study_html(study, folder.resolve().name))
+            console.note(f"Wrote {options.html}")
         if options.bib is not None:
             write_text(options.bib, bibliography(row.method for row in study.rows))
             console.note(f"Wrote {options.bib}")
@@ -89,10 +91,6 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
             console.say(line, style="dim")
     else:
         typer.echo(text(options.form), nl=False)
-
-
-def _pictures(folder: Path | None) -> list[Path]:
-    return [] if folder is None else [folder / "ranks.svg", folder / "price.svg"]
 
 
 def bibliography(names: Iterable[str]) -> str:

@@ -1,9 +1,12 @@
-"""The model card of a run."""
+"""The model card of a run, with metadata for the Hugging Face Hub at its head."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import yaml
+from markupsafe import Markup
 
 from mmbal.diagnosis import Diagnosis
 from mmbal.report.compare import own_figures
@@ -13,6 +16,8 @@ from mmbal.runs import decided_by, read_config, read_environment, read_summary
 from mmbal.tables import Column, Table
 from mmbal.text import NATS, SHARE
 
+TASK = "multimodal-classification"
+
 
 def card(folder: Path, diagnosis: Diagnosis) -> str:
     """The model card of a run folder: what it is, its figures, its balance, its use, and how to reproduce it."""
@@ -20,6 +25,7 @@ def card(folder: Path, diagnosis: Diagnosis) -> str:
     own = own_figures(folder)
     return markdown_page(
         "card",
+        front=Markup(yaml.safe_dump(front_matter(folder, diagnosis), sort_keys=False, allow_unicode=True)),
         name=folder.resolve().name,
         verdict=diagnosis.verdict,
         data=diagnosis.data,
@@ -42,6 +48,24 @@ def card(folder: Path, diagnosis: Diagnosis) -> str:
         versions=", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v),
         device=environment["device"],
     )
+
+
+def front_matter(folder: Path, diagnosis: Diagnosis) -> dict[str, Any]:
+    """The metadata at the head of a model card, as the Hugging Face Hub reads it (``huggingface_hub.ModelCard``)."""
+    config, environment = read_config(folder), read_environment(folder)
+    fused, data = diagnosis.accuracy.fused, diagnosis.data
+    values = {"accuracy": fused.value, "nll": diagnosis.calibration["fused"].nll.value}
+    result = {
+        "task": {"type": TASK, "name": "Multimodal classification"},
+        "dataset": {"name": environment["store"]["name"], "type": environment["store"]["name"], "split": data.split},
+        "metrics": [{"type": name, "value": round(value, 4), "name": name} for name, value in values.items()],
+    }
+    return {
+        "library_name": "mmbal",
+        "tags": [TASK, "mmbal", *data.modalities, _name(config["method"]), _name(config["fusion"])],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": folder.resolve().name, "results": [result]}],
+    }
 
 
 def _decisions(d: Diagnosis) -> Table:

@@ -215,11 +215,16 @@ def read_source(
         return Source(path, kept, None, {}, {})
     found_there = Subject(path, given, None, None) if isinstance(given, Predictions) else subject(path)
     diagnosis = diagnosis_of(found_there, split=split, bootstrap=replicates, seed=seed, confidence=confidence)
-    folder = found_there.folder
+    return source_of(found_there, diagnosis)
+
+
+def source_of(found: Subject, diagnosis: Diagnosis) -> Source:
+    """What a path stands for, with its diagnosis."""
+    folder = found.folder
     config = {} if folder is None else flat(read_config(folder))
     config = {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
     summary = {} if folder is None else read_summary(folder)
-    return Source(path, diagnosis, found_there.predictions.select(split), config, summary)
+    return Source(found.path, diagnosis, found.predictions.select(diagnosis.data.split), config, summary)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

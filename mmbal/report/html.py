@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ from mmbal.report.render import legend, table_of
 from mmbal.report.rendering import html
 from mmbal.report.rules import Rules
 from mmbal.report.samples import Sample, table, telling, with_media
+from mmbal.report.study import Study, differences, ranking
+from mmbal.report.study import legend as study_legend
 from mmbal.runs import decided_by, open_store
 from mmbal.tables import Column, Table
 from mmbal.text import plural
@@ -159,32 +161,18 @@ def _spoken(path: str) -> str:
 
 
 def comparison_html(comparison: Comparison, optimistic: bool = False, title: str = "Comparison") -> str:
-    """The page of one comparison."""
-    return sweep_html({"": comparison}, optimistic, title)
+    """The page of models side by side."""
+    rows = plural(len(comparison.rows), "row")
+    part = Part("Figures", list(_drawings("comparison", comparison)), [table_of(comparison, optimistic)])
+    about = f"{comparison.split} split, {rows}"
+    return html("comparison", title=title, about=about, parts=[part], legend=legend(comparison))
 
 
-def sweep_html(compared: Mapping[str, Comparison], optimistic: bool = False, title: str = "Sweep") -> str:
-    """The page of comparisons, by data set."""
-    first = next(iter(compared.values()))
-    rows = sum(len(c.rows) for c in compared.values())
-    about = f"{first.split} split, {plural(rows, 'row')}"
-    parts = [part for k, (name, c) in enumerate(compared.items()) for part in _compared(c, name, k, optimistic)]
-    return html("comparison", title=title, about=about, parts=parts, legend=list(_legend(compared.values())))
-
-
-def _compared(comparison: Comparison, name: str, k: int, optimistic: bool) -> Iterator[Part]:
-    drawings = [
-        Drawing(svg(picture, f"{key}{k}-{n}", comparison, panel), picture.explained)
-        for key, picture in pictures_of("comparison").items()
-        for n, panel in enumerate(picture.panels(comparison))
+def study_html(study: Study, title: str) -> str:
+    """The page of a sweep."""
+    parts = [
+        Part("Mean ranks and what accuracy costs", list(_drawings("study", study)), [ranking(study)]),
+        Part("Every pair of variants", tables=[differences(study)]),
     ]
-    yield Part(name or "Figures", drawings, [table_of(comparison, optimistic)])
-
-
-def _legend(compared: Iterable[Comparison]) -> Iterator[str]:
-    seen = set()
-    for comparison in compared:
-        for line in legend(comparison):
-            if line not in seen:
-                seen.add(line)
-                yield line
+    about = plural(len(study.rows), "variant")
+    return html("comparison", title=title, about=about, parts=parts, legend=study_legend(study))

@@ -1,15 +1,20 @@
-"""The pages in a run's folder: diagnosis.json, the model card and the page for a browser."""
+"""What is written for people: the pages in a run's folder, the page that was asked for, and figures for a paper."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmbal.diagnosis.stored import keep
 from mmbal.errors import UsageError
 from mmbal.files import write_text
 from mmbal.report.card import card
-from mmbal.report.compare import Source, read_source
-from mmbal.report.html import source_html
+from mmbal.report.compare import Comparison, Source, read_source
+from mmbal.report.html import comparison_html, source_html
+from mmbal.report.making import History
+from mmbal.report.picture import pictures_of, save
+from mmbal.report.rules import Rules
 from mmbal.runs import CARD, PAGE, read_summary, run_folder
 
 
@@ -40,3 +45,29 @@ def renew_pages(path: str | Path) -> list[Path]:
         return []
     source = read_source(folder)
     return [keep(source.diagnosis, folder), *write_pages(source)]
+
+
+def page_of(comparison: Comparison, sources: Sequence[Source], optimistic: bool = False) -> str:
+    """The page of what `mmbal report` was given: of one model, or of several side by side."""
+    if len(sources) == 1:
+        return source_html(sources[0], str(sources[0].path), sound=True)
+    return comparison_html(comparison, optimistic)
+
+
+def drawn_of(comparison: Comparison, sources: Sequence[Source]) -> dict[str, Any]:
+    """What the pictures of that page are drawn of, by kind."""
+    if len(sources) > 1:
+        return {"comparison": comparison}
+    (source,) = sources
+    found = {"diagnosis": source.diagnosis, "rules": Rules.of(source.folder), "run": History.of(source.folder)}
+    return {kind: subject for kind, subject in found.items() if subject is not None}
+
+
+def write_figures(folder: Path, drawn: Mapping[str, Any]) -> list[Path]:
+    """Write pictures as SVG, PNG and PDF, in the size and the fonts of a paper; ``drawn``: kind -> what they are of."""
+    return [
+        written
+        for kind, subject in drawn.items()
+        for name, picture in pictures_of(kind).items()
+        for written in save(picture, name, subject, folder)
+    ]

@@ -11,7 +11,7 @@ from mmbal.diagnosis.schema import NotComputed
 from mmbal.errors import UsageError
 from mmbal.predictions.synthetic import GaussianWorld
 from mmbal.report.compare import read_source
-from mmbal.report.html import comparison_html, diagnosis_html, source_html, sweep_html
+from mmbal.report.html import comparison_html, diagnosis_html, source_html
 from mmbal.report.pages import write_pages
 
 VOID = {"meta", "input", "img"}
@@ -68,12 +68,6 @@ def test_the_comparison_page_says_its_figures(comparison):
     assert not re.search("#0[12]0[0-9]{3}", comparison_html(comparison)), "every colour is the page's"
 
 
-def test_a_sweep_has_a_part_for_each_data_set(comparison):
-    page = sweep_html({"one": comparison, "two": comparison})
-    parse(page)
-    assert headings(page) == ["one", "two", "Notes"]
-
-
 def test_the_page_of_one_model_leads_with_the_verdict_and_keeps_its_order(source):
     page = source_html(source, "mine")
     text = parse(page).text
@@ -120,10 +114,17 @@ def test_a_run_gets_its_card_and_page(toy, tmp_path):
     assert f"{100 * run.summary['test']['accuracy']:.1f}" in card
     again = f"mmbal train --config {run.folder / 'config.yaml'} --data {store.path}"
     assert f"`{again}`" in card
+    from huggingface_hub import ModelCard
+
+    (result,) = [found for found in ModelCard(card).data.eval_results if found.metric_type == "accuracy"]
+    assert result.metric_value == pytest.approx(run.summary["test"]["accuracy"], abs=1e-4)
+    assert (result.dataset_name, result.dataset_split) == (store.name, "test")
+    assert "audio" in ModelCard(card).data.tags
     page = parse(written[1].read_text(encoding="utf-8")).text
     assert again in page
     assert store.hash in page
     assert "of each epoch" in page
+    assert "audio alone" in page
 
 
 def test_only_a_finished_run_has_a_card(tmp_path):

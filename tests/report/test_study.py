@@ -117,8 +117,8 @@ def test_the_command_prints_ranks_and_pairs_in_every_form(sweep: Path, tmp_path:
 
 def test_the_pictures_are_svg_with_every_variant(sweep: Path, tmp_path: Path):
     pytest.importorskip("matplotlib")
-    ok("report", sweep, "--pictures", tmp_path / "pictures")
-    for name in ("ranks.svg", "price.svg"):
+    ok("report", sweep, "--figures", tmp_path / "pictures", "--html", tmp_path / "sweep.html")
+    for name in ("ranks.svg", "price-seconds.svg"):
         text = (tmp_path / "pictures" / name).read_text()
         assert text.startswith("<?xml")
         assert all(method in text for method in SECONDS)
