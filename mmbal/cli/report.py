@@ -36,7 +36,9 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Write the page's pictures into this folder, as SVG, PNG and PDF for a paper.", file_okay=False),
+        typer.Option(
+            help="Write the page's pictures into this folder, as SVG, PNG and PDF for a paper.", file_okay=False
+        ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,

@@ -24,10 +24,36 @@ NAMES = [entry.name for entry in pictures]
 def study() -> Study:
     told = {"by_set": {}, "best_for_weak": True}
     rows = [
-        Standing(variant="a", method="joint", rank=1, accuracy=0.9, weak_accuracy=0.5, seconds=9, best_for_seconds=True, **told),
-        Standing(variant="b", method="joint", rank=2, accuracy=0.8, weak_accuracy=0.4, seconds=3, best_for_seconds=True, **told),
+        Standing(
+            variant="a",
+            method="joint",
+            rank=1,
+            accuracy=0.9,
+            weak_accuracy=0.5,
+            seconds=9,
+            best_for_seconds=True,
+            **told,
+        ),
+        Standing(
+            variant="b",
+            method="joint",
+            rank=2,
+            accuracy=0.8,
+            weak_accuracy=0.4,
+            seconds=3,
+            best_for_seconds=True,
+            **told,
+        ),
     ]
-    basic = {"split": "test", "confidence": 0.95, "within": 0.01, "sets": {"one": 9}, "seeds": [0], "pairs": [], "notes": []}
+    basic = {
+        "split": "test",
+        "confidence": 0.95,
+        "within": 0.01,
+        "sets": {"one": 9},
+        "seeds": [0],
+        "pairs": [],
+        "notes": [],
+    }
     return Study(rows=rows, groups=[["a", "b"]], **basic)
 
 

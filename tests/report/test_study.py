@@ -116,8 +116,10 @@ def test_the_command_prints_ranks_and_pairs_in_every_form(sweep: Path, tmp_path:
 
 
 def test_the_pictures_are_svg_with_every_variant(sweep: Path, tmp_path: Path):
-    pytest.importorskip("matplotlib")
     ok("report", sweep, "--figures", tmp_path / "pictures", "--html", tmp_path / "sweep.html")
+    page = (tmp_path / "sweep.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 3
+    assert all(method in page for method in SECONDS)
     for name in ("ranks.svg", "price-seconds.svg"):
         text = (tmp_path / "pictures" / name).read_text()
         assert text.startswith("<?xml")
