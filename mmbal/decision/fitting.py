@@ -87,7 +87,7 @@ def rule_from_json(stored: Mapping[str, Any], classes: tuple[str, ...] | None = 
     if not isinstance(stored, Mapping) or stored.get("format") != FORMAT:
         raise ConfigError("This is not a stored decision rule.", "`mmbal calibrate` writes one.")
     cls: type[Rule] = rules.get(str(stored.get("name")))
-    if stored.get("version") not in {cls.version} | cls.older:
+    if stored.get("version") not in [cls.version, *cls.older]:  # a list, since the version may be of any type
         raise ConfigError(
             f"The stored rule '{stored['name']}' has version {stored.get('version')}; this mmbal reads {cls.version}.",
             "Fit it again with `mmbal calibrate`, or use the mmbal that wrote it.",

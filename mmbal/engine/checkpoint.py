@@ -84,6 +84,15 @@ def checkpoint_path(path: Path) -> Path:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint file; raises ConfigError where it is none of mmbal's."""
     content = read_tensors(checkpoint_path(path))
+    if (
+        isinstance(content, dict)
+        and str(content.get("format", "")).startswith("mmbal.")
+        and content["format"] != FORMAT
+    ):
+        raise ConfigError(
+            f"{path} is a checkpoint of another version ({content['format']}); this mmbal reads {FORMAT}.",
+            "Use the mmbal that wrote it.",
+        )
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ConfigError(
             f"{path} is not a checkpoint of this mmbal.", "For another project's weights see `mmbal import --help`."

@@ -48,7 +48,7 @@ from mmbal.maths.scoring import correct
 from mmbal.notebook import Content, Shown
 from mmbal.predictions import doubts
 from mmbal.predictions.columns import Array
-from mmbal.predictions.reading import Reader
+from mmbal.predictions.reading import SCHEMA_VERSION, Reader
 from mmbal.predictions.splits import split_name
 from mmbal.tables import Column, Table
 from mmbal.text import SHARE, plural
@@ -249,7 +249,7 @@ class Predictions(Shown):
             "modalities": np.array(self.modalities, dtype=str),
             "ids": self.ids,
             "split": self.split,
-            "meta": np.array(json.dumps(self.meta)),
+            "meta": np.array(json.dumps({**self.meta, "schema_version": SCHEMA_VERSION})),
         }
         for key, value in (("group", self.group), ("fused", self.fused), ("bias", self.bias)):
             if value is not None:

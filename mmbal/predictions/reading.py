@@ -23,6 +23,7 @@ from mmbal.predictions.scores import (
 from mmbal.predictions.splits import EVALUATION, split_names
 
 ESTIMATES = 4  # columns of shapley_<m>: two values and their standard errors
+SCHEMA_VERSION = 1  # of a predictions file, in its meta; files without it are of version 1
 SUM_GAP = 1e-2  # by which contributions may miss ``fused``, relative to its largest entry
 
 
@@ -32,6 +33,12 @@ class Reader:
     def __init__(self, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> None:
         self.given = {str(key): plain(value, str(key)) for key, value in arrays.items() if key != "meta"}
         self.meta = {**(_meta(arrays["meta"]) if "meta" in arrays else {}), **(meta or {})}
+        version = self.meta.pop("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"These predictions have the schema version {version}; this mmbal reads {SCHEMA_VERSION}.",
+                "Use the mmbal that wrote them, or a newer one.",
+            )
         self.notes: list[str] = []
         self.names = Names(self.given)
         self.column, self.modalities = self.names.column, self.names.modalities

@@ -128,6 +128,8 @@ class Store:
                 hash=meta["hash"],
                 meta=meta,
             )
+        except RecursionError:
+            raise DataError(f"{path} is a view of itself.") from None
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} is a damaged store ({type(error).__name__}: {error}).", "Prepare it again."
