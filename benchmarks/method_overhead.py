@@ -1,6 +1,6 @@
 """How much longer is a training step of each method than one of joint training?
 
-    python benchmarks/method_overhead.py [METHOD...] [--batch 64] [--size 32] [--rounds 5] [--out FILE.json]
+    python benchmarks/method_overhead.py [METHOD[:KEY=VALUE]...] [--batch 64] [--size 32] [--rounds 5] [--out FILE.json]
 
 Two ResNet-18 encoders (one channel and three, of --size x --size), one thread. Every method trains three short epochs, so
 that what it measures by epochs is known; its warm-up, where it has one, is set to nothing. At the end of each of its stages,
@@ -31,9 +31,11 @@ from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.loop import enter_training, fit, train_batch
 from mmbal.engine.session import Session
 from mmbal.methods.base import Run, parts
+from mmbal.models.encoders import Encoder
 from mmbal.registry import methods
 
 EPOCHS = 3  # over all stages of a method
+ALSO = ("agm:features=training",)  # options that cost less
 AT_ONCE = {"warm_up": 0, "starts": 0, "teacher_epochs": 1}  # options that would delay what a method does
 
 
@@ -54,13 +56,14 @@ def make_store(folder: Path, size: int, rows: int) -> Store:
 
 
 class Trainer:
-    """A session that can take one step after the other; ``rows`` counts what its encoders read."""
+    """A session that can take one step after the other; ``rows`` counts what encoders read."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.rows = 0
-        for encoder in session.model.encoders.values():
-            encoder.stages[0].register_forward_pre_hook(self.count)
+        for module in (*session.model.modules(), *session.method.modules()):
+            if isinstance(module, Encoder):  # teachers inside a method too
+                module.stages[0].register_forward_pre_hook(self.count)
 
     def count(self, module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
         self.rows += len(inputs[0])
@@ -84,11 +87,13 @@ class Trainer:
         return time.process_time() - begun
 
 
-def config_for(name: str, store: Store, batch: int) -> TrainConfig:
-    """A run of the method that acts from the first epoch on."""
+def config_for(wanted: str, store: Store, batch: int) -> TrainConfig:
+    """A run of the method, with its option after a colon if any, that acts from the first epoch on."""
+    name, _, option = wanted.partition(":")
     entry = methods.entry(name)
     fields = entry.cls.Config.model_fields
     options: dict[str, Any] = {key: value for key, value in AT_ONCE.items() if key in fields}
+    options |= dict([option.split("=")] if option else [])
     return TrainConfig(
         data=str(store.path),
         method=Choice(name=name, **options),
@@ -161,7 +166,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder), arguments.size, arguments.batch)
         reference = Trainer(started(Session(config_for("joint", store, arguments.batch))))
-        for name in arguments.methods or methods.names():
+        for name in arguments.methods or [*methods.names(), *ALSO]:
             for f in measure(name, reference, store, arguments.batch, arguments.rounds):
                 every.append(f)
                 spread = f"{f['least']:.2f} to {f['most']:.2f}"

@@ -10,7 +10,7 @@ from mmbal.engine import train as engine
 from mmbal.engine.config import TrainConfig
 from mmbal.engine.distributed import is_first
 from mmbal.engine.session import Report
-from mmbal.engine.sweep import Study
+from mmbal.engine.study import Study
 from mmbal.engine.train import Result
 from mmbal.report.pages import renew_pages
 

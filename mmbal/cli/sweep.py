@@ -23,17 +23,24 @@ def sweep(
 ) -> None:
     """Train every variant on every data set with every seed, and compare them with the first variant.
 
-    A study that was stopped goes on where it was; finished runs are not run again.
+    With `search:` in the file, every variant is tuned first, on the validation split and with the same number of trials.
+    A study that was stopped goes on where it was; finished runs are not run again. results.jsonl has a line for each.
     """
-    from mmbal.engine.sweep import jobs, read_study
+    from mmbal.engine.results import RESULTS, Results
+    from mmbal.engine.study import count, read_study
     from mmbal.report import render
     from mmbal.report.compare import compare
     from mmbal.training import sweep as run
 
     plan = read_study(study)
     folder = out or Path("runs") / study.stem
-    with console.progress("sweep", len(list(jobs(plan, folder)))) as report:
+    with console.progress("sweep", count(plan)) as report:
         folders = run(plan, folder, workers=workers, report=report)
+    odd = [r for r in Results(folder / RESULTS).read() if r.kind == "run" and not r.converged]
+    for record in odd:
+        console.note(
+            f"{record.data}, {record.variant}, seed {record.seed} did not converge: {record.status}, {record.why}."
+        )
     found = {name: compare(paths, replicates=bootstrap) for name, paths in folders.items()}
     if as_json:
         console.print_json({name: c.model_dump(mode="json") for name, c in found.items()})

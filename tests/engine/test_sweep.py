@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mmbal.engine.sweep import jobs, merge, read_study, sweep
+from mmbal.engine.study import jobs, merge, read_study
+from mmbal.engine.sweep import sweep
 from mmbal.errors import ConfigError, MmbalError, UsageError
 
 
