@@ -153,6 +153,7 @@ def _under_rule(folder: Path, split: str, found: Predictions, stored: Mapping[st
             subsets=own.subsets,
             shapley={},
             baselines={},
+            weights=own.weights,
             unruled=found,
             meta=found.meta | {"rule": name},
         )
@@ -205,11 +206,11 @@ def _fingerprint(folder: Path) -> str:
     return " ".join(sha256(file) if file.is_file() else "-" for file in files)
 
 
-def subject(path: str | Path, reference: str | Path | None = None) -> Subject:
+def subject(path: str | Path, reference: str | Path | None = None, *, unlabelled: bool = False) -> Subject:
     """What `mmbal diagnose PATH`, `report` and `mmbal.diagnose` judge: a run, a checkpoint, a predictions or feature file.
 
     ``reference``: separately trained encoders, a path of the same kinds; of a run it is found by
-    :func:`find_reference` where it is not given.
+    :func:`find_reference` where it is not given. ``unlabelled``: whether a predictions file may have no labels.
     Raises UsageError where there is nothing to read, DataError where a file is broken.
     """
     path = Path(path)
@@ -217,17 +218,17 @@ def subject(path: str | Path, reference: str | Path | None = None) -> Subject:
         found: Reference | None = Reference(str(reference), read(Path(reference), ruled=False))
     else:
         found = find_reference(path)
-    return Subject(path, read(path), found, run_folder(path))
+    return Subject(path, read(path, unlabelled=unlabelled), found, run_folder(path))
 
 
-def read(value: Source, *, ruled: bool = True) -> Predictions:
+def read(value: Source, *, ruled: bool = True, unlabelled: bool = False) -> Predictions:
     """What :func:`predictions_of` takes, or the path of a run or a checkpoint."""
     if not isinstance(value, (str, os.PathLike)):
-        return predictions_of(value)
-    return find_predictions(Path(value), ruled=ruled)
+        return predictions_of(value, unlabelled=unlabelled)
+    return find_predictions(Path(value), ruled=ruled, unlabelled=unlabelled)
 
 
-def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
+def find_predictions(path: str | Path, *, ruled: bool = True, unlabelled: bool = False) -> Predictions:
     """The Predictions of all splits, from a run folder, a checkpoint in one, or a file of predictions or features.
 
     A rule that is stored with the run decides, unless ``ruled`` is false: then the decisions are those of the model as
@@ -244,7 +245,7 @@ def find_predictions(path: str | Path, *, ruled: bool = True) -> Predictions:
             )
         if path.is_dir():
             require_run(path)
-        return predictions_of(path)
+        return predictions_of(path, unlabelled=unlabelled)
     parts = {s: Predictions.load(file) for s in SPLITS if (file := prediction_file(folder, s)).is_file()}
     if not parts:
         raise UsageError(f"{folder} has no predictions yet.", f"Finish it: mmbal train --resume {folder}")

@@ -38,10 +38,13 @@ class Form:
         """The number in the unit, with as many digits as it has."""
         return float(f"{self.scale * value:.12g}")
 
+    def rounded(self, value: float) -> float:
+        """The number as it is printed."""
+        return round(self.scale * value, self.digits) + 0.0  # + 0.0 turns a negative zero into zero
+
     def number(self, value: float) -> str:
         """The number alone, without its unit."""
-        rounded = round(self.scale * value, self.digits) + 0.0  # + 0.0 turns a negative zero into zero
-        return f"{rounded:{'+' if self.sign else ''}.{self.digits}f}".replace("-", MINUS)
+        return f"{self.rounded(value):{'+' if self.sign else ''}.{self.digits}f}".replace("-", MINUS)
 
     def text(self, figure: Figure | float | None, interval: bool = True) -> str:
         """``value unit [low, high]``; a dash for None. The interval is left out where there is none or none is wanted."""
@@ -71,8 +74,10 @@ PLAIN = Form()
 SHARE = Form(1, 100.0, " %")
 WHOLE = Form(0, 100.0, " %")
 DIFFERENCE = Form(1, 100.0, " pp", sign=True)
+PP = Form(1, 100.0, " pp")
 NATS = Form(3)
 NATS_DIFFERENCE = Form(3, sign=True)
+NATS_LOST = Form(2, unit=" nats")
 COUNT = Form(0)
 
 

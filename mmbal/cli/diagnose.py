@@ -28,6 +28,9 @@ def diagnose(
         typer.Option(help="Separately trained encoders: a run of `mmbal pretrain`, or a file with the same ids."),
     ] = None,
     human: Annotated[bool, typer.Option("--human", help="CREMA-D: compare the model with the human raters.")] = False,
+    baseline: Annotated[
+        Path | None, typer.Option(help="An earlier diagnosis (JSON): says what has changed since. Needs no labels.")
+    ] = None,
     rule: Annotated[str, typer.Option(help="Decision rule to compare the model's own decision with.")] = "adaptive",
     full: Annotated[
         bool, typer.Option("--full", help="All tables: Shapley, samples, missing modalities, norms, geometry.")
@@ -47,6 +50,10 @@ def diagnose(
     html: Annotated[
         Path | None, typer.Option(help="Write the page for a browser: one file that needs no network.", dir_okay=False)
     ] = None,
+    suspects: Annotated[
+        Path | None,
+        typer.Option(help="Write the samples whose label or file looks wrong to this CSV file.", dir_okay=False),
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -56,16 +63,23 @@ def diagnose(
     """
     from mmbal.diagnosis.comparison import compare_diagnoses
     from mmbal.diagnosis.policy import by_conditions, failure, judge, summary
+    from mmbal.diagnosis.sections.suspects import listing
     from mmbal.diagnosis.stored import diagnosis_of, keep
     from mmbal.files import refuse_existing, write_json
+    from mmbal.report.tables import csv
     from mmbal.runs import subject
 
     policy = by_conditions(fail_if or [])
-    for target in (out, html):
+    for target in (out, html, suspects):
         refuse_existing(target, force)
     if html is not None and len(paths) > 1:
         raise UsageError("--html shows one model.", "`mmbal report A B --html FILE` compares several on one page.")
-    known = {str(path): subject(path, reference) for path in paths}
+    for option, given in (("--baseline", baseline), ("--suspects", suspects)):
+        if given is not None and len(paths) > 1:
+            raise UsageError(f"{option} takes one file to diagnose.", "Leave the others out.")
+    known = {str(path): subject(path, reference, unlabelled=True) for path in paths}
+    if html is not None and not all(found.predictions.labelled for found in known.values()):
+        raise UsageError("--html needs labels, and the file has none.", "Leave --html out; --json has all figures.")
     for found in known.values():
         console.told_of(found.path, found.predictions.meta, found.predictions.warnings)
     settings: dict[str, Any] = {
@@ -84,14 +98,17 @@ def diagnose(
     else:
         (name, found), *_ = known.items()
         with console.working(f"Diagnosing {found.predictions.splits().get(split, len(found.predictions))} samples"):
-            diagnosis = diagnosis_of(found, **settings)
+            diagnosis = diagnosis_of(found, **settings, baseline=baseline)
         console.warn(text for text in diagnosis.data.warnings if text not in found.predictions.warnings)
         document = diagnosis.model_dump(mode="json")
         diagnoses = {name: diagnosis}
-        if found.folder is not None:
+        if found.folder is not None and baseline is None:
             console.note(f"Wrote {keep(diagnosis, found.folder)}")
         if html is not None:
             _write_page(html, diagnosis, found)
+    if suspects is not None:
+        suspects.write_text(csv(listing(diagnosis)), encoding="utf-8")
+        console.note(f"Wrote {suspects}")
     if out is not None:
         write_json(out, document)
         console.note(f"Wrote {out}")
@@ -121,7 +138,7 @@ def _write_page(file: Path, diagnosis: Diagnosis, found: Subject) -> None:
 
 def show(diagnosis: Diagnosis, full: bool = False) -> None:
     """Print the verdict, the next commands, and the tables: the main ones, or all."""
-    from mmbal.diagnosis.tables import tables_of, title_of
+    from mmbal.diagnosis.tables import reasons, tables_of, title_of
     from mmbal.runs import decided_by
 
     console.say(title_of(diagnosis), style="bold")
@@ -131,10 +148,13 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
     console.commands((advice.command, advice.purpose) for advice in diagnosis.advice)
     console.show(*tables_of(diagnosis, full))
     if full:
-        for n in diagnosis.not_computed:
-            console.note(f"Not computed: {n.what}: {n.reason}{f'; needs {n.needs}' if n.needs else ''}.")
+        for reason, whats in reasons(diagnosis).items():
+            console.note(f"Not computed: {', '.join(whats)}: {reason}.")
     elif diagnosis.not_computed:
-        whats = list(dict.fromkeys(n.what.split(".")[0] for n in diagnosis.not_computed))
+        wanting = [n.what for n in diagnosis.not_computed if n.needs == "labels"]
+        if wanting:
+            console.note(f"These figures need labels: {', '.join(wanting)}.")
+        whats = list(dict.fromkeys(n.what.split(".")[0] for n in diagnosis.not_computed if n.what not in wanting))
         console.note(
             f"Not computed: parts of {', '.join(whats)}. --full gives the reasons; --json or --out FILE gives all figures."
         )

@@ -137,10 +137,7 @@ class Rule(Shown, ABC):
                     did_you_mean(unknown[0], given),
                 )
         tensors = all(is_tensor(given.get(m)) for m in self.modalities)
-        inputs = [self._input(given, m, tensors or self.tensors_only) for m in self.modalities]
-        mask = self._mask(inputs, {} if present is None else present)
-        # a choice, not a product: the logits of a missing modality may be NaN
-        inputs = [where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)]
+        inputs, mask = self._inputs(given, {} if present is None else present, tensors or self.tensors_only)
         with full_precision(mask):
             try:
                 scores = self.combine(stack(inputs, axis=1) if self.source == "logits" else inputs, mask)
@@ -154,6 +151,10 @@ class Rule(Shown, ABC):
             fused = log_softmax(scores)
         return fused if tensors or not is_tensor(fused) else fused.numpy()
 
+    def sample_weights(self, predictions: Predictions) -> dict[str, np.ndarray]:
+        """Modality -> weight ``(N,)``, where the scores are the sum of the logits with weights by sample; else empty."""
+        return {}
+
     @property
     def takes_fused(self) -> bool:
         """Whether the model's own decision is an input."""
@@ -162,6 +163,15 @@ class Rule(Shown, ABC):
     def width(self, modality: str) -> int:
         """Columns of what ``apply`` is to be given of a modality."""
         return len(self.classes)
+
+    def _inputs(
+        self, given: Mapping[str, Any], present: Mapping[str, Any], tensors: bool
+    ) -> tuple[list[AnyArray], AnyArray]:
+        """What is given of each modality, 0 where it is missing, and the mask ``(N, M)``."""
+        inputs = [self._input(given, m, tensors) for m in self.modalities]
+        mask = self._mask(inputs, present)
+        # a choice, not a product: the logits of a missing modality may be NaN
+        return [where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)], mask
 
     def _input(self, given: Mapping[str, Any], modality: str, tensor: bool) -> AnyArray:
         if modality not in given and modality == FUSED:
@@ -220,6 +230,22 @@ class Rule(Shown, ABC):
     def explain(self) -> str:
         """What the rule does with each modality, in words and numbers."""
         return ""
+
+
+class SampleWeights(Rule):
+    """A rule that sums the logits with weights by sample, as gates do. A subclass gives the ``weights``."""
+
+    @abstractmethod
+    def weights(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        """The weights ``(N, M)`` of logits ``(N, M, C)``; 0 where a modality is missing."""
+
+    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return (self.weights(inputs, present)[..., None] * inputs).sum(axis=1)
+
+    def sample_weights(self, predictions: Predictions) -> dict[str, np.ndarray]:
+        inputs, mask = self._inputs(predictions.logits, predictions.present, self.tensors_only)
+        found = np.asarray(self.weights(stack(inputs, axis=1), mask))
+        return dict(zip(self.modalities, found.T, strict=True))
 
 
 def _some(names: tuple[str, ...], most: int = 6) -> str:

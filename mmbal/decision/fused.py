@@ -112,6 +112,7 @@ def only(predictions: Predictions, names: Sequence[str]) -> Predictions:
         subsets={},
         shapley={},
         baselines={},
+        weights={},
         weight={},
         bias=None,
     )
@@ -168,6 +169,7 @@ def with_rule(predictions: Predictions, rule: Rule, name: str) -> Predictions:
         contribution=coalition_contributions(subsets, names) if subsets else {},
         shapley={},
         baselines={},
+        weights=rule.sample_weights(own),
         meta=own.meta | {"rule": name},
         unruled=own,
     )

@@ -224,6 +224,16 @@ def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
     )
 
 
+def claims_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> tuple[Array, Array]:
+    """Replicates ``(1 + B, M)`` of the contribution shares, and values ``(N, M)`` whose means are the shares.
+
+    These need no labels. The spread of the values is that of the ratio to first order (delta method).
+    """
+    sizes = np.abs(centred(contributions_of(decision, predictions))).mean(axis=2)
+    shares, total = _share(boot.sums(sizes)), sizes.sum(axis=1, keepdims=True)
+    return shares, shares[0] + ratio(sizes - shares[0] * total, np.full(sizes.shape[:1], total.mean()))
+
+
 def _directions(parts: Array) -> Array:
     """C times the slope of ``mean_k |v[k] - mean v|`` in v, of class-centred ``parts (N, M, C)``."""
     sign = np.sign(parts)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 
+from mmbal.diagnosis.conditions import Figure, figures_of
 from mmbal.diagnosis.document import Diagnosis
-from mmbal.diagnosis.gate import Figure, figures_of
 
 CHANGE = "change."
 

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct
+from mmbal.diagnosis.conditions import figures_of
 from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.examine import Examination, choose
-from mmbal.diagnosis.gate import figures_of
 from mmbal.diagnosis.schema import Estimates
 from mmbal.errors import DataError, UsageError
 from mmbal.maths.significance import mcnemar
@@ -85,6 +85,10 @@ def compare_diagnoses(
     subjects = {n: x if isinstance(x, Subject) else Subject(Path(n), read(x), None, None) for n, x in inputs.items()}
     for one in subjects.values():
         one.predictions.require_plausible()
+        if not one.predictions.labelled:
+            raise UsageError(
+                f"{one.path} has no labels.", "Compare it with an earlier diagnosis: --baseline diagnosis.json."
+            )
     chosen = {name: choose(s.predictions, split) for name, s in subjects.items()}
     shared = _shared([p for p, _ in chosen.values()])
     examinations, diagnoses = {}, {}

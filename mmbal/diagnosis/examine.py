@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmbal.decision.comparison import sparse
 from mmbal.diagnosis import decomposition
-from mmbal.diagnosis.coalitions import Decision, decision_of
+from mmbal.diagnosis.coalitions import (
+    ADDITIVE,
+    MAX_MODALITIES,
+    Decision,
+    correct,
+    decision_of,
+    log_likelihood,
+)
 from mmbal.diagnosis.document import SECTIONS, ClassDiagnosis, Diagnosis
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.probes import Probe
-from mmbal.diagnosis.schema import Data, NotComputed, Settings
+from mmbal.diagnosis.schema import NO_LABELS, Data, NotComputed, Settings
 from mmbal.diagnosis.verdict import advice_of, verdict_of
 from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.folds import groups_of
-from mmbal.predictions.format import Array, Predictions, Source
+from mmbal.predictions.format import Array, Predictions, Source, subsets_of
 from mmbal.predictions.order import canonical
 from mmbal.runs import read
 from mmbal.version import __version__
@@ -38,6 +45,7 @@ def diagnose(
     split: str = "test",
     calibration: Source | None = None,
     human: bool = False,
+    baseline: Diagnosis | str | os.PathLike[str] | None = None,
     rule: str = "adaptive",
     bootstrap: int = 1000,
     seed: int = 0,
@@ -52,6 +60,7 @@ def diagnose(
     which the
     decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
     where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
+    ``baseline``: an earlier diagnosis, or the path of one, to say what has changed since.
     ``rule``: the decision rule that the model's own decision is compared with. ``seed`` draws the replicates of the
     bootstrap; no sentence of the verdict depends on it. ``source`` is the name of the predictions in the verdict's advice.
     ``run``: the folder of the run that they come from.
@@ -60,12 +69,21 @@ def diagnose(
     """
     if source is None and isinstance(predictions, (str, os.PathLike)):
         source = os.fspath(predictions)
-    found = read(predictions)
+    found = read(predictions, unlabelled=True)
     found.require_plausible()
     encoders, held_out = (None if x is None else read(x) for x in (reference, calibration))
     chosen, held_out = choose(found, split, held_out)
     examination = Examination.of(
-        chosen, held_out, rule, bootstrap, seed, confidence, reference=encoders, human=human, run=run
+        chosen,
+        held_out,
+        rule,
+        bootstrap,
+        seed,
+        confidence,
+        reference=encoders,
+        human=human,
+        run=run,
+        earlier=baseline if baseline is None or isinstance(baseline, Diagnosis) else Diagnosis.load(Path(baseline)),
     )
     return examination.report(split, source or str(found.meta.get("run", "PREDICTIONS.npz")), reference_name)
 
@@ -75,10 +93,17 @@ def choose(
 ) -> tuple[Predictions, Predictions | None]:
     """The samples to diagnose, and those to fit a rule on where there are such."""
     chosen = predictions.select(split)
-    if calibration is None:
+    if calibration is None and predictions.labelled:
         found = [s for s in CALIBRATION_SPLITS if s in predictions.splits() and s not in chosen.split]
         calibration = predictions.select(found[0]) if found else None
     return canonical(replace(chosen, group=groups_of(chosen.group))), calibration
+
+
+class Values(NamedTuple):
+    """Whether each coalition is right ``(N,)``, and its log-likelihood ``(N,)`` in nats."""
+
+    right: dict[tuple[str, ...], Array]
+    likely: dict[tuple[str, ...], Array]
 
 
 @dataclass
@@ -97,6 +122,7 @@ class Examination:
     reference: Predictions | None = None
     human: bool = False
     run: Path | None = None
+    earlier: Diagnosis | None = None  # the baseline of what has changed
     fold_seed: int = FOLD_SEED
     found: dict[str, Any] = field(default_factory=dict)
     not_computed: list[NotComputed] = field(default_factory=list)
@@ -113,7 +139,7 @@ class Examination:
         confidence: float = 0.95,
         **given: Any,
     ) -> Examination:
-        """Draw the bootstrap table and find the decision; ``given``: reference, human, run.
+        """Draw the bootstrap table and find the decision; ``given``: reference, human, run, earlier.
 
         Raises UsageError where there is no sample.
         """
@@ -129,16 +155,30 @@ class Examination:
     @property
     def learned(self) -> bool:
         """Whether the decision is shown to be better than chance."""
-        above = self.found["accuracy"].above_chance
+        above = self.found["accuracy"].above_chance if "accuracy" in self.found else None
         return above is not None and above.sign > 0
 
     def here(self, m: str) -> Array:
         """Which samples have the modality ``(N,)``."""
         return self.predictions.present_mask()[:, self.names.index(m)]
 
-    def lacks(self, what: str, reason: str, needs: str = "") -> None:
-        """Note that a figure can't be computed."""
-        self.not_computed.append(NotComputed(what=what, reason=reason, needs=needs))
+    @property
+    def single(self) -> str:
+        """Why nothing can be said of several modalities together; empty where some sample has two."""
+        if len(self.names) == 1:
+            return "there is one modality only"
+        return "" if (self.predictions.present_mask().sum(axis=1) > 1).any() else "no sample has two modalities"
+
+    def without_values(self) -> tuple[str, str]:
+        """Why :attr:`values` is None, and what they would need."""
+        if len(self.names) > MAX_MODALITIES:
+            return f"exact values are computed for at most {MAX_MODALITIES} modalities", ""
+        return "the decision without some modalities is not known", ADDITIVE
+
+    def lacks(self, what: str | Iterable[str], reason: str, needs: str = "") -> None:
+        """Note that a figure, or each of several, can't be computed."""
+        for path in [what] if isinstance(what, str) else what:
+            self.not_computed.append(NotComputed(what=path, reason=reason, needs=needs))
 
     def file(self, key: str, found: Mapping[str, Any], modality: str | None = None) -> None:
         """Keep figures by class, of one modality where it is given."""
@@ -180,12 +220,42 @@ class Examination:
             other, held_out, decision_of(other), replace(self.figures, replicates={}, means={}), self.rule, self.seed
         ).report(str(other.split[0]), "")
 
+    @cached_property
+    def best(self) -> Array:
+        """Log-probabilities ``(N, C)`` of the rule that the decision is compared with."""
+        return decomposition.best_decision(self.predictions, self.calibration, self.rule, self.fold_seed)
+
+    @cached_property
+    def values(self) -> Values | None:
+        """What each coalition of modalities is worth, sample by sample; None where the coalitions are not known."""
+        if len(self.names) > MAX_MODALITIES:
+            return None
+        right, likely = {}, {}
+        for names in subsets_of(self.names):
+            known = self.value(names)
+            if known is None:
+                return None
+            right[names], likely[names] = known
+        return Values(right, likely)
+
+    def value(self, names: tuple[str, ...]) -> tuple[Array, Array] | None:
+        """Whether a coalition's decision is right ``(N,)``, and its log-likelihood ``(N,)``; None where it is not known."""
+        logits, labels = self.decision.coalition(names), self.predictions.labels
+        return None if logits is None else (correct(logits, labels), log_likelihood(logits, labels))
+
     def report(self, split: str, source: str, reference_name: str | None = None) -> Diagnosis:
         """Measure every section and put the verdict into words."""
+        labelled = self.predictions.labelled
         for section in SECTIONS:
+            if section.needs_labels and not labelled:
+                if not section.on_request:
+                    self.lacks(section.fields, *NO_LABELS)
+                continue
             self.found |= {key: value for key, value in section.measure(self).items() if value is not None}
         p, boot = self.predictions, self.figures.boot
-        counts = dict(zip(p.classes, np.bincount(p.labels, minlength=len(p.classes)).tolist(), strict=True))
+        counts = dict(
+            zip(p.classes, np.bincount(p.labels[p.labels >= 0], minlength=len(p.classes)).tolist(), strict=True)
+        )
         draft = Diagnosis(
             mmbal=__version__,
             verdict=[],
@@ -217,6 +287,7 @@ class Examination:
             modalities=list(self.names),
             classes=counts,
             missing={m: int((~mask[:, k]).sum()) for k, m in enumerate(self.names)},
+            labelled=p.labelled,
             groups=None if p.group is None else len(np.unique(p.group)),
             decision=self.decision.source,
             contributions=self.decision.parts,

@@ -49,10 +49,10 @@ class Figures:
         values = values if rows is None else values[rows]
         means = self.boot.means(values, rows, bounds)
         found = self.add(path, means, None if rows is None else len(rows))
-        if found is None or found.low is None or bounds == SHARE:
+        if found is None or found.low is None:
             return found
         self.means[path] = self.boot.mean_of(values, rows, bounds)
-        return self.boot.gain(values, rows, bounds, confidence)
+        return found if bounds == SHARE else self.boot.gain(values, rows, bounds, confidence)
 
     def by_class(
         self, path: str, values: Array, rows: Array | None = None, bounds: tuple[float, float] | None = None

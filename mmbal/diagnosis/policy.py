@@ -23,8 +23,8 @@ from pydantic import Field
 
 from mmbal.config import Config, read_yaml, validate
 from mmbal.diagnosis.change import CHANGE, changes
+from mmbal.diagnosis.conditions import Condition, Figure
 from mmbal.diagnosis.document import Diagnosis
-from mmbal.diagnosis.gate import Condition, Figure
 from mmbal.errors import GateFailed, GateUndecided, MmbalError, UsageError
 from mmbal.text import plural
 

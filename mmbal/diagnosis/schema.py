@@ -11,6 +11,13 @@ from mmbal.maths.bootstrap import Estimate
 
 SCHEMA_VERSION = 1
 
+# Reasons, each with what is needed, that several sections give for what they can't measure
+NO_REFERENCE = (
+    "no reference is known",
+    "predictions of separately trained encoders with the same ids (mmbal pretrain; --reference)",
+)
+NO_LABELS = ("the predictions have no labels", "labels")
+
 Estimates = dict[str, Estimate]
 
 
@@ -24,6 +31,7 @@ class Data(Frozen):
     missing: dict[str, int] = Field(
         validation_alias=AliasChoices("missing", "absent"), description="modality -> samples without it"
     )
+    labelled: bool = Field(True, description="whether the labels are known")
     groups: int | None = Field(description="number of groups (speakers, patients...) where they are known")
     decision: str = Field(description="which decision counts as the model's own")
     contributions: str | None = Field(description="where the modalities' additive parts come from")

@@ -30,6 +30,8 @@ class Section(ABC):
     order: ClassVar[int] = 1000  # sections are measured and shown in this order; a later one may use an earlier one
     title: ClassVar[str] = ""  # heading of its tables on a page
     full: ClassVar[bool] = False  # whether its tables are printed with --full only
+    on_request: ClassVar[bool] = False  # whether it is measured only where the user or the training run asked for it
+    needs_labels: ClassVar[bool] = True  # whether nothing of it can be measured without labels
     fields: ClassVar[Fields] = {}  # of the document
     class_fields: ClassVar[Fields] = {}  # of the document's ``classes.<class>``
     renamed: ClassVar[Mapping[str, str]] = {}  # pattern of a path in older documents -> its name now
@@ -52,6 +54,14 @@ class Section(ABC):
     def class_columns(self, d: Diagnosis, wide: bool) -> list[Column]:
         """Columns of the table of classes, one cell for each class that has samples; ``wide``: of any width."""
         return []
+
+    def sentences(self, d: Diagnosis) -> list[str]:
+        """What the section adds to the verdict. No sentence, and no number in one, may depend on the bootstrap's seed."""
+        return []
+
+    def monitored(self, d: Diagnosis) -> dict[str, str]:
+        """The figures that need no labels and may be followed over time: path -> label. All are shares."""
+        return {}
 
     def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
         """What ``diagnose A B`` shows side by side: path of a figure -> its label and form."""

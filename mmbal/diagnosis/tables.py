@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def title_of(d: Diagnosis) -> str:
     """What was diagnosed, in one line."""
     told = [str(d.data.meta[k]) for k in ("dataset", "fusion", "method", "rule", "heads") if d.data.meta.get(k)]
-    counts = [plural(d.data.samples, "sample"), plural(len(d.sampled()), "class", "classes")]
+    counts = [plural(d.data.samples, "sample"), plural(len(d.sampled() or d.data.classes), "class", "classes")]
     return " · ".join([*told, ", ".join([f"{d.data.split} split", *counts])])
 
 
@@ -34,6 +34,14 @@ def titled_tables(d: Diagnosis, full: bool = True, wide: bool = False) -> Iterat
         found = section.tables(d) if full or not section.full else []
         if found:
             yield section.title, found
+
+
+def reasons(d: Diagnosis) -> dict[str, list[str]]:
+    """Why figures were not computed, and what they would need: each reason with the figures."""
+    found: dict[str, list[str]] = {}
+    for n in d.not_computed:
+        found.setdefault(f"{n.reason}; needs {n.needs}" if n.needs else n.reason, []).append(n.what)
+    return found
 
 
 def modalities(d: Diagnosis) -> Table:

@@ -20,6 +20,7 @@ from mmbal.models.fusion import LinearFusion
 from mmbal.models.modes import evaluating
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.predictions.format import Predictions, subsets_of
+from mmbal.predictions.names import SEGMENT
 
 COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory
 
@@ -66,6 +67,7 @@ def collect(
             del arrays[f"present_{m}"]
     if store.group is not None:
         arrays["group"] = store.group[index]
+    arrays |= {f"{SEGMENT}{name}": values[index] for name, values in store.segments.items()}
     if not brief:
         arrays |= _linear_head(model, arrays)
     arrays |= {"labels": torch.cat(labels).numpy(), "ids": store.ids[index], "split": np.full(len(index), loader.split)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ class _Clips:
 
     split = "new"
     group = None
+    segments: Mapping[str, np.ndarray] = {}
 
     def __init__(
         self,

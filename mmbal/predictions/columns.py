@@ -14,6 +14,7 @@ import numpy as np
 from mmbal.errors import DataError, did_you_mean
 from mmbal.predictions.tables import number
 
+UNLABELLED = -1  # the label of a sample whose class is not known
 Array = np.ndarray
 
 ALIASES = {

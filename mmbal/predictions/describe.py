@@ -184,7 +184,7 @@ def _role(key: str, arrays: Mapping[str, Array], features: bool) -> str:
         zip(
             OF_MODALITY,
             ("decision of {} alone", "decision of {} alone", "part of {} in the decision",
-             "estimated Shapley values of {}", "features of {}",
+             "estimated Shapley values of {}", "weight of {} in each sample", "features of {}",
              "decision weights of {}", "which samples have {}"),
             strict=True,
         )
@@ -195,6 +195,8 @@ def _role(key: str, arrays: Mapping[str, Array], features: bool) -> str:
     prefix, _, m = key.partition("_")
     if prefix in words and m:
         return words[prefix].format(m)
+    if prefix == "group":
+        return f"{m} of each sample"
     if prefix == "subset":
         return f"decision with {m.replace('+', ' and ') or 'no modality'} only"
     if features and arrays[key].ndim >= 1:

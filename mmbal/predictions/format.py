@@ -1,7 +1,8 @@
 """The predictions file: what a multimodal model decided, in one .npz that any framework can write.
 
 ====================== ==================================================================================
-key                    meaning (only ``labels`` and one ``logits_<m>`` or ``probabilities_<m>`` are needed)
+key                    meaning (only ``labels`` and one ``logits_<m>`` or ``probabilities_<m>`` are needed;
+                       ``mmbal diagnose`` also takes a file without labels)
 ====================== ==================================================================================
 ``labels (N,)``        class index from 0, or class name
 ``classes (C,)``       class names in the order of the columns
@@ -9,6 +10,7 @@ key                    meaning (only ``labels`` and one ``logits_<m>`` or ``prob
 ``split (N,)``         ``train``, ``val``, ``calibration`` or ``test`` in their usual spellings, or any other
                        name; all ``test`` where not given
 ``group (N,)``         speaker, actor, patient...: bootstraps and cross-fitting keep a group together
+``group_<name> (N,)``  a property of the samples (sex, age, site...) whose values `mmbal diagnose` compares
 ``modalities (M,)``    order of the modalities; else that of the keys
 ``logits_<m> (N,C)``   decision of modality m alone; ``probabilities_<m>`` is accepted in its place
 ``contribution_<m>``   (N,C) its part of the fused logits, where the parts sum to ``fused``
@@ -19,6 +21,7 @@ key                    meaning (only ``labels`` and one ``logits_<m>`` or ``prob
                        log-likelihood, and their standard errors. ``contribution_<m>`` is then an estimate too
 ``baseline_<b>:<key>`` ``subset_``, ``logits_``, ``contribution_`` and ``shapley_`` arrays under another baseline b,
                        which is what stands in for an absent modality; ``meta`` names the file's own one
+``weights_<m> (N,)``   what a gate multiplies the logits of m by in each sample, where ``fused`` is their sum
 ``features_<m> (N,D)`` what the encoder of m gives to the fusion
 ``weight_<m> (C,D)``   the linear decision weights of m
 ``bias (C,)``          the head's bias
@@ -63,6 +66,7 @@ OF_BASELINE = (
 )  # arrays that depend on the baseline
 COPIES = 6  # of each table of scores, that a diagnosis has at a time
 REPLICATES = 6000  # numbers that it keeps by class and modality: those of the bootstrap, of some figures
+KEYS = {"subsets": "subset", "segments": "group"}  # of fields whose keys in a file have another name
 CHECKED = "checked"  # the value of ``meta["labels"]`` for labels that are right although they look wrong
 
 Source = Union["Predictions", str, "os.PathLike[str]", Mapping[str, Any]]  # what :meth:`Predictions.of` takes
@@ -82,11 +86,14 @@ class Predictions(Shown):
     logits: dict[str, Array]
     ids: Array
     split: Array
+    labelled: bool = True  # without labels each entry of ``labels`` is -1
     group: Array | None = None
     fused: Array | None = None
     contribution: dict[str, Array] = field(default_factory=dict)
     subsets: dict[tuple[str, ...], Array] = field(default_factory=dict)
     shapley: dict[str, Array] = field(default_factory=dict)
+    segments: dict[str, Array] = field(default_factory=dict)
+    weights: dict[str, Array] = field(default_factory=dict)
     features: dict[str, Array] = field(default_factory=dict)
     weight: dict[str, Array] = field(default_factory=dict)
     bias: Array | None = None
@@ -170,26 +177,31 @@ class Predictions(Shown):
             subsets=pick(self.subsets),
             shapley=pick(self.shapley),
             baselines={name: found.take(rows) for name, found in self.baselines.items()},
+            segments=pick(self.segments),
+            weights=pick(self.weights),
             features=pick(self.features),
             present=pick(self.present),
             unruled=None if self.unruled is None else self.unruled.take(rows),
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> Predictions:
-        """Read a predictions file; raises UsageError (no file) or DataError (what is wrong, with the key)."""
+    def load(cls, path: str | Path, *, unlabelled: bool = False) -> Predictions:
+        """Read a predictions file; raises UsageError (no file) or DataError (what is wrong, with the key).
+
+        ``unlabelled``: whether the labels may be missing.
+        """
         path = Path(path)
         try:
-            return cls.from_arrays(read_npz(path), examine=True)
+            return cls.from_arrays(read_npz(path), examine=True, unlabelled=unlabelled)
         except DataError as error:
             whole = str(path) in error.message
             raise DataError(error.message if whole else f"{path}: {error.message}", error.hint) from None
 
     @classmethod
-    def of(cls, value: Source) -> Predictions:
+    def of(cls, value: Source, *, unlabelled: bool = False) -> Predictions:
         """What the public functions take: Predictions, a mapping of arrays, or the path of a predictions file.
 
-        Raises UsageError or DataError where there are no predictions.
+        ``unlabelled``: whether the labels may be missing. Raises UsageError or DataError where there are no predictions.
         """
         if isinstance(value, (str, os.PathLike)):
             path = Path(value)
@@ -197,9 +209,9 @@ class Predictions(Shown):
                 raise UsageError(
                     f"{path} is a run, not a file of predictions.", "mmbal.load(RUN) gives its predictions."
                 )
-            return cls.load(path)
+            return cls.load(path, unlabelled=unlabelled)
         if isinstance(value, Mapping):
-            return cls.from_arrays(value, examine=True)
+            return cls.from_arrays(value, examine=True, unlabelled=unlabelled)
         if not isinstance(value, Predictions):
             raise UsageError(
                 f"Predictions can't be read from {type(value).__name__}.",
@@ -212,7 +224,7 @@ class Predictions(Shown):
 
         See :func:`mmbal.predictions.doubts.doubt`.
         """
-        known = "run" in self.meta or self.meta.get("labels") == CHECKED
+        known = "run" in self.meta or self.meta.get("labels") == CHECKED or not self.labelled
         return "" if known else doubts.doubt(self)
 
     def require_plausible(self) -> None:
@@ -244,7 +256,7 @@ class Predictions(Shown):
     def save(self, path: str | Path) -> None:
         """Write the predictions as float32 arrays, atomically."""
         arrays: dict[str, Array] = {
-            "labels": self.labels,
+            **({"labels": self.labels} if self.labelled else {}),
             "classes": np.array(self.classes, dtype=str),
             "modalities": np.array(self.modalities, dtype=str),
             "ids": self.ids,
@@ -254,8 +266,9 @@ class Predictions(Shown):
         for key, value in (("group", self.group), ("fused", self.fused), ("bias", self.bias)):
             if value is not None:
                 arrays[key] = value
-        for prefix in ("features", "weight", "present"):
+        for prefix in ("weights", "features", "weight", "present"):
             arrays |= {f"{prefix}_{m}": value for m, value in getattr(self, prefix).items()}
+        arrays |= {f"group_{name}": value for name, value in self.segments.items()}
         arrays |= self._of_baseline()
         for name, other in self.baselines.items():
             arrays |= {f"{BASELINE}{name}:{key}": value for key, value in other._of_baseline().items()}
@@ -270,15 +283,20 @@ class Predictions(Shown):
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None, *, examine: bool = False
+        cls,
+        arrays: Mapping[str, Any],
+        meta: Mapping[str, Any] | None = None,
+        *,
+        examine: bool = False,
+        unlabelled: bool = False,
     ) -> Predictions:
         """Check a mapping of arrays (keys as in the module's table) and take it; raises DataError naming the key.
 
         ``meta`` is added to what the arrays hold of it. ``examine`` also looks for what is wrong in the numbers, such as
-        a modality that is worse than chance, and puts it into ``warnings``.
+        a modality that is worse than chance, and puts it into ``warnings``. ``unlabelled``: the labels may be missing.
         """
         own = {key: value for key, value in arrays.items() if not str(key).startswith(BASELINE)}
-        found = cls(**Reader(own, meta).fields())
+        found = cls(**Reader(own, meta, unlabelled).fields())
         if len(own) < len(arrays):
             shared = {key: value for key, value in own.items() if not key.startswith(OF_BASELINE)}
             others: dict[str, dict[str, Any]] = {}
@@ -286,9 +304,14 @@ class Predictions(Shown):
                 name, _, what = key.removeprefix(BASELINE).rpartition(":")
                 others.setdefault(name, {})[what] = arrays[key]
             told = dict(meta or {})
-            known = {name: cls.from_arrays(shared | other, told | {"baseline": name}) for name, other in others.items()}
+            known = {
+                name: cls.from_arrays(shared | other, told | {"baseline": name}, unlabelled=unlabelled)
+                for name, other in others.items()
+            }
             found = replace(found, baselines=known)
-        return replace(found, warnings=(*found.warnings, *doubts.remarks(found))) if examine else found
+        if not examine or not found.labelled:
+            return found
+        return replace(found, warnings=(*found.warnings, *doubts.remarks(found)))
 
 
 def _joined(parts: list[Predictions]) -> Predictions:
@@ -318,7 +341,7 @@ def _joined(parts: list[Predictions]) -> Predictions:
         every = list(dict.fromkeys(key for table in tables for key in table))
         for key in every:
             if not all(key in table for table in tables):
-                left_out(f"{name.removesuffix('s')}_{'+'.join(key) if isinstance(key, tuple) else key}")
+                left_out(f"{KEYS.get(name, name)}_{'+'.join(key) if isinstance(key, tuple) else key}")
         return {k: np.concatenate([t[k] for t in tables]) for k in every if all(k in t for t in tables)}
 
     def stack(name: str) -> Any:
@@ -343,7 +366,8 @@ def _joined(parts: list[Predictions]) -> Predictions:
         if any(m in p.present for p in parts)
     }
     columns: dict[str, Any] = {name: stack(name) for name in ("labels", "split", "group", "fused")}
-    maps: dict[str, Any] = {name: join(name) for name in ("logits", "contribution", "subsets", "shapley", "features")}
+    mapped = ("logits", "contribution", "subsets", "shapley", "segments", "weights", "features")
+    maps: dict[str, Any] = {name: join(name) for name in mapped}
     alike = all(part.baselines.keys() == first.baselines.keys() for part in parts)
     baselines = {name: _joined([part.baselines[name] for part in parts]) for name in first.baselines} if alike else {}
     if not alike:

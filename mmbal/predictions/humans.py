@@ -7,6 +7,7 @@ NOTICE).
 
 from __future__ import annotations
 
+import csv
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def read_votes() -> dict[str, np.ndarray]:
     return read_npz(Path(str(files("mmbal.embedded") / "cremad_human_votes_dev.npz")))
 
 
+def read_demographics() -> dict[str, dict[str, str]]:
+    """Actor -> ``Age`` in years, ``Sex``, ``Race`` and ``Ethnicity``, as CREMA-D states them."""
+    text = (files("mmbal.embedded") / "cremad_demographics.csv").read_text(encoding="utf-8")
+    return {row["ActorID"]: row for row in csv.DictReader(text.splitlines())}
+
+
 def log_votes(votes: np.ndarray) -> np.ndarray:
     """Logarithms of the raters' shares ``(N, C)``, with half a vote added to each class."""
     smoothed = votes + PSEUDO_VOTES
@@ -34,11 +41,12 @@ def log_votes(votes: np.ndarray) -> np.ndarray:
 def human_votes() -> Predictions:
     """The raters as Predictions of the modalities ``voice`` and ``face``, fused by the plain sum of log-votes.
 
-    Splits ``calibration`` and ``test`` are by clip; ``group`` is the actor. ``meta`` holds how often those who had both
+    Splits ``calibration`` and ``test`` are by clip; ``group`` is the actor, whose ``sex`` and ``age`` are
+    the segments. ``meta`` holds how often those who had both
     were right on the test split (the emotion most of them named).
     """
     votes = read_votes()
-    test = votes["split"] == "test"
+    test, people = votes["split"] == "test", read_demographics()
     both = correct(votes["av_votes"].astype(np.float64), votes["label"])
     voice, face = log_votes(votes["voice_votes"]), log_votes(votes["face_votes"])
     return Predictions.from_arrays(
@@ -48,6 +56,8 @@ def human_votes() -> Predictions:
             "modalities": np.array(["voice", "face"]),
             "ids": votes["clip"],
             "group": votes["actor"],
+            "group_sex": np.array([people[actor]["Sex"] for actor in votes["actor"].astype(str)]),
+            "group_age": np.array([people[actor]["Age"] for actor in votes["actor"].astype(str)]),
             "split": np.where(test, "test", "calibration"),
             "logits_voice": voice,
             "logits_face": face,

@@ -11,23 +11,25 @@ from mmbal.errors import DataError, did_you_mean
 from mmbal.predictions.columns import ALIASES, Array, key_of, texts
 
 ROWS = ("labels", "ids", "split", "group")
-OF_MODALITY = ("logits", "probabilities", "contribution", "shapley", "features", "weight", "present")
+OF_MODALITY = ("logits", "probabilities", "contribution", "shapley", "weights", "features", "weight", "present")
 OF_MODEL = ("classes", "modalities", "fused", "bias", "meta")
+SEGMENT = "group_"  # prefix of the properties of samples
 FUSED = ("fused", "fusion")  # names that no modality has
 
 
 class Names:
     """What the arrays of ``given`` are called: ``column`` has the name of each array of samples, ``modalities`` are all.
 
-    Raises DataError where the labels or the decisions are missing, and for a name that means nothing.
+    ``unlabelled``: whether the labels may be missing. Raises DataError where the labels or the decisions are missing, and
+    for a name that means nothing.
     """
 
-    def __init__(self, given: Mapping[str, Array]) -> None:
+    def __init__(self, given: Mapping[str, Array], unlabelled: bool = False) -> None:
         self.given = given
         self.column = {what: key for what in ALIASES if (key := key_of(given, what))}
-        if "labels" not in self.column:
-            near = next(iter(difflib.get_close_matches("labels", given, n=1)), None)
-            needed = "Needed are labels (N,) and logits_<modality> (N, C)."
+        near = next(iter(difflib.get_close_matches("labels", given, n=1)), None)
+        if "labels" not in self.column and (near is not None or not unlabelled):
+            needed = "Needed are labels (N,) and logits_<modality> (N, C); only `mmbal diagnose` does without labels."
             raise DataError("There is no array 'labels'.", f"Is '{near}' it? Name it labels." if near else needed)
         self.modalities = self._modalities()
         self._refuse_unknown()
@@ -75,7 +77,7 @@ class Names:
         prefixed = [f"{prefix}_{m}" for prefix in OF_MODALITY for m in self.modalities]
         known = {*self.column.values(), *OF_MODEL, *prefixed}
         for key in self.given:
-            if key in known or key.startswith("subset_"):
+            if key in known or key.startswith(("subset_", SEGMENT)):
                 continue
             same = next((what for what, keys in ALIASES.items() if key in keys), None)
             if same:

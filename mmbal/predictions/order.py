@@ -26,18 +26,19 @@ def canonical_order(predictions: Predictions) -> Array:
     """The rows ``(N,)`` in the order of :func:`canonical`."""
     p, rows = predictions, np.arange(len(predictions))
     tables = [*([] if p.fused is None else [p.fused]), *p.logits.values(), *p.subsets.values()]
-    true = np.sort(np.stack([table[rows, p.labels] for table in tables], axis=1), axis=1)
+    truth = p.labels if p.labelled else tables[0].argmax(axis=1)
+    true = np.sort(np.stack([table[rows, truth] for table in tables], axis=1), axis=1)
     peaks = np.sort(np.stack([table.max(axis=1) for table in tables], axis=1), axis=1)
     spread = np.sort(np.stack([(np.sort(table, axis=1) ** 2).sum(axis=1) for table in tables], axis=1), axis=1)
     features = [(np.sort(z, axis=1) ** 2).sum(axis=1) for z in p.features.values()]
     here = p.present_mask().sum(axis=1)
     names = [p.ids] if len(set(p.ids.tolist())) == len(p.ids) and not _numbered(p.ids) else []
-    own = [part for table in tables for part in (table[rows, p.labels], table.max(axis=1))]
-    frequency = np.bincount(p.labels)[p.labels]
+    own = [part for table in tables for part in (table[rows, truth], table.max(axis=1))]
+    frequency = np.bincount(truth)[truth]
     alike = [*true.T, *peaks.T, *spread.T, *features, here]
     # What is left are samples that differ at most in the order of their classes.
     weight = np.random.default_rng(0).random(len(p.classes))
-    columns = [p.labels, *((table * weight).sum(axis=1) for table in tables)]
+    columns = [truth, *((table * weight).sum(axis=1) for table in tables)]
     keys = [*alike, *own, frequency, *names, *([] if p.group is None else [p.group]), *columns]
     return shuffled(keys)
 

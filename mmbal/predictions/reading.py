@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 
 from mmbal.errors import DataError
-from mmbal.predictions.columns import Array, class_names, labels_of, mask, numbers, plain, rows, texts
-from mmbal.predictions.names import Names
+from mmbal.predictions.columns import (
+    UNLABELLED,
+    Array,
+    Labels,
+    class_names,
+    labels_of,
+    mask,
+    numbers,
+    plain,
+    rows,
+    texts,
+)
+from mmbal.predictions.names import SEGMENT, Names
 from mmbal.predictions.scores import (
     PROBABILITY_FLOOR,
     WORD_OF_COLUMN,
@@ -30,7 +41,10 @@ SUM_GAP = 1e-2  # by which contributions may miss ``fused``, relative to its lar
 class Reader:
     """Reads a mapping of arrays once: every key is known, every array fits the others, and what was done is noted."""
 
-    def __init__(self, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None, unlabelled: bool = False
+    ) -> None:
+        """``unlabelled``: whether the labels may be missing."""
         self.given = {str(key): plain(value, str(key)) for key, value in arrays.items() if key != "meta"}
         self.meta = {**(_meta(arrays["meta"]) if "meta" in arrays else {}), **(meta or {})}
         version = self.meta.pop("schema_version", SCHEMA_VERSION)
@@ -40,8 +54,9 @@ class Reader:
                 "Use the mmbal that wrote them, or a newer one.",
             )
         self.notes: list[str] = []
-        self.names = Names(self.given)
+        self.names = Names(self.given, unlabelled)
         self.column, self.modalities = self.names.column, self.names.modalities
+        self.labelled = "labels" in self.column
         self.width: int | str = "C"  # of the scores, for messages
         self.n = self._count()
         self.present = {
@@ -58,7 +73,7 @@ class Reader:
         c = next(iter(alone.values())).shape[1]
         for m, value in alone.items():
             self._fits(value, self.names.alone(m) or f"subset_{m}", c)
-        found = labels_of(given[self.column["labels"]], self._classes(c), c, self.column["labels"])
+        found = self._labels(c)
         self.notes += found.notes
         parts = {m: self._scores(f"contribution_{m}", c, m) for m in self.modalities if f"contribution_{m}" in given}
         fused = self._scores("fused", c) if "fused" in given else None
@@ -75,6 +90,7 @@ class Reader:
             )
         return {
             "labels": found.index,
+            "labelled": self.labelled,
             "classes": found.classes,
             "modalities": self.modalities,
             "logits": {m: alone[m] for m in self.modalities},
@@ -85,6 +101,8 @@ class Reader:
             "contribution": parts,
             "subsets": subsets,
             "shapley": self._estimated(),
+            "segments": self._segments(),
+            "weights": {m: self._sample_weights(f"weights_{m}", m) for m in self.names.having("weights")},
             "features": {m: self._matrix(f"features_{m}", None, m) for m in self.names.having("features")},
             "weight": self._weights(c),
             "bias": self._finite(rows(numbers(given["bias"], "bias"), c, "bias"), "bias") if "bias" in given else None,
@@ -93,13 +111,24 @@ class Reader:
             "warnings": tuple(self.notes),
         }
 
+    def _labels(self, c: int) -> Labels:
+        """The labels and the classes; without labels each index is -1."""
+        classes = self._classes(c)
+        if self.labelled:
+            return labels_of(self.given[self.column["labels"]], classes, c, self.column["labels"])
+        return Labels(np.full(self.n, UNLABELLED), classes or tuple(map(str, range(c))))
+
     def _count(self) -> int:
         """The number of samples: that of the labels, unless the scores agree on another."""
-        value, key = self.given[self.column["labels"]], self.column["labels"]
+        scored = ("logits", "probabilities", "subset")
+        key = self.column.get("labels") or next(k for k in self.given if k.split("_", 1)[0] in scored)
+        value = self.given[key]
+        if not self.labelled:
+            value = value.reshape(len(value), -1)[:, :1] if value.size and value.ndim else value
         n = value.size if value.ndim == 2 and 1 in value.shape else len(value) if value.ndim else 0
         if not n:
             raise DataError(f"'{key}' has shape {value.shape}: there are no samples.")
-        scores = [k for k in self.given if k.split("_", 1)[0] in ("logits", "probabilities", "subset") or k == "fused"]
+        scores = [k for k in self.given if k.split("_", 1)[0] in scored or k == "fused"]
         shapes = {self.given[k].shape for k in scores}
         for k in scores:
             shape = self.given[k].shape
@@ -212,8 +241,7 @@ class Reader:
         table = numbers(value, key)
         if table.ndim == 2 and table.shape[1] > 1:
             return table
-        labels = self.given[self.column["labels"]]
-        if len(np.unique(labels)) > 2:
+        if self.labelled and len(np.unique(self.given[self.column["labels"]])) > 2:
             raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {self.width}): one column a class.")
         column = table.reshape(self.n)
         form = form_of_column(column, key.startswith("probabilities_"))
@@ -237,6 +265,9 @@ class Reader:
         if value.ndim != 2 or value.shape[0] != self.n or columns not in (None, value.shape[1]):
             raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {columns if columns else 'D'}).")
         return self._finite(numbers(value, key), key, self.present.get(m))
+
+    def _sample_weights(self, key: str, m: str) -> Array:
+        return self._finite(rows(numbers(self.given[key], key), self.n, key), key, self.present.get(m))
 
     def _finite(self, value: Array, key: str, here: Array | None = None) -> Array:
         if here is not None and not here.all():  # where the modality is missing the values do not matter
@@ -311,6 +342,10 @@ class Reader:
             name = found[given == text][0]
             self.notes.append(f"the split '{text}' was read as '{name}', its usual meaning")
         return found
+
+    def _segments(self) -> dict[str, Array]:
+        keys = [key for key in self.given if key.startswith(SEGMENT) and key not in self.column.values()]
+        return {key.removeprefix(SEGMENT): texts(rows(self.given[key], self.n, key)) for key in keys}
 
     def _group(self) -> Array | None:
         if "group" not in self.column:

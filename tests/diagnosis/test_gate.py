@@ -1,140 +1,93 @@
-"""The language of --fail-if."""
+"""Does the gate do anything? By hand, in a world where it matters, and in one where it does not."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from mmbal.decision import fit_rule
+from mmbal.decision.fused import with_rule
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.gate import Condition, figures_of
-from mmbal.errors import UsageError
+from mmbal.diagnosis.sections.gate import shuffled
+from mmbal.predictions.format import Predictions
+from mmbal.predictions.synthetic import GaussianWorld
 
 
-@pytest.fixture(scope="module")
-def diagnosis():
-    from mmbal.predictions.synthetic import GaussianWorld
-
-    world = GaussianWorld(
-        ["calm", "very angry"], ["audio", "video.rgb"], [[2.0, 2.0], [1.0, 1.0]], dominance=[1.0, 4.0]
-    )
-    return diagnose(world.sample(400, seed=0), bootstrap=100, rule="pool")
-
-
-@pytest.mark.parametrize(
-    ("text", "path", "sign", "bound"),
-    [
-        ("index > 0.2", "index", ">", 0.2),
-        ("contribution.video<0.3", "contribution.video", "<", 0.3),
-        ("decision_gap.accuracy.low >= -1e-2", "decision_gap.accuracy.low", ">=", -0.01),
-        ("classes.very angry.fused != 1", "classes.very angry.fused", "!=", 1.0),
-    ],
-)
-def test_conditions_are_parsed(text, path, sign, bound):
-    assert Condition.parse(text) == Condition(path, sign, bound)
+def lamps(n=600, informed=True, seed=0, **given):
+    """Of every sample one modality is clear and the other misleads; an informed gate knows which one."""
+    rng = np.random.default_rng(seed)
+    labels, clear = rng.integers(3, size=n), rng.integers(2, size=n)
+    logits = rng.normal(size=(2, n, 3))
+    logits[clear, np.arange(n), labels] += 3.0
+    weights = np.full((2, n), 0.1)
+    weights[clear if informed else rng.permutation(clear), np.arange(n)] = 0.9
+    fused = (weights[..., None] * logits).sum(axis=0)
+    arrays = {"labels": labels, "fused": fused, "logits_a": logits[0], "logits_b": logits[1]}
+    return Predictions.from_arrays({**arrays, "weights_a": weights[0], "weights_b": weights[1], **given})
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "index",
-        "index >",
-        "index > high",
-        "> 0.2",
-        "index => 1",
-        "index > nan",
-        "index < inf",
-        "__import__('os') > x",
-    ],
-)
-def test_other_forms_are_refused(text):
-    with pytest.raises(UsageError, match="FIGURE OPERATOR NUMBER"):
-        Condition.parse(text)
+def test_a_gate_that_knows_its_samples_matters():
+    found = diagnose(lamps(), bootstrap=100, rule="temperature")
+    assert found.gate.accuracy.low > 0.1
+    assert "The gate matters: with its weights shuffled over the samples, the model loses " in " ".join(found.verdict)
 
 
-def test_an_estimate_stands_for_its_value_and_shows_its_interval(diagnosis):
-    outcome = Condition.parse("index > 0.1").judge(diagnosis)
-    assert outcome.holds
-    assert outcome.value == diagnosis.index.value
-    assert f"[{diagnosis.index.low:.3g}, {diagnosis.index.high:.3g}]" in str(outcome)
-    assert not Condition.parse("index.low > 0.9").judge(diagnosis).holds
+def test_a_gate_that_knows_nothing_adds_nothing():
+    p = lamps(12000, informed=False)
+    found = diagnose(p, bootstrap=100, rule="temperature")
+    assert abs(found.gate.accuracy.value) < 0.01
+    assert "The gate adds nothing: " in " ".join(found.verdict)
+    few = diagnose(p.take(np.arange(60)), bootstrap=100, rule="temperature")
+    assert "The gate is not shown to add anything: " in " ".join(few.verdict)
 
 
-def test_names_with_dots_and_spaces_are_paths_too(diagnosis):
-    assert Condition.parse("contribution.video.rgb > 0").judge(diagnosis).holds
-    assert Condition.parse("classes.very angry.samples > 10").judge(diagnosis).holds
+def test_by_hand():
+    """Two samples alike in all but the weights: each permutation either keeps both right or makes both wrong."""
+    n = 20
+    labels = np.tile([0, 1], n // 2)
+    a, b = np.tile([[4.0, 0.0]], (n, 1)), np.tile([[0.0, 4.0]], (n, 1))  # a always says 0, b always 1
+    weights = np.stack([labels == 0, labels == 1], axis=1).astype(float)
+    arrays = {"logits_a": a, "logits_b": b, "weights_a": weights[:, 0], "weights_b": weights[:, 1]}
+    p = Predictions.from_arrays({"labels": labels, **arrays, "fused": weights[:, [0]] * a + weights[:, [1]] * b})
+    found = diagnose(p, bootstrap=100, rule="temperature").gate
+    # a sample gets the weights of its own class in half of the permutations, and else the margin -4 instead of 4
+    assert found.accuracy.value == pytest.approx(0.5, abs=0.1)
+    assert found.log_likelihood.value == pytest.approx(4 * found.accuracy.value)
+    assert found.weights["a"].value == 0.5
+    assert found.spread["a"] == 0.5
 
 
-def test_an_unknown_figure_offers_the_nearest(diagnosis):
-    with pytest.raises(UsageError, match="no figure 'indx'") as caught:
-        Condition.parse("indx > 0.2").judge(diagnosis)
-    assert "index" in caught.value.hint
+def test_weights_stay_with_the_modalities_that_a_sample_has():
+    present = np.array([[1, 1], [1, 0]] * 10, dtype=bool)
+    weights = np.where(present, np.arange(40).reshape(20, 2), 0)
+    found = shuffled(weights, present, np.random.default_rng(0))
+    assert (found[1::2, 1] == 0).all()
+    assert sorted(found[1::2, 0]) == sorted(weights[1::2, 0])
+    assert not (found == weights).all()
 
 
-@pytest.mark.parametrize(
-    ("path", "hint"),
-    [
-        ("contribution.vido", "Did you mean contribution.video or contribution.audio?"),
-        ("contribution", "Did you mean contribution.video or contribution.audio?"),
-        ("classes.very angry.fuzed", "Did you mean classes.very angry.fused or "),
-        ("qqq", "Known: accuracy, balance, calibration, "),
-    ],
-)
-def test_the_hint_names_what_there_is_at_that_place_and_no_more(diagnosis, path, hint):
-    with pytest.raises(UsageError) as caught:
-        Condition(path, ">", 0.2).judge(diagnosis)
-    assert caught.value.hint.startswith(hint)
-    assert len(caught.value.hint) < 500
+@pytest.mark.parametrize("rule", ["gate", "qmf", "pdf", "mla"])
+def test_rules_with_weights_by_sample_give_them(rule):
+    world = GaussianWorld("abc", ["x", "y"], [[2.0, 1.6, 1.2], [1.0, 1.4, 1.8]], missing=[0.1, 0.0])
+    p = world.sample(400, seed=0)
+    decided = with_rule(p, fit_rule(p.select("calibration"), rule), rule)
+    found = diagnose(decided, bootstrap=100, rule="temperature")
+    assert found.gate is not None
+    assert set(found.gate.weights) == {"x", "y"}
+    assert diagnose(p, bootstrap=100, rule="temperature").gate is None
 
 
-def test_what_was_not_computed_can_not_pass(diagnosis):
-    with pytest.raises(UsageError, match=r"not computed.*no reference"):
-        Condition.parse("representation_gap > 0").judge(diagnosis)
+def test_weights_that_do_not_make_the_decision_are_refused():
+    p = lamps()
+    found = diagnose(replace(p, fused=p.logits["a"]), bootstrap=100, rule="temperature")
+    assert found.gate is None
+    assert any(n.what == "gate" and "do not sum to the fused decision" in n.reason for n in found.not_computed)
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["representation_gap.accuracy", "representation_gap.modalities.audio.nats.low", "human.clips"],
-)
-def test_what_lies_below_a_figure_that_was_not_computed_was_not_either(diagnosis, path):
-    with pytest.raises(UsageError, match=f"'{path}' was not computed"):
-        Condition(path, ">", 0).judge(diagnosis)
-
-
-def test_figures_hold_every_number_and_no_text(diagnosis):
-    figures = figures_of(diagnosis)
-    assert figures["data.samples"][0] == diagnosis.data.samples
-    assert "data.split" not in figures
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("preference.flips.audio", "preference.changes_without.audio"),
-        ("missing.video.rgb.absent", "missing.video.rgb.removed"),
-        ("norms.audio.votes.raw", "norms.audio.contribution.raw"),
-        ("classes.calm.norms.audio.votes", "classes.calm.norms.audio.contribution"),
-        ("data.absent.audio", "data.missing.audio"),
-    ],
-)
-def test_a_figure_goes_by_its_name_of_version_0_1_0_too(diagnosis, old, new):
-    assert Condition(old, ">", -1).judge(diagnosis).value == figures_of(diagnosis)[new][0]
-
-
-def test_the_total_was_called_the_shortfall(diagnosis):
-    with pytest.raises(UsageError, match=r"'shortfall.nats' was not computed"):
-        Condition("shortfall.nats", ">", 0).judge(diagnosis)
-
-
-@pytest.mark.parametrize(
-    ("word", "path"),
-    [("ECE.audio", "calibration.audio.ece"), ("changes without.audio", "preference.changes_without.audio")],
-)
-def test_a_word_of_the_tables_is_the_name_of_its_figure(diagnosis, word, path):
-    outcome = Condition.parse(f"{word} > 0.5").judge(diagnosis)
-    assert (outcome.value, outcome.low, outcome.high) == figures_of(diagnosis)[path]
-
-
-def test_a_word_of_several_figures_leads_to_them(diagnosis):
-    with pytest.raises(UsageError) as caught:
-        Condition.parse("temperature > 1").judge(diagnosis)
-    assert caught.value.hint.startswith(
-        "Did you mean calibration.audio.temperature or calibration.fused.temperature or "
-    )
+def test_weights_are_read_and_written(tmp_path):
+    lamps().save(tmp_path / "p.npz")
+    again = Predictions.load(tmp_path / "p.npz")
+    assert np.allclose(again.weights["a"], lamps().weights["a"])
+    assert len(again.take(np.arange(7)).weights["b"]) == 7

@@ -8,7 +8,7 @@ import pytest
 
 from mmbal.diagnosis import diagnose
 from mmbal.diagnosis.change import changes
-from mmbal.diagnosis.gate import figures_of, spelled
+from mmbal.diagnosis.conditions import figures_of, spelled
 from mmbal.diagnosis.policy import Gate, Policy, failure, judge, read_policy, summary
 from mmbal.diagnosis.tables import classes, modalities
 from mmbal.errors import ConfigError, UsageError

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import typing
+from collections.abc import Iterator
+from itertools import combinations
+
 import numpy as np
 import pytest
+from pydantic import BaseModel
 from rich.cells import cell_len
 
+from mmbal.decision import fit_rule
+from mmbal.decision.fused import with_rule
 from mmbal.diagnosis.comparison import compare_diagnoses
+from mmbal.diagnosis.conditions import Condition, figures_of
 from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.examine import Examination, choose, diagnose
-from mmbal.diagnosis.gate import Condition, figures_of
 from mmbal.diagnosis.tables import classes, modalities
+from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Predictions
 from mmbal.report.tables import csv, latex, markdown
 from mmbal.tables import Table
@@ -18,7 +27,7 @@ from mmbal.tables import Table
 NAMES = [type(section).__module__.rsplit(".", 1)[-1] for section in SECTIONS]
 
 
-def example(rows: int = 240, seed: int = 0, parts: bool = True) -> Predictions:
+def example(rows: int = 240, seed: int = 0, parts: bool = True, **given: object) -> Predictions:
     """A model with features, a linear head, a calibration split and a modality that is missing now and then."""
     rng = np.random.default_rng(seed)
     labels, c = rng.integers(0, 3, rows), 3
@@ -34,7 +43,7 @@ def example(rows: int = 240, seed: int = 0, parts: bool = True) -> Predictions:
         if parts:
             arrays[f"contribution_{m}"] = z @ weight.T
         fused += z @ weight.T
-    return Predictions.from_arrays({**arrays, "fused": fused})
+    return Predictions.from_arrays({**arrays, "fused": fused, **given})
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +53,42 @@ def examined() -> tuple[Examination, Diagnosis]:
     return examination, examination.report("test", "mine.npz")
 
 
-@pytest.fixture(scope="module")
-def bare() -> Diagnosis:
-    """Of logits alone, one modality, one class."""
-    p = Predictions.from_arrays({"labels": np.zeros(12, dtype=int), "logits_audio": np.ones((12, 2))})
-    return diagnose(p, bootstrap=100)
+def bare() -> Predictions:
+    """Logits alone, one modality, one class."""
+    return Predictions.from_arrays({"labels": np.zeros(12, dtype=int), "logits_audio": np.ones((12, 2))})
+
+
+def silent() -> Predictions:
+    """A fusion whose parts are unknown, a modality that is missing everywhere, and modalities that never disagree."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 40)
+    logits = 3.0 * np.eye(2)[labels]
+    arrays = {f"logits_{m}": logits for m in ("audio", "video", "text")}
+    never = {"present_text": np.zeros(40, dtype=bool)}
+    return Predictions.from_arrays({"labels": labels, **arrays, **never, "fused": rng.normal(size=(40, 2))})
+
+
+def unknown_parts() -> Predictions:
+    return example(parts=False, fused=np.random.default_rng(1).normal(size=(240, 3)))
+
+
+def gated() -> Predictions:
+    p = example()
+    return with_rule(p, fit_rule(p.select("calibration"), "mla"), "mla")
+
+
+WORLDS = {
+    "gated": gated,
+    "bare": bare,
+    "silent": silent,
+    "unknown parts": unknown_parts,
+    "whole": example,
+}
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def any_diagnosis(request) -> Diagnosis:
+    return diagnose(WORLDS[request.param](), bootstrap=100, rule="temperature")
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=NAMES)
@@ -57,7 +97,7 @@ def test_its_keys_are_in_the_document_with_their_figures(section, examined):
     assert section.fields, "a section has keys of its own"
     for key in section.fields:
         assert key in type(d).model_fields
-    if not all(getattr(d, key) in (None, {}) for key in section.fields):
+    if not all(getattr(d, key) in (None, {}, []) for key in section.fields):
         known = figures_of(d)
         starts = tuple(section.fields)
         found = [path for path in known if path.split(".")[0] in starts]
@@ -66,18 +106,50 @@ def test_its_keys_are_in_the_document_with_their_figures(section, examined):
             assert Condition.parse(f"{path} > -1e9").judge(d).holds
 
 
+def holes(value: object, hint: object, path: str, modalities: list[str]) -> Iterator[str]:
+    """The paths at which a section could have a figure and has none."""
+    about_figures = re.search(r"Estimate|Gap|diagnosis\.sections", str(hint))
+    if value is None or value == {}:
+        if about_figures:
+            yield path
+    elif isinstance(value, BaseModel) and not isinstance(value, Estimate):
+        for name, field in type(value).model_fields.items():
+            yield from holes(getattr(value, name), field.annotation, f"{path}.{name}", modalities)
+    elif isinstance(value, dict) and about_figures:
+        pairs = [f"{a}+{b}" for a, b in combinations(modalities, 2)]
+        for keys in (modalities, pairs):
+            if set(keys) & set(value):
+                yield from (f"{path}.{key}" for key in keys if key not in value)
+        for key, child in value.items():
+            yield from holes(child, typing.get_args(hint)[1], f"{path}.{key}", modalities)
+
+
+def explained(path: str, reasons: set[str]) -> bool:
+    """Whether a reason is about the path, about what it is part of, or about all that is part of it."""
+    return any(path == what or path.startswith(f"{what}.") or what.startswith(f"{path}.") for what in reasons)
+
+
 @pytest.mark.parametrize("section", SECTIONS, ids=NAMES)
-def test_it_is_measured_or_says_why_not(section, bare):
-    # by --human; of a run with a recorder; where both gaps are known; of a model that was asked with several
-    asked_for = {"human", "tails", "total", "baselines"}
-    empty = [key for key in section.fields if getattr(bare, key) in (None, {})]
-    told = {n.what.split(".")[0] for n in bare.not_computed}
-    if empty and not set(section.fields) & asked_for:
-        assert set(section.fields) & told or type(section).__name__ in (
-            "PreferenceSection",
-            "SamplesSection",
-            "DiscrepancySection",
-        )
+def test_every_field_is_measured_or_says_why_not(section, any_diagnosis):
+    d, reasons = any_diagnosis, {n.what for n in any_diagnosis.not_computed}
+    if section.on_request:
+        return
+    model = type(d).model_fields
+    names = [m for m, missing in d.data.missing.items() if missing < d.data.samples]  # of the others that is the reason
+    for key in section.fields:
+        for path in holes(getattr(d, key), model[key].annotation, key, names):
+            assert explained(path, reasons), f"{path} is empty, and nothing says why"
+    known = list(d.sampled().values())
+    for key in section.class_fields:  # a class may have no sample of the kind; where none has one there is a reason
+        empty = [set(holes(getattr(c, key), type(c).model_fields[key].annotation, key, names)) for c in known]
+        for path in set.intersection(*empty):
+            ways = [path, *(f"{own}.{path}" for own in section.fields)]
+            assert any(explained(way, reasons) for way in ways), f"{path} is empty in every class, and nothing says why"
+
+
+def test_what_is_measured_has_no_reason(any_diagnosis):
+    known = figures_of(any_diagnosis)
+    assert not [n.what for n in any_diagnosis.not_computed if n.what in known]
 
 
 def test_every_figure_with_an_interval_is_recorded_under_its_path(examined):

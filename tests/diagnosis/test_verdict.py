@@ -241,7 +241,7 @@ def test_an_interval_that_covers_zero_takes_the_claim_away(loud):
     )
     text = told(loud, decision_gap=gap)
     assert "loses" not in text
-    assert "No loss is shown at the decision layer (5.0 pp [-1.0, 10.0])" in text
+    assert "No loss is shown at the decision layer (5.0 pp [−1.0, 10.0])" in text
     assert not any("calibrate" in a for a in commands(changed(loud, decision_gap=gap)))
 
 

@@ -57,14 +57,15 @@ class CREMAD(Dataset):
         for files in (list(heard.values()), [path for path in seen.values() if path.is_file()]):
             if some := pointers(files):
                 notes.append(f"{some} of the files looked at are Git LFS pointers: git lfs pull, or --download")
-        samples = []
+        samples, people = [], _actors()
         for clip, label, part in rows:
             sources = {
                 "audio": Source(str(heard.get(clip, sound / f"{clip}.wav"))),
                 "video": Source(str(seen.get(clip, seen_folder / clip))),
             }
             actor = clip.partition("_")[0] if re.match(r"\d{4}_", clip) else ""
-            samples.append(Row(clip, label, sources, part, actor))
+            person = {name.lower(): people.get(actor, {}).get(name, "") for name in ("Sex", "Age")}
+            samples.append(Row(clip, label, sources, part, actor, segments=person))
         return Manifest(
             "cremad",
             samples,
@@ -74,7 +75,7 @@ class CREMAD(Dataset):
             known_leak="the list is random over actors; --split actor keeps them apart"
             if split_name == "ogm_ge"
             else "",
-            meta={"split": split_name, "groups": _actors()},
+            meta={"split": split_name, "groups": people},
         )
 
     def check(self, root: Path | None, progress: Progress | None = None) -> list[Finding]:

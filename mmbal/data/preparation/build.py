@@ -31,6 +31,7 @@ from mmbal.data.store.normalisation import normalised
 from mmbal.data.store.store import FORMAT, ModalitySpec, Store, seal
 from mmbal.errors import DataError, UsageError
 from mmbal.files import locked, read_json, refuse_existing
+from mmbal.predictions.names import SEGMENT
 from mmbal.predictions.splits import complete, split_hash
 
 STORED_FINDINGS = 1000
@@ -156,6 +157,7 @@ def _build(
             "split": rows.split,
             "ids": rows.ids,
             **({} if rows.group is None else {"group": rows.group}),
+            **{f"{SEGMENT}{name}": values for name, values in rows.segments.items()},
             **{f"present_{m}": mask for m, mask in rows.present.items()},
         },
         meta={
@@ -207,7 +209,7 @@ def planned(source: Manifest | Arrays) -> str:
         for path in {s.path for s in row.sources.values()} - stats.keys():
             stats[path] = _stat(path)
         files = [(m, *asdict(s).values(), *stats[s.path]) for m, s in row.sources.items()]
-        digest.update(json.dumps([row.id, row.label, row.split, row.group, files]).encode())
+        digest.update(json.dumps([row.id, row.label, row.split, row.group, files, *row.segments.items()]).encode())
     return digest.hexdigest()
 
 

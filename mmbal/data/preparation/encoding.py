@@ -45,6 +45,10 @@ def encode(
         ids=np.array(told_apart(row.id for row in manifest.rows)),
         group=group if (group != "").any() else None,
         present={m: np.zeros(n, dtype=bool) for m in recipes},
+        segments={
+            name: np.array([row.segments.get(name, "") for row in manifest.rows])
+            for name in dict.fromkeys(name for row in manifest.rows for name in row.segments)
+        },
         digest={m: np.zeros(n, dtype="<U16") for m in recipes},
     )
     noticed: dict[int, list[Finding]] = {}

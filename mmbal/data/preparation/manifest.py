@@ -3,7 +3,8 @@
 Columns: ``label``; ``path`` (a clip with sound: modalities ``audio`` and ``video``; a sound or a picture gives itself), or
 ``audio``, ``video`` (a clip or a folder of pictures), ``image``, ``text``; any other column whose cells end in ``.npy`` or
 ``.npz#key`` is a modality of features under the column's name. Optional: ``split``, ``start`` and ``end`` (seconds),
-``group``, ``id``. An empty cell marks a missing modality. Paths are relative to the manifest's folder.
+``group``, ``id``, and properties of the samples ``group_<name>``. An empty cell marks a missing modality. Paths are
+relative to the manifest's folder.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.options import Options
 from mmbal.errors import DataError, UsageError
 from mmbal.files import sha256
+from mmbal.predictions.names import SEGMENT
 from mmbal.predictions.splits import ALIASES
 from mmbal.predictions.tables import number, read_table, read_text
 
@@ -42,6 +44,7 @@ class Row:
     split: str = ""
     group: str = ""
     line: int = 0  # where it is listed; 0 where that is unknown
+    segments: dict[str, str] = field(default_factory=dict)  # properties: the columns group_<name>
 
 
 @dataclass
@@ -219,7 +222,8 @@ def _row(line: int, record: dict[str, str], columns: Sequence[str], label_column
         raise ValueError("no media: every modality's cell is empty")
     name = record.get("id") or Path(first.replace("\\", "/")).stem or label
     group = unicodedata.normalize("NFC", record.get("group", ""))
-    return Row(name, label, sources, ALIASES.get(split, ""), group, line)
+    segments = {key.removeprefix(SEGMENT): cell for key, cell in record.items() if key.startswith(SEGMENT)}
+    return Row(name, label, sources, ALIASES.get(split, ""), group, line, segments)
 
 
 def _is_text_file(folder: Path, cell: str) -> bool:

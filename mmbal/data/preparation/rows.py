@@ -30,6 +30,7 @@ class Rows:
     group: np.ndarray | None
     present: dict[str, np.ndarray]
     digest: dict[str, np.ndarray] = field(default_factory=dict)
+    segments: dict[str, np.ndarray] = field(default_factory=dict)
 
     def take(self, rows: np.ndarray) -> Rows:
         """Some of the rows."""
@@ -41,6 +42,7 @@ class Rows:
             None if self.group is None else self.group[rows],
             {m: mask[rows] for m, mask in self.present.items()},
             {m: digest[rows] for m, digest in self.digest.items()},
+            {name: values[rows] for name, values in self.segments.items()},
         )
 
 

@@ -3,7 +3,8 @@
 A store is a folder::
 
     meta.json        format, name, classes, modalities (kind, shape, preprocessing), counts, source, hashes
-    rows.npz         labels (N,), split (N,), ids (N,), group (N,) where known, present_<m> (N,) per modality
+    rows.npz         labels (N,), split (N,), ids (N,), group (N,) and group_<name> (N,) where known,
+                     present_<m> (N,) per modality
     <m>.npy          (N, ...) what is kept of modality m: uint8 for pictures, float16 for spectrograms,
                      float32 for features and sequences, int32 for token ids
 
@@ -28,6 +29,7 @@ import numpy as np
 from mmbal.config import Config
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import cache_folder, read_json, read_npz, refuse_existing, sha256, write_json, write_npz, write_text
+from mmbal.predictions.names import SEGMENT
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
@@ -82,6 +84,7 @@ class Store:
     arrays: dict[str, np.ndarray | Indexed]
     hash: str
     meta: dict[str, Any] = field(default_factory=dict)
+    segments: dict[str, np.ndarray] = field(default_factory=dict)  # properties of the samples (N,)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -127,6 +130,7 @@ class Store:
                 arrays=arrays,
                 hash=meta["hash"],
                 meta=meta,
+                segments={k.removeprefix(SEGMENT): value for k, value in rows.items() if k.startswith(SEGMENT)},
             )
         except RecursionError:
             raise DataError(f"{path} is a view of itself.") from None
@@ -253,6 +257,7 @@ def write_view(
     picked = {"labels": store.labels[rows], "split": store.split[rows], "ids": store.ids[rows], "base": base}
     if store.group is not None:
         picked["group"] = store.group[rows]
+    picked |= {f"{SEGMENT}{name}": values[rows] for name, values in store.segments.items()}
     picked |= {f"present_{m}": present[rows] for m, present in store.present.items()}
     out.mkdir(parents=True)
     try:

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule, unimodal
+from mmbal.decision.base import SampleWeights, unimodal
 from mmbal.maths.arrays import (
     AnyArray,
     at_least,
@@ -59,14 +59,19 @@ def reliability(logits: AnyArray, present: AnyArray, by: By) -> AnyArray:
     return (p * (seen.sum(axis=1, keepdims=True) - seen)).sum(axis=-1) / at_least(others, 1)
 
 
+def gate_weights(present: AnyArray, sureness: AnyArray, kappa: AnyArray) -> AnyArray:
+    """``M_n softmax_m(kappa r_m)`` over present modalities: ``(N, M)``."""
+    share = softmax(where(present == 0, lowest_number(sureness), kappa * sureness), axis=1) * present
+    return present.sum(axis=1, keepdims=True) * share
+
+
 def gated_sum(log_p: AnyArray, present: AnyArray, sureness: AnyArray, kappa: AnyArray) -> AnyArray:
     """``M_n sum_m softmax_m(kappa r_m) log p_m`` over present modalities: ``(N, C)``."""
-    share = softmax(where(present == 0, lowest_number(sureness), kappa * sureness), axis=1) * present
-    return present.sum(axis=1, keepdims=True) * (share[..., None] * log_p).sum(axis=1)
+    return (gate_weights(present, sureness, kappa)[..., None] * log_p).sum(axis=1)
 
 
 @rules.register(family="gate", fitted=True)
-class Gate(Rule):
+class Gate(SampleWeights):
     """Weighs each modality, sample by sample, by how sure it is."""
 
     class Config(Config):
@@ -85,9 +90,9 @@ class Gate(Rule):
         losses = [-float(each[rows, predictions.labels].mean()) for each in fused]
         return {"kappa": np.array(GRID[int(np.argmin(losses))]), "by": np.array(float(KINDS.index(config.by)))}
 
-    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+    def weights(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         sureness = reliability(inputs, present, KINDS[int(self.parameters["by"])])
-        return gated_sum(unimodal(inputs, present), present, sureness, self.tensor("kappa", inputs))
+        return gate_weights(present, sureness, self.tensor("kappa", inputs))
 
     def explain(self) -> str:
         by, kappa = KINDS[int(self.parameters["by"])], float(self.parameters["kappa"])

@@ -10,7 +10,7 @@ Deviations: the paper weighs every sample; the public code takes the softmax ove
 one weight. We follow the paper. H_max cancels: the weights are softmax_m(-H_m), over the present modalities.
 """
 
-from mmbal.decision.base import Rule
+from mmbal.decision.base import SampleWeights
 from mmbal.maths.arrays import AnyArray, exp, log_softmax, lowest_number, softmax, where
 from mmbal.registry import rules
 
@@ -23,11 +23,11 @@ def entropy_weights(logits: AnyArray, present: AnyArray) -> AnyArray:
 
 
 @rules.register(family="gate", year=2024, paper="2311.10707", fitted=False)
-class Mla(Rule):
+class Mla(SampleWeights):
     """Sums the logits; each modality's weight follows from its entropy on the sample."""
 
-    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
-        return (entropy_weights(inputs, present)[..., None] * inputs).sum(axis=1)
+    def weights(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return entropy_weights(inputs, present)
 
     def explain(self) -> str:
         return "Weighs each sample's logits by exp(-entropy)."

@@ -15,7 +15,7 @@ among the others.
 
 import numpy as np
 
-from mmbal.decision.base import Rule
+from mmbal.decision.base import SampleWeights
 from mmbal.maths.arrays import AnyArray, at_least, clip, constant, log, log_softmax, lowest_number, softmax, where
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -43,7 +43,7 @@ def belief_weights(strength: AnyArray, present: AnyArray) -> AnyArray:
 
 
 @rules.register(family="gate", year=2024, paper="2406.04802", fitted=True, status="after")
-class Pdf(Rule):
+class Pdf(SampleWeights):
     """Sums the logits; each modality's weight follows from its predicted confidence on the sample."""
 
     @classmethod
@@ -58,12 +58,12 @@ class Pdf(Rule):
             coefficients.append(np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ outcome))
         return {"confidence": np.stack(coefficients)}
 
-    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+    def weights(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         p = softmax(inputs)
         coefficients = self.tensor("confidence", inputs)
         confidence = clip((p * coefficients[:, :-1]).sum(axis=-1) + coefficients[:, -1], 0.01, 0.99)
         strength = collaborative_belief(confidence, present) * relative_calibration(p, present)
-        return (belief_weights(strength, present)[..., None] * inputs).sum(axis=1)
+        return belief_weights(strength, present)
 
     def explain(self) -> str:
         return "Weighs each sample's logits by the predicted confidence of each modality."

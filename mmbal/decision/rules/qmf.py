@@ -8,7 +8,7 @@ Deviations: none at test time. The confidence is that of a model trained with QM
 rule favours whatever has large logits. Confidences may be negative, as in the paper. Any number of modalities.
 """
 
-from mmbal.decision.base import Rule
+from mmbal.decision.base import SampleWeights
 from mmbal.maths.arrays import AnyArray, constant, logsumexp
 from mmbal.registry import rules
 
@@ -19,11 +19,11 @@ def energy_confidence(logits: AnyArray) -> AnyArray:
 
 
 @rules.register(family="gate", year=2023, paper="2306.02050", fitted=False)
-class Qmf(Rule):
+class Qmf(SampleWeights):
     """Sums the logits; each modality's weight follows from its energy on the sample."""
 
-    def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
-        return ((energy_confidence(constant(inputs)) * present)[..., None] * inputs).sum(axis=1)
+    def weights(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
+        return energy_confidence(constant(inputs)) * present
 
     def explain(self) -> str:
         return "Weighs each sample's logits by their log-sum-exp."

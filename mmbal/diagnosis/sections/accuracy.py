@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.decomposition import reference_accuracy
-from mmbal.diagnosis.schema import Estimates
+from mmbal.diagnosis.schema import NO_REFERENCE, Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
 from mmbal.maths.scoring import correct, decided_shares
@@ -53,7 +53,7 @@ class AccuracySection(Section):
     """Accuracy, of the whole and of each class."""
 
     order = 0
-    fields = {"accuracy": (Accuracy, ...)}
+    fields = {"accuracy": (Accuracy | None, None)}
     class_fields = {"fused": (Estimate | None, None), "alone": (Estimates, {}), "probe": (Estimates, {})}
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
@@ -71,8 +71,12 @@ class AccuracySection(Section):
                     continue
                 found[kind][m] = estimate
                 e.file(kind, figures.by_class(f"classes.{{}}.{kind}.{m}", values, e.here(m), SHARE), m)
-        if e.readout is not None:
+        if e.readout is None:
+            e.lacks("accuracy.reference", *NO_REFERENCE)
+        else:
             found["reference"] = reference_accuracy(figures, e.readout)
+            lacking = [f"accuracy.reference.{m}" for m in e.names if m not in found["reference"]]
+            e.lacks(lacking, "no sample has the modality in both, the model and the reference")
         best = max(found["alone"], key=lambda m: found["alone"][m].value)
         doubt = (1 - figures.boot.confidence) / len(e.names)  # Bonferroni: the best modality is picked
         gain = figures.mean("accuracy.fusion_gain", fused - right[best], np.flatnonzero(e.here(best)), GAIN, 1 - doubt)
@@ -88,6 +92,8 @@ class AccuracySection(Section):
 
     def modality_columns(self, d: Diagnosis) -> list[Column]:
         names, a = d.data.modalities, d.accuracy
+        if a is None:
+            return []
         return [
             Column("accuracy alone", [*(a.alone.get(m) for m in names), a.fused], PERCENT),
             Column("probe", [*(a.probe.get(m) for m in names), None], PERCENT, drop=6),

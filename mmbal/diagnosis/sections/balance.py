@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.balance import Shares, adjusted_p_values, shares_of
+from mmbal.diagnosis.balance import Shares, adjusted_p_values, claims_of, shares_of
 from mmbal.diagnosis.coalitions import ADDITIVE
 from mmbal.diagnosis.figures import present
-from mmbal.diagnosis.schema import Estimates
+from mmbal.diagnosis.schema import NO_LABELS, Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Array
@@ -47,6 +48,7 @@ class BalanceSection(Section):
     """The imbalance index, and each modality's contribution and capability, overall and by class."""
 
     order = 10
+    needs_labels = False
     fields = {
         "index": (Estimate | None, Field(None, description=INDEX)),
         "contribution": (Estimates, Field({}, description=CONTRIBUTION)),
@@ -57,11 +59,15 @@ class BalanceSection(Section):
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
         if len(e.names) == 1:
-            e.lacks("index", "there is one modality only")
+            e.lacks(self.fields, e.single)
             return {}
         if not e.decision.contribution:
-            e.lacks("index", "the modalities' contributions to the fused decision are not known", ADDITIVE)
+            e.lacks(self.fields, "the modalities' contributions to the fused decision are not known", ADDITIVE)
             return {}
+        if not e.predictions.labelled:
+            e.lacks(("index", "capability", "balance"), *NO_LABELS)
+            return {"contribution": _claims(e)}
+        _claims(e)
         shares = shares_of(e.decision, e.predictions, e.figures.boot)
         # the tests rest on the jackknife, which no seed changes
         overall_p, class_p = adjusted_p_values(shares_of(e.decision, e.predictions, e.figures.boot.jackknife()))
@@ -76,7 +82,8 @@ class BalanceSection(Section):
                 e.file(section, {c: table})
         index = e.figures.add("index", shares.index)
         if index is None or not found["capability"]:
-            e.lacks("index", "no modality's contribution carries any evidence, so there is no capability")
+            lacking = [key for key in self.fields if key == "index" or not found[key]]
+            e.lacks(lacking, "no modality's contribution carries any evidence, so there is no capability")
             return found
         # An average of distances is never negative; where no difference stands the test, zero is not excluded.
         known = any(flags) or index.low is None
@@ -101,6 +108,9 @@ class BalanceSection(Section):
             ]
         return found
 
+    def monitored(self, d: Diagnosis) -> dict[str, str]:
+        return {f"contribution.{m}": f"contribution of {m}" for m in d.contribution}
+
     def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
         kinds = ("contribution", "capability")
         each = {f"{kind}.{m}": (f"{kind} of {m}", PERCENT) for kind in kinds for m in d.data.modalities}
@@ -110,6 +120,18 @@ class BalanceSection(Section):
 def focus(d: Diagnosis) -> str | None:
     """The modality whose contribution by class is shown: the one that is furthest below its capability."""
     return min(d.balance, key=lambda m: d.balance[m].difference.value) if d.balance else None
+
+
+def _claims(e: Examination) -> Estimates:
+    """The contributions, with standard errors that no seed changes; no labels are needed."""
+    replicates, values = claims_of(e.decision, e.predictions, e.figures.boot)
+    found = {}
+    for k, m in enumerate(e.names):
+        path = f"contribution.{m}"
+        found[m] = e.figures.add(path, replicates[:, k], len(e.predictions))
+        if np.isfinite(values[:, k]).all():
+            e.figures.means[path] = e.figures.boot.mean_of(values[:, k])
+    return present(found)
 
 
 def _shares(

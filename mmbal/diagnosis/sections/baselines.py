@@ -40,6 +40,7 @@ class BaselinesSection(Section):
 
     order = 130
     title = "Baselines"
+    on_request = True
     fields = {
         "baselines": (dict[str, Baseline], Field({}, description="of other baselines than the file's own")),
         "disagreement": (dict[str, float], Field({}, description=DISAGREEMENT)),

@@ -130,6 +130,8 @@ class CalibrationSection(Section):
         for m, value in found.items():
             if value is None:
                 e.lacks(f"calibration.{m}", "the modality is missing from every sample")
+            elif value.temperature is None:
+                e.lacks(f"calibration.{m}.temperature", "no finite temperature fits the samples")
         return {"calibration": {name: value for name, value in found.items() if value is not None}}
 
     def modality_columns(self, d: Diagnosis) -> list[Column]:

@@ -45,8 +45,7 @@ class DecisionGapSection(Section):
         if len(np.unique(p.labels)) < 2:
             e.lacks("decision_gap", "a rule can't be fitted to fewer than two classes")
             return {}
-        best = decomposition.best_decision(p, e.calibration, e.rule, e.fold_seed)
-        gap, by_class, tested = decomposition.decision_gap(e.figures, e.decision.fused, best, p.group)
+        gap, by_class, tested = decomposition.decision_gap(e.figures, e.decision.fused, e.best, p.group)
         e.file("decision_gap", class_gaps(by_class, tested, 1 - e.figures.boot.confidence))
         return {"decision_gap": gap}
 

@@ -129,8 +129,12 @@ class DiscrepancySection(Section):
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
         found = discrepancy_of(e.figures, e.predictions, e.decision, e.reference)
-        if found is None and len(e.names) > 1:
-            e.lacks("discrepancy", "no sample has two modalities")
+        if found is None:
+            e.lacks("discrepancy", e.single or "no sample prefers one modality")
+            return {}
+        lacking = [m for m in e.names if m not in found.preferred]
+        what = [f"discrepancy.{key}.{m}" for key in ("preferred", "bins") for m in lacking]
+        e.lacks(what, "no sample prefers the modality")
         return {"discrepancy": found}
 
     def tables(self, d: Diagnosis) -> list[Table]:

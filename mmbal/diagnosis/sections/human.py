@@ -146,6 +146,7 @@ class HumanSection(Section):
 
     order = 130
     title = "Beside the human raters"
+    on_request = True
     fields = {"human": (Human | None, None)}
 
     def measure(self, e: Examination) -> Mapping[str, Any]:

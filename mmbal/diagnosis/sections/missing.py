@@ -79,7 +79,7 @@ class MissingSection(Section):
     def measure(self, e: Examination) -> Mapping[str, Any]:
         found: dict[str, Missing] = {}
         if len(e.names) == 1:
-            e.lacks("missing", "there is one modality only")
+            e.lacks("missing", e.single)
             return {}
         for m in e.names:
             disturbed = missing_of(e.figures, e.predictions, e.decision, m, e.seed)
@@ -88,7 +88,8 @@ class MissingSection(Section):
                 continue
             found[m] = disturbed
             if disturbed.mean is None:
-                e.lacks(f"missing.{m}.mean", "the fusion is not additive, so the model itself would have to run")
+                ways = [f"missing.{m}.{way}" for way in ("zeroed", "mean", "shuffled")]
+                e.lacks(ways, "the fusion is not additive, so the model itself would have to run")
             elif disturbed.zeroed is None:
                 e.lacks(f"missing.{m}.zeroed", "the head's bias is not known", "bias")
         return {"missing": found}

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import AliasChoices, Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.coalitions import Decision, centred
+from mmbal.diagnosis.coalitions import ADDITIVE, Decision, centred
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import Estimate
@@ -21,6 +21,13 @@ from mmbal.tables import Column, Table
 if TYPE_CHECKING:
     from mmbal.diagnosis.document import Diagnosis
     from mmbal.diagnosis.examine import Examination
+
+
+PARTS = {
+    "features": ("features", "features_{}"),
+    "weights": ("weights of a linear head", "weight_{}"),
+    "contribution": ("contributions", ADDITIVE),
+}
 
 
 class Norm(Frozen):
@@ -140,6 +147,18 @@ class NormsSection(Section):
             e.file("norms", table, m)
         if not found:
             e.lacks("norms", "the predictions hold neither features nor weights nor contributions")
+            return {}
+        for m in e.names:
+            own = found.get(m, Norms())
+            if not e.here(m).any():
+                e.lacks(f"norms.{m}", "the modality is missing from every sample")
+                continue
+            for part, (what, needs) in PARTS.items():
+                norm = getattr(own, part)
+                if norm is None:
+                    e.lacks(f"norms.{m}.{part}", f"the predictions hold no {what}", needs.format(m))
+                elif norm.standardised is None:
+                    e.lacks(f"norms.{m}.{part}.standardised", "the predictions hold no features", f"features_{m}")
         return {"norms": found}
 
     def tables(self, d: Diagnosis) -> list[Table]:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import AliasChoices, Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.coalitions import Decision, own_decisions
+from mmbal.diagnosis.coalitions import ADDITIVE, Decision, own_decisions
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
@@ -100,6 +100,7 @@ class PreferenceSection(Section):
     """How often the decision follows each modality, and how often it changes without it."""
 
     order = 70
+    needs_labels = False
     fields = {"preference": (Preference | None, None)}
     class_fields = {"follows": (Estimates, {})}
     renamed = {r"^preference\.flips\b": "preference.changes_without"}
@@ -108,8 +109,22 @@ class PreferenceSection(Section):
         found, by_class = preference_of(e.figures, e.predictions, e.decision)
         for m, table in by_class.items():
             e.file("follows", table, m)
-        if found is None and len(e.names) > 1:
-            e.lacks("preference", "no sample has two modalities that decide")
+        if found is None:
+            e.lacks("preference", e.single or "no sample has two modalities that decide")
+            return {}
+        if not found.follows:
+            e.lacks([f"preference.{key}" for key in ("follows", "none", "lead")], "the modalities never disagree")
+        else:
+            pairs = (f"{a}+{b}" for a, b in combinations(e.names, 2))
+            lacking = [f"follows.{m}" for m in e.names if m not in found.follows]
+            lacking += [f"lead.{pair}" for pair in pairs if pair not in found.lead]
+            e.lacks([f"preference.{path}" for path in lacking], "no sample on which modalities disagree has it")
+        lacking = [m for m in e.names if m not in found.changes_without]
+        e.lacks(
+            [f"preference.changes_without.{m}" for m in lacking],
+            "the decision without the modality is not known",
+            ADDITIVE,
+        )
         return {"preference": found}
 
     def modality_columns(self, d: Diagnosis) -> list[Column]:
@@ -120,6 +135,13 @@ class PreferenceSection(Section):
             Column("follows", [*(found.follows.get(m) for m in names), None], PERCENT, drop=4),
             Column("changes without", [*(found.changes_without.get(m) for m in names), None], PERCENT, drop=7),
         ]
+
+    def monitored(self, d: Diagnosis) -> dict[str, str]:
+        found = {"preference.disagreement": "the modalities disagree"}
+        for m in d.data.modalities:
+            found |= {f"preference.follows.{m}": f"follows {m}"}
+            found |= {f"preference.changes_without.{m}": f"changes without {m}"}
+        return found
 
     def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
         return {f"preference.follows.{m}": (f"follows {m}", PERCENT) for m in d.data.modalities}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmbal.diagnosis import decomposition
-from mmbal.diagnosis.schema import Gap, RepresentationGap
+from mmbal.diagnosis.schema import NO_REFERENCE, Gap, RepresentationGap
 from mmbal.diagnosis.section import Section
 from mmbal.registry import sections
 
@@ -24,9 +24,13 @@ class RepresentationGapSection(Section):
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
         if e.readout is None:
-            needs = "predictions of separately trained encoders with the same ids (mmbal pretrain; --reference)"
-            e.lacks("representation_gap", "no reference is known", needs)
+            e.lacks("representation_gap", *NO_REFERENCE)
             return {}
         gap, by_class = decomposition.representation_gap(e.figures, e.readout)
         e.file("representation_gap", by_class)
+        lacking = [m for m in e.names if gap is not None and m not in gap.modalities]
+        e.lacks(
+            [f"representation_gap.modalities.{m}" for m in lacking],
+            "no sample has the modality in both, the model and the reference",
+        )
         return {"representation_gap": gap}

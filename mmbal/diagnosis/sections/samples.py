@@ -13,11 +13,11 @@ from scipy.special import log_softmax
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import Decision, own_decisions
 from mmbal.diagnosis.figures import Figures, present
-from mmbal.diagnosis.schema import Estimates
+from mmbal.diagnosis.schema import NO_LABELS, Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import SHARE, Estimate
 from mmbal.maths.scoring import TIE, correct
-from mmbal.predictions.format import Predictions
+from mmbal.predictions.format import Array, Predictions
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
 from mmbal.text import SHARE as PERCENT
@@ -38,10 +38,10 @@ class Preferred(Frozen):
 class Samples(Frozen):
     """Sample-level relations between the modalities' decisions."""
 
-    preferred: dict[str, Preferred]
+    preferred: dict[str, Preferred] = {}
     agreement: Estimates = Field(description="per pair 'a+b': the share decided alike")
-    double_fault: Estimates = Field(description="per pair: the share that both get wrong")
-    oracle: Estimate = Field(description="share that at least one modality gets right")
+    double_fault: Estimates = Field({}, description="per pair: the share that both get wrong")
+    oracle: Estimate | None = Field(None, description="share that at least one modality gets right")
 
 
 def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -> Samples | None:
@@ -51,6 +51,8 @@ def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -
     several = here.sum(axis=1) > 1
     if not several.any():
         return None
+    if not predictions.labelled:
+        return Samples(agreement=_agreement(figures, predictions, decided, decides))
     names, labels = predictions.modalities, predictions.labels
     right = np.stack([correct(predictions.logits[m], labels) for m in names], axis=1) * here
     fused = correct(decision.fused, labels)
@@ -69,17 +71,25 @@ def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -
         alone = figures.mean(f"{path}.alone", right[:, k], chosen, SHARE)
         if share and there and alone:
             preferred[m] = Preferred(share=share, fused=there, alone=alone)
-    agreement, double_fault = {}, {}
+    double_fault = {}
     for i, j in combinations(range(len(names)), 2):
         pair, both = f"{names[i]}+{names[j]}", np.flatnonzero(here[:, i] & here[:, j])
-        clear = np.flatnonzero(decides[:, i] & decides[:, j])
-        agreement[pair] = figures.mean(f"samples.agreement.{pair}", decided[:, i] == decided[:, j], clear, SHARE)
         double_fault[pair] = figures.mean(
             f"samples.double_fault.{pair}", (1 - right[:, i]) * (1 - right[:, j]), both, SHARE
         )
     oracle = figures.mean("samples.oracle", 1 - (1 - right).prod(axis=1), bounds=SHARE)
-    assert oracle is not None  # there are samples
-    return Samples(preferred=preferred, agreement=present(agreement), double_fault=present(double_fault), oracle=oracle)
+    agreement = _agreement(figures, predictions, decided, decides)
+    return Samples(preferred=preferred, agreement=agreement, double_fault=present(double_fault), oracle=oracle)
+
+
+def _agreement(figures: Figures, predictions: Predictions, decided: Array, decides: Array) -> Estimates:
+    """Share of the samples that two modalities decide alike, where both decide; ``decided`` and ``decides (N, M)``."""
+    found = {}
+    for i, j in combinations(range(decides.shape[1]), 2):
+        pair, both = f"{predictions.modalities[i]}+{predictions.modalities[j]}", decides[:, i] & decides[:, j]
+        alike = decided[:, i] == decided[:, j]
+        found[pair] = figures.mean(f"samples.agreement.{pair}", alike, np.flatnonzero(both), SHARE)
+    return present(found)
 
 
 @sections.register()
@@ -87,15 +97,29 @@ class SamplesSection(Section):
     """The preferred modality of samples, and how the modalities' own decisions agree."""
 
     order = 80
+    needs_labels = False
     title = "Sample by sample"
     full = True
     fields = {"samples": (Samples | None, None)}
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
         found = samples_of(e.figures, e.predictions, e.decision)
-        if found is None and len(e.names) > 1:
-            e.lacks("samples", "no sample has two modalities")
+        if found is None:
+            e.lacks("samples", e.single)
+            return {}
+        if not e.predictions.labelled:
+            e.lacks([f"samples.{key}" for key in ("preferred", "double_fault", "oracle")], *NO_LABELS)
+            return {"samples": found}
+        lacking = [f"samples.preferred.{m}" for m in e.names if m not in found.preferred]
+        e.lacks(lacking, "no sample prefers the modality")
+        pairs = [f"{a}+{b}" for a, b in combinations(e.names, 2) if f"{a}+{b}" not in found.agreement]
+        what = [f"samples.{key}.{pair}" for key in ("agreement", "double_fault") for pair in pairs]
+        e.lacks(what, "no sample has both modalities")
         return {"samples": found}
+
+    def monitored(self, d: Diagnosis) -> dict[str, str]:
+        pairs = () if d.samples is None else d.samples.agreement
+        return {f"samples.agreement.{pair}": f"{pair.replace('+', ' and ')} agree" for pair in pairs}
 
     def tables(self, d: Diagnosis) -> list[Table]:
         s = d.samples
@@ -112,5 +136,7 @@ class SamplesSection(Section):
             Column("agree", list(s.agreement.values()), PERCENT),
             Column("both wrong", [s.double_fault.get(pair) for pair in s.agreement], PERCENT),
         ]
+        if s.oracle is None:
+            return [Table.of(pairs)]
         oracle = f"At least one modality is right in {PERCENT.text(s.oracle)} of the samples."
         return [*([Table.of(preferred)] if s.preferred else []), Table.of(pairs, caption=oracle)]

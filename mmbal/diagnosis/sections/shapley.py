@@ -9,14 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.coalitions import ADDITIVE, MAX_MODALITIES, log_likelihood
 from mmbal.diagnosis.figures import present
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import SHARE
-from mmbal.maths.scoring import correct
 from mmbal.maths.shapley import shapley_values
-from mmbal.predictions.format import Array, subsets_of
+from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
 from mmbal.text import NATS_DIFFERENCE, Form
@@ -92,16 +90,10 @@ Values = tuple[dict[str, Array], dict[str, Array], dict[str, float], dict[str, d
 
 def _exact(e: Examination) -> Values | None:
     """Values of each sample, of being right and of the log-likelihood; means of no modality; no sampling error."""
-    if len(e.names) > MAX_MODALITIES:
-        e.lacks("shapley", f"exact values are computed for at most {MAX_MODALITIES} modalities")
+    if e.values is None:
+        e.lacks("shapley", *e.without_values())
         return None
-    right, likely = {}, {}
-    for names in subsets_of(e.names):
-        known = _values_of(e, names)
-        if known is None:
-            e.lacks("shapley", "the decision without some modalities is not known", ADDITIVE)
-            return None
-        right[names], likely[names] = known
+    right, likely = e.values
     none = {"accuracy": float(right[()].mean()), "log_likelihood": float(likely[()].mean())}
     return shapley_values(right, e.names), shapley_values(likely, e.names), none, {}
 
@@ -109,7 +101,8 @@ def _exact(e: Examination) -> Values | None:
 def _estimated(e: Examination) -> Values | None:
     """The same of values that were estimated from the coalitions that were drawn, independently for each sample."""
     table = {m: e.predictions.shapley[m] for m in e.names}
-    right, likely = _values_of(e, ()) or (np.zeros(1), np.zeros(1))
+    known = e.value(())
+    right, likely = (np.zeros(1), np.zeros(1)) if known is None else known
     none = {"accuracy": float(right.mean()), "log_likelihood": float(likely.mean())}
     n = len(e.predictions)
     error = {
@@ -118,9 +111,3 @@ def _estimated(e: Examination) -> Values | None:
     }
     e.lacks("shapley.helps", "the values of single samples are estimates", "subset_<a>+<b> for every coalition")
     return {m: v[:, 0] for m, v in table.items()}, {m: v[:, 1] for m, v in table.items()}, none, error
-
-
-def _values_of(e: Examination, names: tuple[str, ...]) -> tuple[Array, Array] | None:
-    """Whether a coalition's decision is right ``(N,)``, and its log-likelihood ``(N,)``."""
-    logits, labels = e.decision.coalition(names), e.predictions.labels
-    return None if logits is None else (correct(logits, labels), log_likelihood(logits, labels))

@@ -132,6 +132,7 @@ class TailsSection(Section):
 
     order = 140
     title = "Tail index of the norms in training"
+    on_request = True
     fields = {
         "tails": (
             HeavyTails | None,
@@ -154,6 +155,9 @@ class TailsSection(Section):
             "rate or a smaller batch tends to make tails heavier."
         )
         return [Table.of([Column("tail index", names), *columns], caption=caption)]
+
+    def sentences(self, d: Diagnosis) -> list[str]:
+        return [] if d.tails is None else [d.tails.says]
 
     def compared(self, d: Diagnosis) -> dict[str, tuple[str, Form]]:
         return {

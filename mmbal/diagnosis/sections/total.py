@@ -38,7 +38,10 @@ class TotalSection(Section):
     renamed = {r"^shortfall\b": "total"}
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
-        return {"total": decomposition.total(e.figures)}
+        found = decomposition.total(e.figures)
+        if found is None:
+            e.lacks("total", "it is the sum of the decision gap and the representation gap, and both must be known")
+        return {"total": found}
 
     def tables(self, d: Diagnosis) -> list[Table]:
         rows: list[tuple[str, Gap]] = []

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mmbal.diagnosis.document import Diagnosis, renamed
+from mmbal.diagnosis.paths import Figure
+from mmbal.diagnosis.paths import figures_of as figures_of
 from mmbal.errors import UsageError, did_you_mean
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -60,8 +62,9 @@ class Condition:
         path = spelled(renamed(self.path), figures)
         if path not in figures:
             if _ways(path) & _empty(diagnosis.model_dump(mode="json")):
-                why = [n for n in diagnosis.not_computed if n.what.split(".")[0] == path.split(".")[0]]
-                reason = f" ({why[0].reason})" if why else ""
+                about = [n for n in diagnosis.not_computed if _ways(path) & _ways(n.what)]
+                about.sort(key=lambda n: -len(_ways(path) & _ways(n.what)))  # the reason that is nearest to the path
+                reason = f" ({about[0].reason})" if about else ""
                 raise UsageError(f"'{self.path}' was not computed{reason}, so the condition can't be judged.")
             raise UsageError(f"The diagnosis has no figure '{self.path}'.", _nearest(self.path, figures))
         value, low, high = figures[path]
@@ -91,24 +94,6 @@ class Outcome:
         interval = "" if self.low is None or self.high is None else f" [{self.low:.3g}, {self.high:.3g}]"
         verb = "holds" if self.holds else "does not hold"
         return f"{c.path} = {self.value:.3g}{interval}, and '{c.path} {c.sign} {c.bound:g}' {verb}"
-
-
-Figure = tuple[float, float | None, float | None]
-
-
-def figures_of(diagnosis: Diagnosis) -> dict[str, Figure]:
-    """Every number of a diagnosis by its path: the value and, of an estimate, its interval."""
-    return dict(_figures(diagnosis.model_dump(mode="json")))
-
-
-def _figures(node: Any, path: str = "") -> Iterator[tuple[str, Figure]]:
-    if isinstance(node, dict):
-        if set(node) == {"value", "low", "high"}:
-            yield path, (node["value"], node["low"], node["high"])
-        for key, child in node.items():
-            yield from _figures(child, f"{path}.{key}" if path else key)
-    elif isinstance(node, (int, float)) and not isinstance(node, bool):
-        yield path, (float(node), None, None)
 
 
 LEFT_OUT = {"of", "the", "imbalance", "%", "(pp)", "pp", "(nats)", ""}  # words of table heads that no path has
