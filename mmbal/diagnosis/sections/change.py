@@ -19,7 +19,8 @@ from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section, all_sections
 from mmbal.diagnosis.words import listed
 from mmbal.errors import DataError
-from mmbal.maths.bootstrap import Estimate, holm
+from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.significance import holm
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, SHARE, WHOLE

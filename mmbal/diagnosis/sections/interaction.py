@@ -18,8 +18,9 @@ from mmbal.diagnosis.claims import learned, shown
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.section import Section
 from mmbal.diagnosis.words import capital, listed
-from mmbal.maths.bootstrap import GAIN, MIN_SAMPLES, Estimate, holm
+from mmbal.maths.bootstrap import GAIN, MIN_SAMPLES, Estimate
 from mmbal.maths.shapley import shapley_interactions
+from mmbal.maths.significance import holm
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column, Table

@@ -20,7 +20,8 @@ from mmbal.diagnosis.figures import present
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.diagnosis.words import percent
-from mmbal.maths.bootstrap import GAIN, MIN_SAMPLES, SHARE, Bootstrap, Estimate, holm
+from mmbal.maths.bootstrap import GAIN, MIN_SAMPLES, SHARE, Bootstrap, Estimate
+from mmbal.maths.significance import holm
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
