@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize
-from scipy.special import expit, log_softmax
-from scipy.stats import chi2
+from scipy.special import erfc, expit, log_softmax
 
 from mmbal.config import Frozen
 from mmbal.decision.rules.temperature import inverse_temperature
@@ -78,7 +77,7 @@ class Mixture(NamedTuple):
         )
         gain = _likelihood(plain, 0.0, logits, labels)
         ratio = 2 * (-found.fun - gain)
-        return cls(float(np.exp(found.x[0])), float(expit(found.x[1])), float(chi2.sf(max(ratio, 0.0), 1)) / 2)
+        return cls(float(np.exp(found.x[0])), float(expit(found.x[1])), float(erfc(np.sqrt(max(ratio, 0.0) / 2))) / 2)
 
     def doubt(self, logits: Array, labels: Array) -> Array:
         """The posterior probability ``(N,)`` that a label is any class."""
