@@ -265,7 +265,7 @@ def spelled(name: str) -> str:
     if quoted := re.fullmatch(r"b(['\"])(.*)\1", text):  # bytes that were made into text
         text = quoted[2]
     if re.fullmatch(r"[+-]?\d+(\.\d*)?", text):
-        return f"{float(text):g}"
+        return str(float(text))
     return re.sub(r"[\s_-]+", "", text.casefold()) or text
 
 
@@ -293,16 +293,16 @@ def _indices(value: Array, classes: Sequence[str] | None, columns: int | None, k
     if count is None:
         return Labels(which.astype(np.int64), tuple(str(v) for v in found.tolist()))
     position = {spelled(name): i for i, name in enumerate(classes or ())}
-    by_name = len(found) > 0 and len(position) == count and all(str(v) in position for v in found.tolist())
+    by_name = len(found) > 0 and len(position) == count and all(spelled(str(v)) in position for v in found.tolist())
     names = tuple(classes) if classes is not None else tuple(str(i) for i in range(count))
     low, high = (int(value.min()), int(value.max())) if len(value) else (0, 0)
     if low >= 0 and high < count:
         notes = []
-        if by_name and any(spelled(names[v]) != str(v) for v in found.tolist()):
+        if by_name and any(spelled(names[v]) != spelled(str(v)) for v in found.tolist()):
             notes = [f"'{key}' holds numbers that are also names of classes: they were read as positions, from 0"]
         return Labels(value, names, notes)
     if by_name:
-        return Labels(np.array([position[str(v)] for v in found.tolist()], dtype=np.int64)[which], names)
+        return Labels(np.array([position[spelled(str(v))] for v in found.tolist()], dtype=np.int64)[which], names)
     raise DataError(f"'{key}' ranges from {low} to {high}, but there are {count} classes.", _counted(low, high, count))
 
 

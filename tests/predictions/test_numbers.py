@@ -42,6 +42,7 @@ def test_labels_under_another_spelling_of_their_class(labels, classes, index):
 def test_a_spelling_of_two_classes_is_refused():
     with pytest.raises(DataError, match="'CAT', which is not among the classes"):
         labels_of(np.array(["CAT", "dog"]), ["cat", "Cat", "dog"], 3)
+    assert alike(["12345678", "12345679"]) == []
     assert alike(["cat", "Cat", "1", "1.0", "a", "A"]) == [("cat", "Cat"), ("1", "1.0")]
 
 
