@@ -66,6 +66,7 @@ class Preparation:
             "store": str(store.path),
             "name": store.name,
             "hash": store.hash,
+            "rows": len(store),  # the name of the same in earlier versions
             "samples": len(store),
             "classes": list(store.classes),
             "modalities": {m: {"kind": s.kind, "shape": list(s.shape)} for m, s in store.modalities.items()},
