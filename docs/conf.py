@@ -26,7 +26,10 @@ html_copy_source = False
 
 myst_heading_anchors = 3  # links to headings are those of GitHub
 myst_links_external_new_tab = False
-suppress_warnings = ["myst.header"]  # pages written from docstrings start where they like
+suppress_warnings = [
+    "myst.header",  # pages written from docstrings start where they like
+    "misc.highlighting_failure",  # no lexer knows the language `csv`
+]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

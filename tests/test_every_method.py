@@ -109,6 +109,7 @@ def test_one_modality_is_refused_in_a_sentence_where_the_method_or_the_fusion_ne
     assert result.exit_code == (ConfigError.exit_code if refusing else 0), result.output
     assert (tmp_path / "run").exists() != bool(refusing)
     if refusing:
-        message, hint = (line.strip() for line in result.stderr.strip().splitlines())
+        message, hint, page = (line.strip() for line in result.stderr.strip().splitlines())
         assert any(message == f"Error: The {reason}; the model has 1." for reason in refusing), message
         assert hint.startswith("Use --")
+        assert page.startswith("See docs/")

@@ -117,7 +117,7 @@ def show(*tables: Table) -> None:
         dropped += gone
         needed = max(needed, table.width(measure=cell_len) if gone else 0)
     if dropped:
-        names = ", ".join(dict.fromkeys(dropped))
+        names = ", ".join(filter(str.strip, dict.fromkeys(dropped)))  # a column of marks has no name
         note(
             f"Not shown at {width} columns: {names}. They need {needed} columns (or set COLUMNS={needed}); --json has all."
         )

@@ -31,6 +31,7 @@ def pretrain(
         store.require(m)
     alone = config.model_copy(update={"method": Choice(name="joint"), "fusion": Choice(name="sum")})
     with new_run(None if out is None else Path(out), f"{store.name}-pretrain-s{config.seed}", force) as folder:
+        write_yaml(folder / CONFIG, alone)  # so that a killed run is one that --force may replace
         results: dict[str, Result] = {}
         for m in modalities:
             encoder = {m: config.encoder[m]} if m in config.encoder else {}

@@ -124,7 +124,7 @@ def classified(result: Classified) -> Table:
     """One row for each sample: its class, the probability, and each modality's margin for that class."""
     modalities = list(dict.fromkeys(m for d in result.decisions for m in d.contribution))
     columns = [
-        Column("files", [", ".join(d.files) for d in result.decisions]),
+        Column("files", [", ".join(d.files) for d in result.decisions], wrap=True),
         Column("class", [result.classes[d.best] for d in result.decisions], left=True),
         Column("probability", [float(d.probabilities[d.best]) for d in result.decisions], SHARE),
     ]

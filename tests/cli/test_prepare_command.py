@@ -304,6 +304,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(pets):
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a job of `nohup` ignores it
     )
     journal = Path(".s.partial/journal.jsonl")
     while process.poll() is None and not (journal.exists() and journal.stat().st_size > 1000):

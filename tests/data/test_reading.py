@@ -64,7 +64,7 @@ def test_what_is_right_is_told_of_in_no_word():
         ({"labels": np.ones((N, C))}, "'labels' marks several classes", ""),
         ({"labels": np.where(np.arange(N) == 3, np.nan, LABELS)}, "'labels' holds NaN in 1 samples (first: row 3)", ""),
         ({"classes": ["a", "b", "b", "c"]}, "'classes' holds 'b' twice", ""),
-        ({"labels": np.char.upper(NAMES[LABELS]), "classes": NAMES}, "which is not among the classes", ""),
+        ({"labels": np.char.add(NAMES[LABELS], "?!x"), "classes": NAMES}, "which is not among the classes", ""),
         ({"present_audio": np.full(N, 0.5)}, "'present_audio' holds '0.5'", ""),
         ({"logits_audio": np.where(AUDIO > 3, np.inf, AUDIO).astype("f2")}, "infinity", "Half precision"),
         ({"logits_audio": AUDIO + 1j}, "'logits_audio' has type complex128", ""),

@@ -29,9 +29,10 @@ def test_a_claim_that_all_baselines_share_is_made():
     own = stated("zero")
     d = diagnose(replace(own, baselines={"mean": stated("mean")}), **FEW)
     alone = diagnose(own, **FEW)
-    assert d.verdict[:-1] == alone.verdict[:-1]
-    assert d.verdict[-1] == "An absent modality is replaced by zeros; the verdict is the same with 'mean'."
-    assert alone.verdict[-1] == "An absent modality is replaced by zeros."
+    told = "An absent modality is replaced by zeros"
+    assert [s for s in d.verdict if told not in s] == [s for s in alone.verdict if told not in s]
+    assert "An absent modality is replaced by zeros; the verdict is the same with 'mean'." in d.verdict
+    assert "An absent modality is replaced by zeros." in alone.verdict
     assert d.disagreement == pytest.approx({"a": 0, "b": 0})
 
 
@@ -52,4 +53,4 @@ def test_a_claim_that_depends_on_the_baseline_is_not_made():
         "Whether a modality contributes too little depends on what stands in for an absent modality "
         "('zero': b contributes too little; 'shuffled': a contributes too little)." in text
     )
-    assert text.endswith("An absent modality is replaced by zeros.")
+    assert "An absent modality is replaced by zeros. " in text

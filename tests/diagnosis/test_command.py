@@ -35,7 +35,7 @@ def test_the_verdict_comes_first_and_every_line_fits(files, monkeypatch, width):
     assert lines[2].startswith("Video decides")
     assert any("mmbal calibrate" in line for line in lines)
     assert all(len(line.rstrip()) <= width for line in lines if "mmbal" not in line)
-    assert "Not computed: representation_gap" in result.stderr
+    assert "Not computed: accuracy.reference, representation_gap" in result.stderr
 
 
 def test_json_is_the_document_and_nothing_else(files, tmp_path):

@@ -193,7 +193,7 @@ def test_a_stored_rule_decides(toy, tmp_path: Path):
     attach_rule(run.folder, rule_to_json(rule))
     after = find_predictions(run.folder)
     assert np.allclose(after.select("test").fused, rule.apply(before.select("test")))
-    assert np.allclose(sum(after.contribution.values()), after.fused)
+    assert np.allclose(sum(after.contribution.values()), after.fused, atol=1e-6)  # single precision
     assert after.meta["rule"] == "temperature"
     assert load_model(run.folder).rule is not None
 

@@ -25,6 +25,7 @@ from mmbal.runs import CONFIG, finished
 DIMS = {"audio": 6, "video": 4}
 TIMES = 5
 OF_THE_CLOCK = (
+    "results.jsonl",
     "env.json",
     "summary.json",
     "CARD.md",
