@@ -17,11 +17,11 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow and not long"
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m slow
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "slow and not long"
 
 # Kills, bad inputs and fuzzing in great numbers; it ends with the counts.
 test-long: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/faults tests/data/preparation/test_malformed.py -m "long or not long" -rP -s && echo "nothing lost"
+	$(BIN)/python -m pytest tests/faults tests/data/preparation/test_malformed.py tests/test_every_method.py -m "long or not long" -rP -s && echo "nothing lost"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check mmbal tests benchmarks examples docs

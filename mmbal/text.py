@@ -76,6 +76,7 @@ WHOLE = Form(0, 100.0, " %")
 DIFFERENCE = Form(1, 100.0, " pp", sign=True)
 PP = Form(1, 100.0, " pp")
 NATS = Form(3)
+ERROR = Form(3)  # a calibration error, a share of 1
 NATS_DIFFERENCE = Form(3, sign=True)
 NATS_LOST = Form(2, unit=" nats")
 COUNT = Form(0)

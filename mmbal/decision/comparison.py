@@ -21,7 +21,7 @@ from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.order import canonical_order
 from mmbal.predictions.source import predictions_of
 from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, NATS, p_value
+from mmbal.text import DIFFERENCE, ERROR, NATS, p_value
 from mmbal.text import SHARE as SHARES
 
 COMPARED = (
@@ -385,7 +385,7 @@ def _rules_table(rows: list[dict[str, Any]], chosen: str, title: str) -> Table:
         Column("accuracy", [row["accuracy"] for row in rows], SHARES),
         Column("gain (pp)", [row["accuracy_gain"] for row in rows], DIFFERENCE.bare()),
         Column("NLL (nats)", [row["nll"] for row in rows], NATS),
-        Column("ECE", [row["ece"] for row in rows], SHARES, drop=1),
+        Column("ECE", [row["ece"] for row in rows], ERROR, drop=1),
     ]
     caption = "fused: the decision as it is. Gains are over it. In brackets: 95 % intervals."
     return Table.of(columns, title, caption)

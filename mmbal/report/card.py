@@ -14,7 +14,7 @@ from mmbal.report.making import again, command
 from mmbal.report.rendering import markdown_page
 from mmbal.runs import decided_by, read_config, read_environment, read_summary
 from mmbal.tables import Column, Table
-from mmbal.text import NATS, SHARE
+from mmbal.text import ERROR, NATS, SHARE
 
 TASK = "multimodal-classification"
 
@@ -77,7 +77,7 @@ def _decisions(d: Diagnosis) -> Table:
             Column("decision", [name for name, _, _ in found]),
             Column("accuracy %", [right for _, right, _ in found], SHARE.bare()),
             Column("NLL", [c.nll for _, _, c in found], NATS),
-            Column("ECE", [c.ece for _, _, c in found], NATS),
+            Column("ECE", [c.ece for _, _, c in found], ERROR),
         ]
     )
 

@@ -8,7 +8,7 @@ from mmbal.report import tables
 from mmbal.report.compare import Comparison, Row
 from mmbal.report.tables import escape_markdown
 from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, NATS, PLAIN, SHARE, Form, p_value, sentence
+from mmbal.text import DIFFERENCE, ERROR, NATS, PLAIN, SHARE, Form, p_value, sentence
 
 MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
 
@@ -28,7 +28,7 @@ def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
         Column("gain (pp)", [t and t.accuracy for t in tests], DIFFERENCE.bare(), drop=2, better=1),
         Column("p", [t and p_value(t.p_holm) for t in tests], drop=3),
         Column("NLL", figures["nll"], NATS, drop=5, better=-1),
-        Column("ECE", figures["ece"], NATS, drop=6, better=-1),
+        Column("ECE", figures["ece"], ERROR, drop=6, better=-1),
         Column("weakest alone %", [_weak(row) for row in rows], drop=7),
         Column("last epoch %", [row.last for row in rows], SHARE.bare(), drop=7, better=1),
         Column("best epoch", [_best_epoch(row) for row in rows], drop=8),

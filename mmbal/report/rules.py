@@ -10,7 +10,7 @@ from mmbal.files import read_json
 from mmbal.maths.bootstrap import Estimate
 from mmbal.runs import RULES
 from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, NATS, SHARE
+from mmbal.text import DIFFERENCE, ERROR, NATS, SHARE
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Rules:
             Column("accuracy", [row["accuracy"] for row in rows], SHARE),
             Column("gain (pp)", [row["accuracy_gain"] for row in rows], DIFFERENCE.bare()),
             Column("NLL (nats)", [row["nll"] for row in rows], NATS),
-            Column("ECE", [row["ece"] for row in rows], SHARE),
+            Column("ECE", [row["ece"] for row in rows], ERROR),
         ]
         return [Table.of(columns, self.judged, "fused: the decision as it is. Gains are over it.")]
 

@@ -21,7 +21,7 @@ from mmbal.maths.scoring import calibration_errors, correct
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
-from mmbal.text import NATS, PLAIN, Form
+from mmbal.text import ERROR, NATS, PLAIN, Form
 
 if TYPE_CHECKING:
     from mmbal.diagnosis.document import Diagnosis
@@ -138,14 +138,14 @@ class CalibrationSection(Section):
         found = [d.calibration.get(name) for name in (*d.data.modalities, "fused")]
         return [
             Column("temperature", [c and c.temperature for c in found], PLAIN, drop=8),
-            Column("ECE", [c and c.ece for c in found], PLAIN, drop=9),
+            Column("ECE", [c and c.ece for c in found], ERROR, drop=9),
         ]
 
     def tables(self, d: Diagnosis) -> list[Table]:
         found = d.calibration
         columns = [
             Column("decision", list(found)),
-            Column("ECE", [c.ece for c in found.values()], PLAIN),
+            Column("ECE", [c.ece for c in found.values()], ERROR),
             Column("over-confidence (nats)", [c.over_confidence for c in found.values()], NATS, drop=1),
             Column("under-confidence (nats)", [c.under_confidence for c in found.values()], NATS, drop=1),
             Column("temperature", [c.temperature for c in found.values()], PLAIN),
