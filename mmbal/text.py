@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 DASH = "–"  # what stands where there is no figure
 MINUS = "−"
@@ -109,6 +110,12 @@ def duration(seconds: float) -> str:
 def plural(n: int, one: str, many: str = "") -> str:
     """``1 file``, ``2 files``; ``many`` where the plural takes more than an s."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def some(names: Sequence[Any], most: int = 6) -> str:
+    """The names after one another; of many the first ``most``, and how many there are."""
+    shown = ", ".join(map(str, names[:most]))
+    return f"{shown}, ... {len(names)} in all" if len(names) > most else shown
 
 
 def sentence(text: str) -> str:

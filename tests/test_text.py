@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mmbal.text import COUNT, DASH, DIFFERENCE, NATS, SHARE, Form, bar, duration, p_value, plural
+from mmbal.text import COUNT, DASH, DIFFERENCE, NATS, SHARE, Form, bar, duration, p_value, plural, some
 
 
 @dataclass
@@ -57,3 +57,8 @@ def test_a_number_agrees_with_its_noun():
 
 def test_how_long_something_took():
     assert [duration(s) for s in (0.2, 0.96, 50.4, 150, 7490)] == ["0.2 s", "1 s", "50 s", "2 min", "2 h 5 min"]
+
+
+def test_some_of_many_names():
+    assert some(["a", "b"]) == "a, b"
+    assert some([1, 2, 3, 4], most=2) == "1, 2, ... 4 in all"

@@ -27,7 +27,7 @@ from mmbal.notebook import Content, Shown
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.tables import Column, Table
-from mmbal.text import plural
+from mmbal.text import plural, some
 
 R = TypeVar("R", bound="Rule")
 
@@ -120,8 +120,8 @@ class Rule(Shown, ABC):
         if isinstance(predictions, Predictions):
             if predictions.classes != self.classes:
                 raise ConfigError(
-                    f"The rule was fitted for other classes ({_some(self.classes)}) than those given "
-                    f"({_some(predictions.classes)}).",
+                    f"The rule was fitted for other classes ({some(self.classes)}) than those given "
+                    f"({some(predictions.classes)}).",
                     "Fit the rule again on predictions with these classes.",
                 )
             present = predictions.present if present is None else present
@@ -182,7 +182,7 @@ class Rule(Shown, ABC):
         if modality not in given:
             raise ConfigError(
                 f"The rule was fitted with modality '{modality}', which has no {self.source} here.",
-                f"Give the {self.source} of {_some(self.modalities)}; mark samples without a modality with `present`.",
+                f"Give the {self.source} of {some(self.modalities)}; mark samples without a modality with `present`.",
             )
         value = floating(given[modality], tensor)
         if value.ndim != 2 or value.shape[1] != self.width(modality):
@@ -246,7 +246,3 @@ class SampleWeights(Rule):
         inputs, mask = self._inputs(predictions.logits, predictions.present, self.tensors_only)
         found = np.asarray(self.weights(stack(inputs, axis=1), mask))
         return dict(zip(self.modalities, found.T, strict=True))
-
-
-def _some(names: tuple[str, ...], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f", ... {len(names)} in all" if len(names) > most else "")

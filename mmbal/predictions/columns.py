@@ -13,6 +13,7 @@ import numpy as np
 
 from mmbal.errors import DataError, did_you_mean
 from mmbal.predictions.tables import number
+from mmbal.text import some
 
 UNLABELLED = -1  # the label of a sample whose class is not known
 Array = np.ndarray
@@ -232,7 +233,7 @@ def _named(value: Array, classes: Sequence[str] | None, columns: int | None, key
             "Give 'classes', the names in the order of the columns.",
         )
     notes = [] if columns is None else [
-        f"there is no 'classes': the columns were read in the alphabetical order of the names ({_some(names)})"
+        f"there is no 'classes': the columns were read in the alphabetical order of the names ({some(names)})"
     ]  # fmt: skip
     return Labels(which.astype(np.int64), names, notes)
 
@@ -312,7 +313,3 @@ def _counted(low: int, high: int, count: int) -> str:
     if low < 0:
         return "A negative label often marks a sample without a label: leave these samples out. Classes count from 0."
     return "Classes count from 0 in the order of the columns."
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

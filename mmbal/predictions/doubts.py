@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmbal.predictions.columns import alike
+from mmbal.text import some
 
 if TYPE_CHECKING:
     from mmbal.predictions.format import Predictions
@@ -21,7 +22,6 @@ FEWEST = 20  # samples below which no accuracy is judged
 DEVIATIONS = 5.0  # standard errors that a suspicion needs
 TIMES = 3.0  # how many times more often another order of the labels must be right, or less often wrong
 MOST_CLASSES = 2000  # of which a table of all pairs is made
-SHOWN = 5  # classes named in a sentence
 TIES = 0.05  # share of samples
 
 
@@ -79,7 +79,7 @@ def _about_rows(p: Predictions) -> Iterator[str]:
     elif len(names) < len(p.classes):
         absent = [name for k, name in enumerate(p.classes) if k not in set(names.tolist())]
         classes = "class has" if len(absent) == 1 else "classes have"
-        yield f"{len(absent)} {classes} no sample: {_some(absent)}"
+        yield f"{len(absent)} {classes} no sample: {some(list(map(repr, absent)))}"
     for spellings in alike(p.classes):
         yield f"the classes {' and '.join(repr(name) for name in spellings)} differ only in their spelling"
     seen: dict[str, str] = {}
@@ -184,10 +184,6 @@ def _best_order(decided: Array, labels: Array, c: int) -> Array:
     np.add.at(table, (decided, labels), 1)
     order: Array = linear_sum_assignment(-table)[1]
     return order
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _share(value: float) -> str:

@@ -21,7 +21,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -40,12 +39,12 @@ from mmbal.predictions.columns import (
     texts,
 )
 from mmbal.predictions.splits import split_names
+from mmbal.text import some
 
 DECISIONS = re.compile(
     r"(logit|prob|contrib|subset|fused?\b|fusion\b|score|pred)", re.IGNORECASE
 )  # names of such arrays
 HEAD = re.compile(r"weight(_.+)?|bias|meta")  # arrays of a linear head beside the features
-SHOWN = 5  # rows or columns named in a sentence
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ def empty_rows(m: str, array: Array, file: FeatureFile) -> list[str]:
     where = np.flatnonzero(zero)
     names = file.ids[where] if file.ids is not None else where.astype(str)
     return [
-        f"'{m}' is zero throughout in {len(where)} of {len(array)} rows ({_some(names.tolist())}); if it is missing there, "
+        f"'{m}' is zero throughout in {len(where)} of {len(array)} rows ({some(names.tolist())}); if it is missing there, "
         f"say so in an array 'present_{m}'"
     ]
 
@@ -214,7 +213,7 @@ def dull_columns(m: str, array: Array) -> list[str]:
     constant = (array == array[0]).all(axis=0)
     if constant.any():
         where = np.flatnonzero(constant).tolist()
-        told.append(f"'{m}' has {len(where)} constant column{'s' if len(where) > 1 else ''} ({_some(where)})")
+        told.append(f"'{m}' has {len(where)} constant column{'s' if len(where) > 1 else ''} ({some(where)})")
     first: dict[bytes, int] = {}
     pairs = []
     for k in np.flatnonzero(~constant).tolist():
@@ -224,7 +223,7 @@ def dull_columns(m: str, array: Array) -> list[str]:
         first.setdefault(content, k)
     if pairs:
         columns = "column" if len(pairs) == 1 else "columns"
-        told.append(f"'{m}' has {len(pairs)} {columns} identical to another ({_some(pairs)})")
+        told.append(f"'{m}' has {len(pairs)} {columns} identical to another ({some(pairs)})")
     bits = bit_pattern(array)
     if bits:
         told.append(f"'{m}' holds {array.dtype} that look like the bit patterns of {bits} numbers: save it as float32")
@@ -240,7 +239,3 @@ def copies(arrays: Mapping[str, Array]) -> list[str]:
         for a in names[:k]
         if arrays[a].shape == arrays[b].shape and np.array_equal(arrays[a], arrays[b])
     ]
-
-
-def _some(names: Sequence[Any]) -> str:
-    return ", ".join(str(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
