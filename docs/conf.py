@@ -4,6 +4,8 @@ Sphinx, for its references into docstrings, its search without a server and its 
 Markdown that GitHub shows; furo is readable in light and dark and on a phone.
 """
 
+from pathlib import Path
+
 import mmbal
 from mmbal.version import __version__
 
@@ -39,9 +41,11 @@ ABOVE = {"](../REPRODUCIBILITY.md": "](reproducibility.md", "](../../REPRODUCIBI
 
 
 def setup(app):
-    """Links to a page of the repository's top folder lead to its copy in the site."""
+    """A page of the repository's top folder has a copy in the site, and links lead to that."""
 
     def lead_to_copies(app, name, source):
+        if name == "reproducibility":
+            source[0] = (Path(__file__).parents[1] / "REPRODUCIBILITY.md").read_text("utf-8").replace("](docs/", "](")
         for link, copy in ABOVE.items():
             source[0] = source[0].replace(link, copy)
 

@@ -44,7 +44,8 @@ def test_own_clips(shared_data: Path, tmp_path: Path):
     assert "16 samples in clips.csv" in said
     assert "Clean: nothing missing, nothing suspicious. Store: stores/clips" in said
     assert re.search(r"There are only \d samples: too few for a verdict", said)
-    assert "Decided by the stored rule 'adaptive'." in said
+    # A few validation clips may show that a rule is as good, or not.
+    assert re.search(r"Decided by (the stored rule 'adaptive'|the model as it is)\.", said)
     assert len(re.findall(r"clips/(?:bin|set)/\w+\.mpg", said)) == 16
 
 
