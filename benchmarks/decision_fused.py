@@ -23,9 +23,9 @@ from decision_synthetic import conditioned, modular
 
 from mmbal.decision import fit_rule, scores
 from mmbal.decision.fused import as_it_is, only
-from mmbal.engine.evaluate import find_predictions
 from mmbal.errors import MmbalError
 from mmbal.predictions.format import Predictions
+from mmbal.runs import find_predictions
 
 WORLD = "(a+b)%5, over-confident, 200 rows"
 
