@@ -24,6 +24,7 @@ from mmbal.data.preparation.download import Item, download
 from mmbal.data.preparation.findings import Finding, Progress
 from mmbal.data.preparation.manifest import Manifest, Row
 from mmbal.data.preparation.options import Options
+from mmbal.data.store.normalisation import PRESETS
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, sha256
 from mmbal.registry import datasets
@@ -37,16 +38,7 @@ SPLITS = ("folder", "ogm_ge", "actor")
 )
 class CREMAD(Dataset):
     choices = ("split",)
-    defaults: ClassVar[dict[str, Any]] = {
-        "audio_features": "spectrogram",
-        "sample_rate": 22050,
-        "duration": 3.0,
-        "n_fft": 512,
-        "hop": 353,
-        "fill": "repeat",
-        "crop": (0.08, 1.0),
-        "val": 0.1,
-    }
+    defaults: ClassVar[dict[str, Any]] = {**PRESETS["ogm_ge"].options, "val": 0.1}
 
     def read(self, root: Path | None, options: Options) -> Manifest:
         root = _root(root)
