@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mmbal.data.prepare import prepare
     from mmbal.data.store.store import Store
     from mmbal.decision import cross_fit, fit_rule
-    from mmbal.decision.comparison import calibrate
+    from mmbal.decision.calibration import calibrate
     from mmbal.diagnosis import diagnose
     from mmbal.engine.checkpoint import load_model
     from mmbal.engine.config import TrainConfig
@@ -27,7 +27,7 @@ _PUBLIC = {
     "Predictions": ("mmbal.predictions.format", "Predictions"),
     "Store": ("mmbal.data.store.store", "Store"),
     "TrainConfig": ("mmbal.engine.config", "TrainConfig"),
-    "calibrate": ("mmbal.decision.comparison", "calibrate"),
+    "calibrate": ("mmbal.decision.calibration", "calibrate"),
     "collect": ("mmbal.models.collect", "collect"),
     "compare": ("mmbal.report.compare", "compare"),
     "cross_fit": ("mmbal.decision", "cross_fit"),

@@ -11,7 +11,7 @@ from mmbal.cli import completion, console
 from mmbal.cli.options import Json
 
 if TYPE_CHECKING:
-    from mmbal.decision.comparison import Calibration
+    from mmbal.decision.calibration import Calibration
 
 
 def calibrate(
@@ -34,7 +34,7 @@ def calibrate(
     test: Annotated[bool, typer.Option("--test", help="Also judge the rules on the test split.")] = False,
     protect: Annotated[
         float | None,
-        typer.Option(min=0, max=100, help="Percentage points of accuracy that any class may lose (rule adaptive)."),
+        typer.Option(min=0, max=100, help="Most pp of accuracy that a class may lose, judged on held-out calibration samples (rule adaptive)."),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and intervals.")] = 0,

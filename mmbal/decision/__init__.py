@@ -5,7 +5,8 @@ log_probabilities = rule.apply(predictions.select("test"))
 """
 
 from mmbal.decision.base import Rule
-from mmbal.decision.comparison import at_least_as_good, calibrate, compare_rules
+from mmbal.decision.calibration import calibrate
+from mmbal.decision.comparison import at_least_as_good, compare_rules
 from mmbal.decision.fitting import (
     cross_fit,
     cross_fitted_rules,

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmbal.decision import cross_fit, cross_fitted_rules, fit_rule
-from mmbal.decision.comparison import class_tests, gain_bounds
 from mmbal.decision.fused import only
+from mmbal.decision.gains import class_tests, gain_bounds
 from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.probes import Probe

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmbal.decision.comparison import sparse
+from mmbal.decision.calibration_split import sparse
 from mmbal.diagnosis import decomposition
 from mmbal.diagnosis.coalitions import (
     ADDITIVE,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmbal.decision.comparison import rules_table
 from mmbal.files import read_json
 from mmbal.maths.bootstrap import Estimate
 from mmbal.runs import RULES
-from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, ERROR, NATS, SHARE
+from mmbal.tables import Table
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,16 @@ class Rules:
         found = read_json(folder / RULES)
         on_test = found["test"] is not None
         judged = (
-            f"Fitted on '{found['split']}', judged on the {found['test_rows']} samples of 'test'"
+            f"Fitted on '{found['split']}', judged on the {found['test_samples']} samples of 'test'"
             if on_test
-            else f"Cross-fitted on the {found['rows']} samples of '{found['split']}'"
+            else f"Cross-fitted on the {found['samples']} samples of '{found['split']}'"
         )
         rows = [{k: _read(v) for k, v in row.items()} for row in found["test" if on_test else "cross_fitted"]]
         return cls(found["rule"], judged, rows, found["sentence"])
 
     def tables(self) -> list[Table]:
         """The rules side by side."""
-        rows = self.rows
-        columns = [
-            Column("rule", [row["rule"] for row in rows]),
-            Column("", ["compared" if row["rule"] == self.chosen else "" for row in rows], left=True),
-            Column("accuracy", [row["accuracy"] for row in rows], SHARE),
-            Column("gain (pp)", [row["accuracy_gain"] for row in rows], DIFFERENCE.bare()),
-            Column("NLL (nats)", [row["nll"] for row in rows], NATS),
-            Column("ECE", [row["ece"] for row in rows], ERROR),
-        ]
-        return [Table.of(columns, self.judged, "fused: the decision as it is. Gains are over it.")]
+        return [rules_table(self.rows, self.chosen, self.judged)]
 
 
 def _read(value: Any) -> Any:

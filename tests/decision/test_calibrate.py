@@ -28,7 +28,7 @@ def test_the_command_stores_a_rule_that_can_be_used(tmp_path, capsys):
     command(path, rule="pool", test=True, json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["stored"] == str(tmp_path / "mine.rule.json")
-    assert (told["rows"], told["test_rows"], told["best_modality"]) == (90, 60, "a")
+    assert (told["samples"], told["test_samples"], told["best_modality"]) == (90, 60, "a")
     rule = rule_from_json(json.loads((tmp_path / "mine.rule.json").read_text()))
     test = Predictions.load(path).select("test")
     expected = fit_rule(Predictions.load(path).select("calibration"), "pool").apply(test)
@@ -59,7 +59,7 @@ def test_features_are_read_as_diagnose_reads_them(tmp_path, capsys):
     command(path, rule="pool", test=True, json=True)
     told, notes = capsys.readouterr()
     told = json.loads(told)
-    assert (told["rows"], told["test_rows"]) == (40, 40)
+    assert (told["samples"], told["test_samples"]) == (40, 40)
     assert "holds features without decisions" in notes
     gap = diagnose(path, rule="pool").decision_gap.accuracy
     gain = next(r for r in told["test"] if r["rule"] == "pool")["accuracy_gain"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmbal.decision.comparison import sparse
+from mmbal.decision.calibration_split import sparse
 from mmbal.predictions.format import Predictions
 
 

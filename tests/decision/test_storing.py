@@ -11,7 +11,7 @@ from terminal import as_json, ok
 from worlds import modular
 
 from mmbal.decision import at_least_as_good, calibrate, fit_rule, rule_from_json, rule_to_json
-from mmbal.decision.comparison import Gain, same_order
+from mmbal.decision.gains import Gain, same_order
 from mmbal.decision.protect import additions, most_lost, within_bound
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError
@@ -157,7 +157,7 @@ def test_classes_that_lose_are_named_and_tabled():
     for k, told in enumerate(found.test_classes):
         rows = test.labels == k
         before, now = test.fused[rows].argmax(axis=1) == k, after[rows] == k
-        assert (told["class"], told["rows"]) == (str(k), rows.sum())
+        assert (told["class"], told["samples"]) == (str(k), rows.sum())
         assert (told["fused"], told["accuracy"]) == pytest.approx((before.mean(), now.mean()))
         assert told["gain"].value == pytest.approx(now.mean() - before.mean(), abs=1e-6)
         few, many = sorted([int((now & ~before).sum()), int((before & ~now).sum())])
