@@ -34,7 +34,11 @@ def calibrate(
     test: Annotated[bool, typer.Option("--test", help="Also judge the rules on the test split.")] = False,
     protect: Annotated[
         float | None,
-        typer.Option(min=0, max=100, help="Most pp of accuracy that a class may lose, judged on held-out calibration samples (rule adaptive)."),
+        typer.Option(
+            min=0,
+            max=100,
+            help="Most pp of accuracy that a class may lose, judged on held-out calibration samples (rule adaptive).",
+        ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-fitting.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and intervals.")] = 0,
