@@ -46,6 +46,10 @@ def import_model(
         str | None,
         typer.Option(metavar="PRESET", help="For a checkpoint: normalise as a published repository does: ogm_ge, ast."),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="For a checkpoint: its classes in its order. Default: its repository's."),
+    ] = None,
     device: Device = None,
     out: Annotated[
         Path | None,
@@ -67,7 +71,8 @@ def import_model(
 
     ending = source.suffix.lower()
     if ending in CHECKPOINTS:
-        _import_checkpoint(source, data, _normalisation(normalise, like), device, out, force, as_json)
+        order = None if classes is None else [name.strip() for name in classes.split(",")]
+        _import_checkpoint(source, data, _normalisation(normalise, like), order, device, out, force, as_json)
         return
     if ending in TABLES:
         found = predictions_from_csv(source, scores.value)
@@ -113,6 +118,7 @@ def _import_checkpoint(
     source: Path,
     data: Path | None,
     normalise: dict[str, str],
+    order: list[str] | None,
     device: str | None,
     out: Path | None,
     force: bool,
@@ -126,10 +132,17 @@ def _import_checkpoint(
         raise UsageError(
             "A checkpoint needs the store to run it on.", f"mmbal prepare ..., then: mmbal import {source} --data STORE"
         )
-    result = import_run(source, data, out=out, force=force, device=device or "auto", normalise=normalise)
-    imported = result.imported
+    result = import_run(source, data, out=out, force=force, device=device or "auto", normalise=normalise, order=order)
+    imported, head = result.imported, result.imported.head
     if as_json:
-        found = {"encoders": imported.encoders, "fusion": imported.fusion, "options": imported.options}
+        found = {
+            "encoders": imported.encoders,
+            "fusion": head.fusion,
+            "options": head.options,
+            "decided_by": head.method,
+            "repositories": list(imported.layout.repositories),
+            "classes": list(result.order),
+        }
         console.print_json({"run": str(result.folder), **result.summary, **found, "unused": imported.unused})
         return
     table, lines = described(result)

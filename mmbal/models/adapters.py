@@ -1,27 +1,14 @@
 """Checkpoints of this field's two-ResNet-18 repositories, as a mmbal classifier.
 
-The repositories that descend from OGM-GE keep two ResNet-18 without their classifiers, pool each to 512 features and
-decide by one of four heads. What differs is how the parts are called (as found in the public code of OGM-GE, PMR,
-MMPareto, MLA and BML_TPAMI2024):
-
-======== ================================================ ============================================================
-part     names in the file                                becomes
-======== ================================================ ============================================================
-encoders any prefix before ``conv1``, ``bn1``, ``layer1`` ``encoders.<m>``; x is the first of the file, y the second
-         to ``layer4``: ``audio_net.``, ``encoder_1.``...
-concat   ``fc_out``, ``fxy`` or ``head``, (C, 1024)       ``concat``; the first 512 columns are x's
-sum      ``fc_x`` and ``fc_y``, ``fx`` and ``fy``         ``sum``
-FiLM     ``fc`` (1024, 512) and ``fc_out`` (C, 512)       ``film``, by x
-gated    the pair of sum, and ``fc_out`` or ``f_out``     ``gated``, by x
-======== ================================================ ============================================================
-
-Heads stand under ``fusion_module.``, ``fusion_model.`` or alone. What wrappers put into the names is left out: ``module.``
-(DataParallel) and ``_orig_mod.`` (torch.compile) anywhere, and prefixes that all names share.
+The repositories that descend from OGM-GE keep two ResNet-18 without their classifiers, under any prefix before ``conv1``,
+``bn1``, ``layer1`` to ``layer4``, and pool each to 512 features. x is the first encoder of the file, y the second. The heads
+that decide on the features are the table of :mod:`mmbal.models.layouts`. What wrappers put into the names is left out:
+``module.`` (DataParallel) and ``_orig_mod.`` (torch.compile) anywhere, and prefixes that all names share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,20 +17,20 @@ from torch import Tensor
 from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import ConfigError
 from mmbal.files import read_tensors
+from mmbal.models.foreign_heads import MAKE, Head
+from mmbal.models.layouts import HEADS, HOLDERS, LAYOUTS, WIDTH, Layout
 from mmbal.models.multimodal import MultimodalClassifier, build_model
 
-WRAPPERS = ("model", "state_dict", "model_state_dict", "net")  # where training scripts keep the state dict
+# Where training scripts keep the state dict; the first that is there is taken.
+WRAPPERS = ("best_model_state_dict", "model", "state_dict", "model_state_dict", "net")
 WRAPPING = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add
-HOLDERS = ("fusion_module.", "fusion_model.", "")
-CONCAT = ("fc_out", "fxy", "head")
-PAIRS = (("fc_x", "fc_y", "fc_out"), ("fx", "fy", "f_out"))
 USUAL_SPECS = {
     "audio": ModalitySpec(kind="spectrogram", shape=(1, 257, 188)),
     "video": ModalitySpec(kind="frames", shape=(3, 3, 224, 224)),
 }
 OTHER_WAYS = "See docs/your-model.md for the ways that take any model: mmbal.collect, a CSV, features with a head."
 
-Parts = dict[str, tuple[str, Tensor]]  # our key -> their key and the tensor
+Parts = dict[str, tuple[str, Tensor]]  # our name -> their key and the tensor
 
 
 @dataclass(frozen=True)
@@ -52,45 +39,68 @@ class Imported:
 
     model: MultimodalClassifier
     classes: int
-    fusion: str
-    options: dict[str, object]
+    head: Head
+    layout: Layout
     encoders: dict[str, str]  # modality -> prefix in the file
     unused: list[str]  # keys of the file that no part takes, such as heads of one modality alone
 
 
-def import_checkpoint(path: str | Path, specs: Mapping[str, ModalitySpec] | None = None) -> Imported:
+def import_checkpoint(
+    path: str | Path,
+    specs: Mapping[str, ModalitySpec] | None = None,
+    rows: Callable[[Layout, int], Sequence[int]] = lambda layout, classes: range(classes),
+) -> Imported:
     """Read a checkpoint (tensors only) into a classifier on the modalities ``specs``, usually those of a store.
 
+    ``rows(layout, classes)`` says which of the file's classes become the classes of the model, in order.
     Raises UsageError (no file) or ConfigError: no plain tensors, not two ResNet-18, no known head, missing keys.
     """
     path = Path(path)
-    values = read_tensors(path)
-    for wrapper in WRAPPERS:
-        if isinstance(values, Mapping) and isinstance(values.get(wrapper), Mapping):
-            values = values[wrapper]
-    if not isinstance(values, Mapping):
+    state = _state(read_tensors(path))
+    if not state:
         raise ConfigError(f"{path} holds no state dict.", "Save it with torch.save(model.state_dict(), path).")
     try:
-        return adapt({key: value for key, value in values.items() if isinstance(value, Tensor)}, specs or USUAL_SPECS)
+        return adapt(state, specs or USUAL_SPECS, rows)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", error.hint) from None
 
 
-def adapt(state: Mapping[str, Tensor], specs: Mapping[str, ModalitySpec]) -> Imported:
+def adapt(
+    state: Mapping[str, Tensor],
+    specs: Mapping[str, ModalitySpec],
+    rows: Callable[[Layout, int], Sequence[int]] = lambda layout, classes: range(classes),
+) -> Imported:
     """The classifier that a state dict describes; raises ConfigError, see :func:`import_checkpoint`."""
     state = _unwrapped(state)
     encoders = _assign(list(_encoder_prefixes(state)), state, specs)
     parts: Parts = {}
     for m, prefix in encoders.items():
         parts |= _encoder(state, m, prefix)
-    fusion, options, head, classes = _head(state, *encoders)
-    parts |= head
+    layout, values = _layout(_outside(state, list(encoders.values())), list(encoders.values()))
+    by_class = [part for part, shape in HEADS[layout.head].items() if shape.startswith("C")]
+    classes = len(values[by_class[0]][1])
+    taken = {theirs for theirs, _ in [*parts.values(), *values.values()]}
+    order = list(rows(layout, classes))
+    values |= {part: (values[part][0], values[part][1][order]) for part in by_class}
+    x, y = encoders
+    head = MAKE[layout.head]({p: value for p, (_, value) in values.items()}, x, y, layout)
     model = build_model(
-        {m: specs[m] for m in encoders}, classes, {m: ("resnet18", {}) for m in encoders}, (fusion, options)
+        {m: specs[m] for m in encoders}, classes, {m: ("resnet18", {}) for m in encoders}, (head.fusion, head.options)
     )
-    _load(model, parts)
-    taken = {theirs for theirs, _ in parts.values()}
-    return Imported(model, classes, fusion, options, encoders, [key for key in state if key not in taken])
+    _load(model, parts | {key: (key, value) for key, value in head.parts.items()})
+    return Imported(model, classes, head, layout, encoders, [key for key in state if key not in taken])
+
+
+def _state(values: object) -> dict[str, Tensor]:
+    """The tensors of a file by name: of its state dict, wherever it is, or of the state dicts that stand side by side."""
+    if not isinstance(values, Mapping):
+        return {}
+    inner = next((values[w] for w in WRAPPERS if isinstance(values.get(w), Mapping)), None)
+    if inner is not None:
+        return _state(inner)
+    own = {str(key): value for key, value in values.items() if isinstance(value, Tensor)}
+    beside = {key: _state(value) for key, value in values.items() if isinstance(value, Mapping)}
+    return own or {f"{key}.{name}": value for key, each in beside.items() for name, value in each.items()}
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -144,43 +154,64 @@ def _encoder(state: Mapping[str, Tensor], m: str, prefix: str) -> Parts:
     return parts
 
 
-def _head(state: Mapping[str, Tensor], x: str, y: str) -> tuple[str, dict[str, object], Parts, int]:
-    """Fusion, its options, its parts and the number of classes."""
+def _outside(state: Mapping[str, Tensor], prefixes: Sequence[str]) -> Parts:
+    """What is outside the encoders, by its name without a holder: what stands in a holder comes before what does not."""
+    outside = {key: value for key, value in state.items() if not key.startswith(tuple(prefixes))}
+    found: Parts = {key: (key, value) for key, value in outside.items()}
     for holder in HOLDERS:
+        found |= {key.removeprefix(holder): (key, v) for key, v in outside.items() if key.startswith(holder)}
+    return found
 
-        def has(*names: str, holder: str = holder) -> bool:
-            return all(f"{holder}{name}.weight" in state and f"{holder}{name}.bias" in state for name in names)
 
-        def layer(name: str, ours: str, holder: str = holder) -> Parts:
-            return {
-                f"fusion.{ours}.{p}": (f"{holder}{name}.{p}", state[f"{holder}{name}.{p}"]) for p in ("weight", "bias")
-            }
+def _layout(values: Parts, prefixes: Sequence[str]) -> tuple[Layout, Parts]:
+    """The layout of a head, and its parameters by their role; raises ConfigError, which names the nearest layout."""
+    near = []
+    for layout in LAYOUTS:
+        if not all(prefix.startswith(layout.encoder) for prefix in prefixes):
+            continue
+        fitting, wrong = _compared(layout, values)
+        if not wrong:
+            return layout, {part: values[key] for part, key in layout.keys().items()} | _more(layout, values)
+        if any(key in values for key in layout.keys().values()):
+            near.append((-len(wrong), fitting, layout, wrong[0]))
+    if near:
+        *_, layout, why = max(reversed(near), key=lambda each: each[:2])
+        told = f"The nearest is '{layout.head}' of {', '.join(layout.repositories)}, but {why}."
+    else:
+        rest = sorted({key.rpartition(".")[0] or key for key, _ in values.values()})
+        told = f"Its parts besides the encoders: {', '.join(rest) or 'none'}."
+    raise ConfigError(f"It has no head that mmbal knows. {told}", OTHER_WAYS)
 
-        for first, second, out in PAIRS:
-            if has(first, second, out):
-                width, classes = state[f"{holder}{first}.weight"].shape[0], len(state[f"{holder}{out}.bias"])
-                parts = layer(first, f"project.{x}") | layer(second, f"project.{y}") | layer(out, "out")
-                return "gated", {"by": x, "dim": width}, parts, classes
-            if has(first, second):
-                parts = layer(first, f"heads.{x}") | layer(second, f"heads.{y}")
-                return "sum", {}, parts, len(state[f"{holder}{first}.bias"])
-        if has("fc", "fc_out"):
-            linear = layer("fc_out", "out")
-            parts = layer("fc", f"film.{y}")
-            parts |= {f"fusion.out.{y}.weight": linear["fusion.out.weight"], "fusion.bias": linear["fusion.out.bias"]}
-            return "film", {"by": x}, parts, len(parts["fusion.bias"][1])
-        for name in CONCAT:
-            if has(name):
-                linear = layer(name, "out")
-                key, weight = linear["fusion.out.weight"]
-                halves = weight.chunk(2, dim=1)
-                parts = {f"fusion.weights.{m}": (key, half) for m, half in zip((x, y), halves, strict=True)}
-                parts["fusion.shared_bias"] = linear["fusion.out.bias"]
-                return "concat", {}, parts, len(weight)
-    rest = sorted({key.rsplit(".", 1)[0] for key in state if ".layer" not in key and ".bn1" not in key})
-    raise ConfigError(
-        f"It has no head that mmbal knows. Its parts besides the encoders: {', '.join(rest)}.", OTHER_WAYS
-    )
+
+def _compared(layout: Layout, values: Parts) -> tuple[int, list[str]]:
+    """How many parameters of the layout are there with the right shape, and what keeps the file from being of it."""
+    sizes = {"D": WIDTH, "2D": 2 * WIDTH}
+    fitting, wrong = 0, []
+    for part, key in layout.keys().items():
+        if key not in values:
+            wrong.append(f"'{key}' is missing")
+            continue
+        theirs, value = values[key]
+        symbols, shape = HEADS[layout.head][part].split(), tuple(value.shape)
+        for symbol, size in zip(symbols, shape, strict=False):
+            sizes.setdefault(symbol, size)
+        expected = tuple(sizes[symbol] for symbol in symbols) if len(symbols) == len(shape) else None
+        if shape == expected:
+            fitting += 1
+        else:
+            wrong.append(f"'{theirs}' has shape {shape}, expected {expected or f'{len(symbols)} dimensions'}")
+    first = {key.partition(".")[0]: theirs for key, (theirs, _) in values.items()}
+    return fitting, wrong + [f"'{first[name]}' is no part of it" for name in layout.without if name in first]
+
+
+def _more(layout: Layout, values: Parts) -> Parts:
+    """The parameters of further layers, under ``more.<role>.<number>.<parameter>``."""
+    return {
+        f"more.{role}.{key.removeprefix(f'{name}.')}": value
+        for role, name in layout.more.items()
+        for key, value in values.items()
+        if key.startswith(f"{name}.")
+    }
 
 
 def _load(model: MultimodalClassifier, parts: Parts) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmbal.engine.importing import ImportedRun
     from mmbal.engine.predict import Classified
     from mmbal.engine.train import Result
+    from mmbal.models.adapters import Imported
 
 MARGIN = Form(2, sign=True)  # nats
 SPLITS = {"val": "validation", "test": "test"}
@@ -101,7 +102,9 @@ def imported(run: ImportedRun) -> tuple[Table, list[str]]:
     """Which keys of a foreign checkpoint became which part, and how the model does on the store."""
     found = run.imported
     parts = [(f"encoder of {m}", prefix.rstrip(".") or "(top)") for m, prefix in found.encoders.items()]
-    parts.append(("fusion", found.fusion))
+    parts.append(("fusion" if found.head.method == "joint" else "decision", _decided_by(found)))
+    parts.append(("head of", ", ".join(found.layout.repositories)))
+    parts.append(("classes", ", ".join(run.order)))
     table = Table.of(
         [Column("part", [part for part, _ in parts]), Column("in the file", [key for _, key in parts], left=True)]
     )
@@ -118,6 +121,15 @@ def imported(run: ImportedRun) -> tuple[Table, list[str]]:
         "If this is far below the model's known accuracy, the store was not prepared as the model's training data were."
     )
     return table, lines
+
+
+def _decided_by(found: Imported) -> str:
+    head = found.head
+    if head.method == "joint":
+        return head.fusion
+    weights = found.layout.weights
+    fixed = ", ".join(f"{m} {w:g}" for m, w in zip(found.encoders, weights, strict=True)) if weights else ""
+    return f"as in {head.method}, weights: {fixed or 'by entropy'}"
 
 
 def classified(result: Classified) -> Table:

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 from mmbal.data.store.store import ModalitySpec, seal
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.importing import import_run
-from mmbal.errors import ConfigError
+from mmbal.errors import ConfigError, UsageError
 from mmbal.report.pages import renew_pages
 from mmbal.runs import find_predictions
 
@@ -74,6 +74,11 @@ def test_a_checkpoint_becomes_a_run(tmp_path, store):
     assert np.allclose(sum(found.contribution.values()), found.fused, atol=1e-4)
     test = found.select("test")
     assert result.summary["test"]["accuracy"] == np.mean(test.fused.argmax(1) == test.labels)
+    with pytest.raises(UsageError, match="each class of the store"):
+        import_run(tmp_path / "best.pth", store, order=("z", "x"))
+    theirs = import_run(tmp_path / "best.pth", store, out=tmp_path / "theirs", device="cpu", order=("z", "x", "y"))
+    assert theirs.order == ("z", "x", "y")
+    assert np.allclose(find_predictions(theirs.folder).fused, found.fused[:, [1, 2, 0]], atol=1e-5)
     again = load_model(result.folder)
     assert again.classes == ("x", "y", "z")
     assert [page.name for page in renew_pages(result.folder)] == ["diagnosis.json", "report.html"]
