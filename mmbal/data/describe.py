@@ -10,7 +10,8 @@ import numpy as np
 
 from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, Unusable
 from mmbal.errors import MmbalError, UsageError
-from mmbal.files import kind_of_file, read_json, read_tensors
+from mmbal.file_kinds import kind_of_file
+from mmbal.files import read_json, read_tensors
 from mmbal.predictions.describe import FEW, Description, Part, describe
 
 HEARD = 30.0  # seconds of sound that are listened to

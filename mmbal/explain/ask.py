@@ -20,8 +20,9 @@ from mmbal.explain.inputs import Inputs, Modalities
 from mmbal.explain.model import Model, Report, callable_of, classes_of
 from mmbal.explain.orders import FEWEST_PAIRS, always, codes_of, cost, draw_orders, estimate, pairs_within
 from mmbal.maths.scoring import correct
-from mmbal.predictions.columns import Array, labels_of, plain
+from mmbal.predictions.columns import Array, plain
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.labels import labels_of
 from mmbal.predictions.splits import split_names
 
 EXACT = 5  # modalities of which all coalitions are asked about

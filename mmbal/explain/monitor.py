@@ -31,8 +31,9 @@ from mmbal.errors import DataError, UsageError
 from mmbal.explain.heads import AnyHead, Features, head_of
 from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.scoring import correct
-from mmbal.predictions.columns import Array, labels_of, plain
+from mmbal.predictions.columns import Array, plain
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.labels import labels_of
 
 LIMIT = 4096
 NORMS = ("feature_norm", "score_norm", "gradient_norm")

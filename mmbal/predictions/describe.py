@@ -11,7 +11,8 @@ import numpy as np
 
 from mmbal import tables
 from mmbal.errors import DataError, UsageError
-from mmbal.files import kind_of_file, read_npz
+from mmbal.file_kinds import kind_of_file
+from mmbal.files import read_npz
 from mmbal.predictions.columns import ALIASES, Array, bit_pattern, key_of, plain
 from mmbal.predictions.features import is_feature_file, read_feature_file
 from mmbal.predictions.format import BASELINE, Predictions

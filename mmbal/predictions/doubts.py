@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmbal.predictions.columns import alike
+from mmbal.predictions.labels import alike
 from mmbal.text import some
 
 if TYPE_CHECKING:

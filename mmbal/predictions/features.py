@@ -26,18 +26,8 @@ import numpy as np
 
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import npz_keys, read_npz
-from mmbal.predictions.columns import (
-    ALIASES,
-    Array,
-    bit_pattern,
-    class_names,
-    key_of,
-    mask,
-    one_column,
-    plain,
-    rows,
-    texts,
-)
+from mmbal.predictions.columns import ALIASES, Array, bit_pattern, key_of, mask, plain, rows, texts
+from mmbal.predictions.labels import class_names, one_column
 from mmbal.predictions.splits import split_names
 from mmbal.text import some
 

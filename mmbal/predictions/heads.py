@@ -12,9 +12,10 @@ import numpy as np
 from mmbal.errors import DataError
 from mmbal.maths.folds import FOLDS, folds_of, groups_of
 from mmbal.maths.heads import fit_head, standardise
-from mmbal.predictions.columns import labels_of, numbers, plain
+from mmbal.predictions.columns import numbers, plain
 from mmbal.predictions.features import read_feature_file
 from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.labels import labels_of
 from mmbal.predictions.order import canonical_order
 
 

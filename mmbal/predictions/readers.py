@@ -32,9 +32,10 @@ import numpy as np
 
 from mmbal.errors import DataError, did_you_mean
 from mmbal.files import read_npz
-from mmbal.predictions.columns import ALIASES, class_names, key_of, labels_of, numbers
+from mmbal.predictions.columns import ALIASES, key_of, numbers
 from mmbal.predictions.features import read_feature_file
 from mmbal.predictions.format import Array, Predictions
+from mmbal.predictions.labels import class_names, labels_of
 from mmbal.predictions.names import FUSED
 from mmbal.predictions.scores import Told, as_logits, form_of
 from mmbal.predictions.tables import Table, number, read_table

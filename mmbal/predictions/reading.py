@@ -9,28 +9,10 @@ from typing import Any
 import numpy as np
 
 from mmbal.errors import DataError
-from mmbal.predictions.columns import (
-    UNLABELLED,
-    Array,
-    Labels,
-    class_names,
-    labels_of,
-    mask,
-    numbers,
-    plain,
-    rows,
-    texts,
-)
+from mmbal.predictions.columns import Array, mask, numbers, plain, rows, texts
+from mmbal.predictions.labels import UNLABELLED, Labels, class_names, labels_of
 from mmbal.predictions.names import SEGMENT, Names
-from mmbal.predictions.scores import (
-    PROBABILITY_FLOOR,
-    WORD_OF_COLUMN,
-    as_logits,
-    bounded,
-    form_of,
-    form_of_column,
-    looks_percent,
-)
+from mmbal.predictions.score_tables import ScoreTables
 from mmbal.predictions.splits import EVALUATION, split_names
 
 ESTIMATES = 4  # columns of shapley_<m>: two values and their standard errors
@@ -57,28 +39,32 @@ class Reader:
         self.names = Names(self.given, unlabelled)
         self.column, self.modalities = self.names.column, self.names.modalities
         self.labelled = "labels" in self.column
-        self.width: int | str = "C"  # of the scores, for messages
-        self.n = self._count()
+        self.n, width = self._count()
         self.present = {
             m: mask(self.given[key], self.n, key) for m in self.modalities if (key := f"present_{m}") in self.given
         }
         self._take_missing()
+        many = self.labelled and len(np.unique(self.given[self.column["labels"]])) > 2
+        # an import has told the form of the scores before
+        self.tables = ScoreTables(self.given, self.n, width, self.present, many, "scores" in self.meta, self.notes)
 
     def fields(self) -> dict[str, Any]:
         """All of it, checked: the fields of Predictions."""
         given, names = self.given, self.names
-        alone = {m: self._alone(m) for m in self.modalities if self.names.alone(m)}
+        alone = {m: self.tables.alone(key, m) for m in self.modalities if (key := names.alone(m))}
         if not alone:
-            alone = {m: self._scores(names.subsets[(m,)], None, m) for m in self.modalities[:1]}
+            alone = {m: self.tables.scores(names.subsets[(m,)], None, m) for m in self.modalities[:1]}
         c = next(iter(alone.values())).shape[1]
         for m, value in alone.items():
-            self._fits(value, self.names.alone(m) or f"subset_{m}", c)
+            self.tables.fits(value, self.names.alone(m) or f"subset_{m}", c)
         found = self._labels(c)
         self.notes += found.notes
-        parts = {m: self._scores(f"contribution_{m}", c, m) for m in self.modalities if f"contribution_{m}" in given}
-        fused = self._scores("fused", c) if "fused" in given else None
+        parts = {
+            m: self.tables.scores(f"contribution_{m}", c, m) for m in self.modalities if f"contribution_{m}" in given
+        }
+        fused = self.tables.scores("fused", c) if "fused" in given else None
         fused = self._sum_checked(parts, fused)
-        subsets = {members: self._scores(key, c) for members, key in names.subsets.items()}
+        subsets = {members: self.tables.scores(key, c) for members, key in names.subsets.items()}
         nothing = subsets.get((), np.zeros((self.n, c)))
         stand_ins = [m for m in self.modalities if not self.names.alone(m)]
         alone |= {m: subsets[(m,)] - nothing for m in stand_ins}
@@ -103,9 +89,11 @@ class Reader:
             "shapley": self._estimated(),
             "segments": self._segments(),
             "weights": {m: self._sample_weights(f"weights_{m}", m) for m in self.names.having("weights")},
-            "features": {m: self._matrix(f"features_{m}", None, m) for m in self.names.having("features")},
+            "features": {m: self.tables.matrix(f"features_{m}", None, m) for m in self.names.having("features")},
             "weight": self._weights(c),
-            "bias": self._finite(rows(numbers(given["bias"], "bias"), c, "bias"), "bias") if "bias" in given else None,
+            "bias": self.tables.finite(rows(numbers(given["bias"], "bias"), c, "bias"), "bias")
+            if "bias" in given
+            else None,
             "present": self.present,
             "meta": self.meta,
             "warnings": tuple(self.notes),
@@ -118,8 +106,8 @@ class Reader:
             return labels_of(self.given[self.column["labels"]], classes, c, self.column["labels"])
         return Labels(np.full(self.n, UNLABELLED), classes or tuple(map(str, range(c))))
 
-    def _count(self) -> int:
-        """The number of samples: that of the labels, unless the scores agree on another."""
+    def _count(self) -> tuple[int, int | str]:
+        """The number of samples (that of the labels, unless the scores agree on another), and of classes for messages."""
         scored = ("logits", "probabilities", "subset")
         key = self.column.get("labels") or next(k for k in self.given if k.split("_", 1)[0] in scored)
         value = self.given[key]
@@ -139,8 +127,7 @@ class Reader:
         counts = {shape[0] for shape in shapes if shape}
         if len(scores) > 1 and len(counts) == 1 and counts != {n} and len(shapes) == 1:
             raise DataError(f"'{key}' has shape {value.shape}, but '{scores[0]}' has {counts.pop()} rows.")
-        self.width = next((shape[1] for k in scores if len(shape := self.given[k].shape) == 2 and shape[0] == n), "C")
-        return n
+        return n, next((shape[1] for k in scores if len(shape := self.given[k].shape) == 2 and shape[0] == n), "C")
 
     def _take_missing(self) -> None:
         """Rows of NaN mark a missing modality, where no ``present_<m>`` marks it."""
@@ -171,124 +158,12 @@ class Reader:
             raise DataError(f"'{key}' has {len(names)} names, but the scores have {c} columns.")
         return names
 
-    def _alone(self, m: str) -> Array:
-        """Logits of one modality's own decision; rows without it are 0."""
-        key = self.names.alone(m)
-        assert key is not None
-        if key.startswith("logits_"):
-            return self._scores(key, None, m)
-        table = self._table(key, m)
-        here = self.present.get(m, np.ones(self.n, dtype=bool))
-        told = form_of(table[here])
-        if told.form == "logits":
-            if (table[here] < 0).any():
-                raise DataError(f"'{key}' holds negative values, so these are not probabilities.")
-            if table[here].max(initial=0) > 1:
-                raise DataError(f"'{key}' holds {table[here].max():g}, so these are not probabilities.")
-        elif told.form != "probabilities":
-            self.notes.append(f"'{key}' was taken for {told.words}")
-        if told.odd:
-            self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
-        form = "probabilities" if told.form == "logits" else told.form
-        return np.where(here[:, None], as_logits(table, form, key), 0.0)
-
-    def _scores(self, key: str, c: int | None, m: str | None = None) -> Array:
-        """An array of logits ``(N, C)``. Probabilities under this name are told of, and taken for what they are."""
-        table = self._table(key, m)
-        here = self.present[m] if m in self.present else np.ones(self.n, dtype=bool)
-        table, floored = bounded(table)
-        if floored:
-            self.notes.append(
-                f"'{key}' holds the logarithm of 0 in {floored} samples: it was replaced by that of {PROBABILITY_FLOOR:g}"
-            )
-        table = self._finite(table, key, here)
-        if c is not None:
-            self._fits(table, key, c)
-        if key.startswith("contribution_"):
-            return table
-        if self.given[key].dtype.kind in "iu" and not np.isin(table[here], (0, 1)).all():
-            self.notes.append(f"'{key}' holds whole numbers ({self.given[key].dtype}): are they logits?")
-        if key.startswith("subset_") or "scores" in self.meta:  # an import has told the form of the scores before
-            return table
-        told = form_of(table[here])
-        if told.odd:
-            self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
-        if told.form == "logits":
-            if looks_percent(table[here]):
-                self.notes.append(
-                    f"'{key}' lies between 0 and 100, as percent do, and the rows do not sum to 100; it was taken for logits"
-                )
-            return table
-        if np.isin(table[here], (0, 1)).all():
-            self.notes.append(f"'{key}' holds 0 and 1 only: decisions without confidences")
-            return table
-        if told.form == "one-vs-rest":
-            self.notes.append(
-                f"'{key}' lies between 0 and 1, as sigmoids do; it was taken for logits. Give probabilities as "
-                f"probabilities_<modality>"
-            )
-            return table
-        if key == "fused" and any(f"contribution_{m}" in self.given for m in self.modalities):
-            return table
-        self.notes.append(f"'{key}' holds {told.words}, not logits: their logarithms were taken")
-        return np.where(here[:, None], as_logits(table, told.form, key), table)
-
-    def _table(self, key: str, m: str | None = None) -> Array:
-        """Numbers ``(N, C)``; one column of a decision between two classes becomes two."""
-        value = self.given[key]
-        if value.shape[:1] != (self.n,) or value.ndim > 2:
-            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {self.width}).")
-        table = numbers(value, key)
-        if table.ndim == 2 and table.shape[1] > 1:
-            return table
-        if self.labelled and len(np.unique(self.given[self.column["labels"]])) > 2:
-            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {self.width}): one column a class.")
-        column = table.reshape(self.n)
-        form = form_of_column(column, key.startswith("probabilities_"))
-        if form != "logits":
-            if form == "percent":
-                column = column / 100
-            self.notes.append(
-                f"'{key}' has one score a sample: it was taken for the {WORD_OF_COLUMN[form]} of the second class"
-            )
-            both = np.stack([1 - column, column], axis=1)
-            return both if key.startswith("probabilities_") else as_logits(both, "probabilities", key)
-        self.notes.append(f"'{key}' has one score a sample: it was taken for the logit of the second class")
-        return np.stack([np.zeros(self.n), column], axis=1)
-
-    def _fits(self, value: Array, key: str, c: int) -> None:
-        if value.shape != (self.n, c):
-            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {c}).")
-
-    def _matrix(self, key: str, columns: int | None, m: str) -> Array:
-        value = self.given[key]
-        if value.ndim != 2 or value.shape[0] != self.n or columns not in (None, value.shape[1]):
-            raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {columns if columns else 'D'}).")
-        return self._finite(numbers(value, key), key, self.present.get(m))
-
     def _sample_weights(self, key: str, m: str) -> Array:
-        return self._finite(rows(numbers(self.given[key], key), self.n, key), key, self.present.get(m))
-
-    def _finite(self, value: Array, key: str, here: Array | None = None) -> Array:
-        if here is not None and not here.all():  # where the modality is missing the values do not matter
-            value = value.copy()
-            value[~here] = np.nan_to_num(value[~here], nan=0.0, posinf=0.0, neginf=0.0)
-        bad = ~np.isfinite(value)
-        if bad.any():
-            row = int(np.argwhere(bad)[0][0])
-            kind = "NaN" if np.isnan(value[bad]).any() else "infinity"
-            half = self.given[key].dtype == np.float16 and kind == "infinity"
-            raise DataError(
-                f"'{key}' holds {kind} in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} samples (first: row {row}).",
-                "Half precision overflows at 65504: save it as float32."
-                if half
-                else "Mark missing modalities with present_<modality>; give the logarithm of a small number, not of zero.",
-            )
-        return value
+        return self.tables.finite(rows(numbers(self.given[key], key), self.n, key), key, self.present.get(m))
 
     def _estimated(self) -> dict[str, Array]:
         """Estimated Shapley values; raises DataError where only some modalities have them, or the shape is wrong."""
-        found = {m: self._matrix(f"shapley_{m}", ESTIMATES, m) for m in self.names.having("shapley")}
+        found = {m: self.tables.matrix(f"shapley_{m}", ESTIMATES, m) for m in self.names.having("shapley")}
         lacking = next((m for m in self.modalities if found and m not in found), None)
         if lacking is not None:
             raise DataError(f"There is no 'shapley_{lacking}', but the other modalities have one.")
@@ -298,7 +173,7 @@ class Reader:
         found: dict[str, Array] = {}
         for m in self.names.having("weight"):
             key = f"weight_{m}"
-            value = self._finite(numbers(self.given[key], key), key)
+            value = self.tables.finite(numbers(self.given[key], key), key)
             width = self.given[f"features_{m}"].shape[-1] if f"features_{m}" in self.given else None
             if value.ndim != 2 or len(value) != c or (width is not None and value.shape[1] != width):
                 raise DataError(f"'{key}' has shape {value.shape}, expected ({c}, {width or 'D'}).")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbal.errors import DataError, UsageError
-from mmbal.files import kind_of_file
+from mmbal.file_kinds import kind_of_file
 from mmbal.predictions.encodings import decode
 
 SEPARATORS = (",", ";", "\t", "|")

@@ -9,7 +9,7 @@ from mmbal.data.media.recipe import Source
 from mmbal.data.preparation.checks import collapsed, leaks, repeats, spellings, verdict
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import Row
-from mmbal.predictions.columns import alike
+from mmbal.predictions.labels import alike
 
 
 def row(

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mmbal.errors import DataError
-from mmbal.predictions.columns import alike, bit_pattern, labels_of
+from mmbal.predictions.columns import bit_pattern
 from mmbal.predictions.doubts import doubt
 from mmbal.predictions.format import Predictions
+from mmbal.predictions.labels import alike, labels_of
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 60)

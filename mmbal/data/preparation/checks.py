@@ -13,7 +13,7 @@ import numpy as np
 
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import Row
-from mmbal.predictions.columns import alike
+from mmbal.predictions.labels import alike
 from mmbal.text import plural
 
 IMBALANCE = 10.0  # largest class over smallest, in train

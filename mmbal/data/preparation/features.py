@@ -15,8 +15,9 @@ from mmbal.data.store.store import Kind
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import sha256
 from mmbal.predictions.columns import ALIASES as COLUMN_NAMES
-from mmbal.predictions.columns import key_of, labels_of
+from mmbal.predictions.columns import key_of
 from mmbal.predictions.features import copies, dull_columns, empty_rows, read_feature_file
+from mmbal.predictions.labels import labels_of
 from mmbal.predictions.splits import ALIASES
 
 LABEL_NAMES = COLUMN_NAMES["labels"]

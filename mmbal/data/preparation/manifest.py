@@ -22,6 +22,7 @@ from typing import Any
 from mmbal.data.media.decode import AUDIO_SUFFIXES, PICTURE_SUFFIXES
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.findings import Finding
+from mmbal.data.preparation.named_files import Files
 from mmbal.data.preparation.options import Options
 from mmbal.errors import DataError, UsageError
 from mmbal.files import sha256
@@ -237,61 +238,6 @@ def _in_clip(file: str) -> tuple[str, ...]:
     if suffix == ".gif":  # mostly moving; one picture stands still as a video
         return ("video",)
     return ("audio",) if suffix in AUDIO_SUFFIXES else ("image",) if suffix in PICTURE_SUFFIXES else ("audio", "video")
-
-
-class Files:
-    """Files as a manifest names them: below its folder, also under another spelling of their name.
-
-    Systems spell one name in several ways: accents as one character or two (NFC, NFD), ``\\`` or ``/``, letters of either
-    case. ``renamed`` tells which names were found under another spelling.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.renamed: dict[str, str] = {}
-        self._found: dict[str, str] = {}
-        self._listed: dict[Path, dict[str, str]] = {}
-
-    def find(self, cell: str) -> str:
-        """The path of a file; where it is not there under any spelling, as it was named."""
-        if cell not in self._found:
-            self._found[cell] = self._find(cell)
-        return self._found[cell]
-
-    def _find(self, cell: str) -> str:
-        cell = cell.removeprefix("file://")
-        named = self.folder / cell
-        if os.path.lexists(named):
-            return str(named)
-        for spelled in (cell, cell.replace("\\", "/")):
-            path = Path(self.folder, spelled)
-            there = Path(path.anchor)
-            for part in path.parts[bool(path.anchor) :]:
-                there = there / (
-                    part if os.path.lexists(there / part) else self._names(there).get(_spelling(part), part)
-                )
-            if os.path.lexists(there):
-                self.renamed[cell] = os.path.relpath(there, self.folder)
-                return str(there)
-        if os.path.lexists(cell):  # as seen from the folder that the program was started in
-            self.renamed[cell] = os.path.abspath(cell)
-            return os.path.abspath(cell)
-        return str(named)
-
-    def _names(self, folder: Path) -> dict[str, str]:
-        """Spelling -> name of what is in a folder, where only one has it."""
-        if folder not in self._listed:
-            try:
-                names = os.listdir(folder or ".")
-            except OSError:
-                names = []
-            count = Counter(map(_spelling, names))
-            self._listed[folder] = {_spelling(name): name for name in names if count[_spelling(name)] == 1}
-        return self._listed[folder]
-
-
-def _spelling(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _seconds(cell: str, name: str) -> float | None:
