@@ -56,7 +56,7 @@ class ScoreTables:
         return np.where(here[:, None], as_logits(table, form, key), 0.0)
 
     def scores(self, key: str, c: int | None, m: str = "") -> Array:
-        """An array of logits ``(N, C)``, of modality ``m`` if any. Probabilities under this name are told of, and taken for what they are."""
+        """An array of logits ``(N, C)``, of modality ``m`` if any. Probabilities are told of, and their logarithms taken."""
         table = self.table(key)
         here = self.present.get(m, np.ones(self.n, dtype=bool))
         table, floored = bounded(table)
