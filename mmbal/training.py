@@ -9,6 +9,7 @@ from mmbal.engine import sweep as study
 from mmbal.engine import train as engine
 from mmbal.engine.config import TrainConfig
 from mmbal.engine.distributed import is_first
+from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report
 from mmbal.engine.study import Study
 from mmbal.engine.train import Result
@@ -16,44 +17,86 @@ from mmbal.report.pages import renew_pages
 
 
 def train(
-    config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    report: Report | None = None,
+    save_every: float | None = None,
+    max_hours: float | None = None,
 ) -> Result:
     """Train as configured into a new run folder, and write its diagnosis.json, CARD.md and report.html.
 
     ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
-    Raises Interrupted on Ctrl-C, after the last finished epoch was saved; UsageError, ConfigError or DataError for what
-    can't be trained, UsageError where another process has the folder.
+    ``save_every`` minutes the state within an epoch is saved too; before ``max_hours`` are over the run is saved and
+    stopped. Raises Interrupted where that, Ctrl-C or SIGTERM stops it, after saving; UsageError, ConfigError or DataError
+    for what can't be trained, UsageError where another process has the folder.
     """
-    return _with_pages(engine.train(config, out=out, force=force, report=report))
+    saving = Saving.of(save_every, max_hours)
+    return _with_pages(engine.train(config, out=out, force=force, report=report, saving=saving))
 
 
 def resume(
-    folder: str | Path, *, epochs: int | None = None, data: str | None = None, report: Report | None = None
+    folder: str | Path,
+    *,
+    epochs: int | None = None,
+    data: str | None = None,
+    report: Report | None = None,
+    save_every: float | None = None,
+    max_hours: float | None = None,
 ) -> Result:
     """Go on with an interrupted run to its original target, or to more ``epochs``, and write its pages.
 
     ``data`` says where the store is now, if it has moved. Raises what :func:`train` raises, and ConfigError where the
     store is not the same any more.
     """
-    return _with_pages(engine.resume(folder, epochs=epochs, data=data, report=report))
+    saving = Saving.of(save_every, max_hours)
+    return _with_pages(engine.resume(folder, epochs=epochs, data=data, report=report, saving=saving))
 
 
 def pretrain(
-    config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    report: Report | None = None,
+    save_every: float | None = None,
+    max_hours: float | None = None,
 ) -> Result:
     """Train every modality alone, combine them as the unimodal ensemble, and write its pages.
 
     See :func:`mmbal.engine.pretrain.pretrain`. Raises what :func:`train` raises.
     """
-    return _with_pages(separate.pretrain(config, out=out, force=force, report=report))
+    saving = Saving.of(save_every, max_hours)
+    return _with_pages(separate.pretrain(config, out=out, force=force, report=report, saving=saving))
 
 
-def sweep(plan: Study, out: Path, *, workers: int = 1, report: Report | None = None) -> dict[str, list[Path]]:
+def resume_pretrain(
+    folder: str | Path,
+    *,
+    report: Report | None = None,
+    save_every: float | None = None,
+    max_hours: float | None = None,
+) -> Result:
+    """Go on with a stopped pretraining, and write its pages. Raises what :func:`pretrain` raises."""
+    return _with_pages(separate.resume(folder, report=report, saving=Saving.of(save_every, max_hours)))
+
+
+def sweep(
+    plan: Study,
+    out: Path,
+    *,
+    workers: int = 1,
+    report: Report | None = None,
+    save_every: float | None = None,
+    max_hours: float | None = None,
+) -> dict[str, list[Path]]:
     """Train what is not finished of a study, each run with its pages; the run folders by data set.
 
     See :func:`mmbal.engine.sweep.sweep`.
     """
-    return study.sweep(plan, out, workers=workers, report=report, after=renew_pages)
+    saving = Saving.of(save_every, max_hours)
+    return study.sweep(plan, out, workers=workers, report=report, after=renew_pages, saving=saving)
 
 
 def _with_pages(result: Result) -> Result:

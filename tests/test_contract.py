@@ -21,6 +21,7 @@ from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import Choice
 from mmbal.engine.dry_run import dry_run
 from mmbal.engine.evaluate import collect
+from mmbal.engine.saving import Saving
 from mmbal.engine.session import Session
 from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
@@ -192,6 +193,8 @@ def test_two_epochs_and_two_more_are_four_bit_for_bit(name: str, moody: Store, t
     train(config, out=tmp_path / "whole")
     with pytest.raises(Interrupted):
         train(config, out=tmp_path / "parts", report=stop)
+    with pytest.raises(Interrupted, match="after batch 1;"):  # within the third epoch
+        resume(tmp_path / "parts", saving=Saving(deadline=0))
     resume(tmp_path / "parts")
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     for file in ("metrics.jsonl", "config.yaml"):

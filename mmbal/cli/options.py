@@ -44,6 +44,12 @@ Set = Annotated[
     typer.Option("--set", help="Any key of the config: --set optimiser.lr=0.1.", autocompletion=completion.keys),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A config.yaml, as in a run's folder.")]
+SaveEvery = Annotated[
+    float | None, typer.Option(min=0, metavar="MINUTES", help="Save within an epoch too, every so many minutes.")
+]
+MaxHours = Annotated[
+    float | None, typer.Option(min=0, metavar="HOURS", help="Save and stop before so many hours are over.")
+]
 Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<data>-<method>-<fusion>-s<seed>.")]
 
 
@@ -241,6 +247,13 @@ def training_config(
     if encoder:
         values["encoder"] = _encoders(encoder, Store.open(values["data"]))
     return validate(TrainConfig, override(values, assignments or []))
+
+
+def refuse_with_resume(**given: Any) -> None:
+    """Raise UsageError for the first option that is given though the run goes on as it was configured."""
+    for name, value in given.items():
+        if value is not None and value != []:
+            raise UsageError(f"--{name} can't be changed by --resume.", "A run goes on as it was configured.")
 
 
 def _encoders(given: list[str], store: Any) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import (
     BatchSize,
     ConfigFile,
@@ -17,12 +18,18 @@ from mmbal.cli.options import (
     Force,
     Json,
     LearningRate,
+    MaxHours,
     Out,
     Patience,
+    SaveEvery,
     Seed,
     Set,
+    refuse_with_resume,
     training_config,
 )
+
+if TYPE_CHECKING:
+    from mmbal.engine.train import Result
 
 PATIENCE = 10  # epochs without a better validation, unless the options or a --config file say otherwise
 
@@ -39,6 +46,11 @@ def pretrain(
     device: Device = None,
     assignments: Set = None,
     config: ConfigFile = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this stopped pretraining.", autocompletion=completion.runs)
+    ] = None,
+    save_every: SaveEvery = None,
+    max_hours: MaxHours = None,
     out: Out = None,
     force: Force = False,
     as_json: Json = False,
@@ -49,9 +61,15 @@ def pretrain(
     The run can be diagnosed and calibrated like any other, and `mmbal train --encoders RUN` starts from it.
     """
     from mmbal.data.store.store import Store
-    from mmbal.report.training import pretrained
     from mmbal.training import pretrain as run
+    from mmbal.training import resume_pretrain
 
+    if resume is not None:
+        refuse_with_resume(modality=modality, config=config, set=assignments, epochs=epochs, out=out)
+        with console.progress("pretrain", None) as report:
+            result = resume_pretrain(resume, report=report, save_every=save_every, max_hours=max_hours)
+        _show(result, as_json)
+        return
     settings = training_config(
         data,
         config,
@@ -67,7 +85,13 @@ def pretrain(
     )
     modalities = settings.modalities or tuple(Store.open(settings.data).modalities)
     with console.progress("pretrain", settings.epochs * len(modalities)) as report:
-        result = run(settings, out=out, force=force, report=report)
+        result = run(settings, out=out, force=force, report=report, save_every=save_every, max_hours=max_hours)
+    _show(result, as_json)
+
+
+def _show(result: Result, as_json: bool) -> None:
+    from mmbal.report.training import pretrained
+
     if as_json:
         console.print_json({"run": str(result.folder), **result.summary})
         return

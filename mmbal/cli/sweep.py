@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Json
+from mmbal.cli.options import Json, MaxHours, SaveEvery
 from mmbal.cli.report import show
 
 
@@ -17,6 +17,8 @@ def sweep(
     study: Annotated[Path, typer.Argument(help="A YAML file with data, variants, base and seeds; see examples/.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the runs. Default: runs/<name of the file>.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs trained side by side, one thread each.")] = 1,
+    save_every: SaveEvery = None,
+    max_hours: MaxHours = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of each comparison.")] = 1000,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     as_json: Json = False,
@@ -35,7 +37,7 @@ def sweep(
     plan = read_study(study)
     folder = out or Path("runs") / study.stem
     with console.progress("sweep", count(plan)) as report:
-        folders = run(plan, folder, workers=workers, report=report)
+        folders = run(plan, folder, workers=workers, report=report, save_every=save_every, max_hours=max_hours)
     odd = [r for r in Results(folder / RESULTS).read() if r.kind == "run" and not r.converged]
     for record in odd:
         console.note(

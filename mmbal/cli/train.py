@@ -18,13 +18,15 @@ from mmbal.cli.options import (
     Force,
     Json,
     LearningRate,
+    MaxHours,
     Out,
     Patience,
+    SaveEvery,
     Seed,
     Set,
+    refuse_with_resume,
     training_config,
 )
-from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
     from mmbal.engine.train import Result
@@ -64,6 +66,8 @@ def train(
         bool | None,
         typer.Option("--optimistic", help="Also record the test figures of each epoch, as many papers report them."),
     ] = None,
+    save_every: SaveEvery = None,
+    max_hours: MaxHours = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Dry run: show config, shapes, sizes and time, and train nothing.")
     ] = False,
@@ -82,9 +86,12 @@ def train(
     from mmbal.training import train as run
 
     if resume is not None:
-        _refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
+        refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
         with console.progress("train", _left(resume, epochs)) as report:
-            results = [go_on(resume, epochs=epochs, data=None if data is None else str(data), report=report)]
+            moved = None if data is None else str(data)
+            results = [
+                go_on(resume, epochs=epochs, data=moved, report=report, save_every=save_every, max_hours=max_hours)
+            ]
         _answer(results, as_json)
         return
     settings = training_config(
@@ -118,14 +125,8 @@ def train(
         for k, folder in enumerate(outs):
             own = settings.model_copy(update={"seed": settings.seed + k})
             told = report if seeds == 1 else about(f"seed {own.seed}", report)
-            results.append(run(own, out=folder, force=force, report=told))
+            results.append(run(own, out=folder, force=force, report=told, save_every=save_every, max_hours=max_hours))
     _answer(results, as_json)
-
-
-def _refuse_with_resume(**given: Any) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise UsageError(f"--{name} can't be changed by --resume.", "A run goes on as it was configured.")
 
 
 def _left(folder: Path, epochs: int | None) -> int:

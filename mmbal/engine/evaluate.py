@@ -14,6 +14,7 @@ from torch import Tensor
 from mmbal.data.store.loader import Batch, Loader
 from mmbal.decision import scores
 from mmbal.decision.fused import coalition_contributions
+from mmbal.engine.finite import require_finite_decisions
 from mmbal.maths.scoring import correct
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
@@ -39,7 +40,8 @@ def collect(
 
     Where the decision is not additive, the fused logits of every coalition of modalities are kept as well, and the
     contributions are their exact Shapley values plus an equal share of the empty coalition's logits, so that they sum
-    to the fused logits as b/M does for linear heads. ``brief`` leaves out all but logits and fused.
+    to the fused logits as b/M does for linear heads. ``brief`` leaves out all but logits and fused. Raises NotFinite where
+    a decision is not finite.
     """
     columns: dict[str, list[Tensor]] = {}
     modalities = model.modalities
@@ -51,6 +53,7 @@ def collect(
     with evaluating(model, method):
         for batch in (b.to(device) for b in loader.epoch(0)):
             output = method.predict(model(batch))
+            require_finite_decisions(output, batch, loader)
             rows.append(batch.index.cpu())
             labels.append(batch.labels.cpu())
             keep("fused", output.fused)

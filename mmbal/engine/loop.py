@@ -10,15 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from mmbal.data.store.loader import Batch
+from mmbal.engine import position
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.distributed import Processes
+from mmbal.engine.finite import NotFinite, origin, require_finite, require_finite_gradients
 from mmbal.engine.recorders import Recorder
 from mmbal.engine.seeding import seed_all
 from mmbal.errors import MmbalError
 from mmbal.methods.base import Method, Phase, Run, Stage, chosen, parts
 from mmbal.models.multimodal import MultimodalClassifier, Output
 
-AfterEpoch = Callable[[Run, dict[str, Any]], bool]
+State = dict[str, Any]
+AfterEpoch = Callable[[Run, State], bool]
+AfterBatch = Callable[[int, Callable[[], State]], None]
 
 
 def fit(
@@ -28,17 +32,17 @@ def fit(
     *,
     processes: Processes,
     after_epoch: AfterEpoch,
-    after_batch: Callable[[int], None] | None = None,
+    after_batch: AfterBatch | None = None,
     recorders: Mapping[str, Recorder] | None = None,
     resume: dict[str, Any] | None = None,
 ) -> None:
     """Train; ``after_epoch(run, state)`` evaluates and saves, and returns True to stop.
 
-    ``after_batch`` is told the number of samples of each batch.
+    ``after_batch`` is told the number of samples of each batch, and how to get the state after it.
 
-    ``state`` is what ``resume`` takes: the number of epochs done, the steps, the optimiser and what ``recorders`` saw. The
-    method must be set up and, when resuming, model and method must hold their saved state. Raises MmbalError where a
-    loss is not finite.
+    A state is what ``resume`` takes: the number of epochs done, the steps, the optimiser, what ``recorders`` saw and,
+    within an epoch, the :mod:`mmbal.engine.position` in it. The method must be set up and, when resuming, model and
+    method must hold their saved state. Raises NotFinite where an input, a loss or a gradient is not finite.
     """
     modules = parts(run.model, method)
     learning = learners(modules)
@@ -48,26 +52,34 @@ def fit(
             recorder.load(resume["recorders"][name])
     done = resume["epoch"] if resume else 0
     run.step = resume["step"] if resume else 0
+    within = resume.get("within") if resume else None
     first = 0
+
+    def state(epochs: int) -> State:
+        assert run.optimiser is not None
+        return {
+            "epoch": epochs,
+            "step": run.step,
+            "optimiser": run.optimiser.state_dict(),
+            "recorders": {name: recorder.state() for name, recorder in watching.items()},
+        }
+
     for stage in method.stages(config.epochs):
         last = first + stage.epochs
         if done < last:
             run.stage = stage
             select_parts(modules, stage, learning)
             optimiser = run.optimiser = build_optimiser(modules, config.optimiser)
-            if resume and done > first:
+            if resume and (done > first or within):
                 optimiser.load_state_dict(resume["optimiser"])
             for run.epoch in range(max(first, done), last):
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(config.optimiser, run.epoch - first, stage.epochs)
-                train_epoch(run, method, config, modules, processes, list(watching.values()), after_batch)
-                state = {
-                    "epoch": run.epoch + 1,
-                    "step": run.step,
-                    "optimiser": optimiser.state_dict(),
-                    "recorders": {name: recorder.state() for name, recorder in watching.items()},
-                }
-                if after_epoch(run, state):
+                if not within:
+                    for group in optimiser.param_groups:
+                        group["lr"] = learning_rate(config.optimiser, run.epoch - first, stage.epochs)
+                recorded = list(watching.values())
+                train_epoch(run, method, config, modules, processes, recorded, after_batch, state, within)
+                within = None
+                if after_epoch(run, state(run.epoch + 1)):
                     return
         first = last
 
@@ -79,20 +91,33 @@ def train_epoch(
     modules: dict[str, nn.Module],
     processes: Processes,
     recorders: Sequence[Recorder] = (),
-    after_batch: Callable[[int], None] | None = None,
+    after_batch: AfterBatch | None = None,
+    state: Callable[[int], State] = lambda epochs: {},
+    within: dict[str, Any] | None = None,
 ) -> None:
-    """One epoch: its hooks, and every batch; ``after_batch`` is told the number of its samples."""
+    """One epoch: its hooks, and every batch, or those after the position ``within`` it.
+
+    ``state`` gives what is saved of the run with so many epochs done, to which ``after_batch`` gets the position added.
+    """
     model = run.model
     seed_all(config.seed, run.epoch)
     run.records.clear()
     learning = enter_training(model, modules)
-    for recorder in recorders:
-        recorder.on_epoch_start(run)
-    method.on_epoch_start(run)
-    for batch in run.train.epoch(run.epoch, method.sampler(run)):
-        train_batch(run, method, config, batch.to(run.device), learning, processes, recorders)
+    rows: position.Rows
+    if within:
+        rows, done = position.restore(run, method, within), within["batches"]
+    else:
+        for recorder in recorders:
+            recorder.on_epoch_start(run)
+        method.on_epoch_start(run)
+        rows, done = method.sampler(run), 0
+    for number, batch in enumerate(run.train.epoch(run.epoch, rows, done), start=done + 1):
+        try:
+            train_batch(run, method, config, batch.to(run.device), learning, processes, recorders)
+        except NotFinite as error:
+            raise error.at(run, number, batch) from None
         if after_batch is not None:
-            after_batch(len(batch))
+            after_batch(len(batch), lambda n=number: state(run.epoch) | {"within": position.take(run, method, rows, n)})  # type: ignore[misc]
     method.on_epoch_end(run)
     for recorder in recorders:
         recorder.on_epoch_end(run)
@@ -111,6 +136,7 @@ def train_batch(
     """Every phase of a batch, one optimiser step each; ``learning`` is what :func:`enter_training` returned."""
     optimiser = run.optimiser
     assert optimiser is not None
+    require_finite(batch.inputs, "input")
     batch = method.on_batch(batch, run)
     for phase in method.phases(run):
         require_training(learning, method)
@@ -119,13 +145,11 @@ def train_batch(
         for name, loss in losses.items():
             run.log(f"loss/{name}", loss)
             if not bool(torch.isfinite(loss)):
-                raise MmbalError(
-                    f"The loss '{name}' became {float(loss.detach())} in epoch {run.epoch + 1}.",
-                    "Lower the learning rate (--set optimiser.lr=...), or clip gradients (--set optimiser.clip=1).",
-                )
+                raise NotFinite(f"The loss '{name}' became {float(loss.detach())}", origin(output))
         method.backward(losses, run)
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         processes.average_gradients(trained, len(batch))
+        require_finite_gradients(optimiser)
         for recorder in recorders:
             recorder.after_backward(run)
         method.on_gradients(output, batch, phase, run)

@@ -5,19 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmbal.config import write_yaml
+from mmbal.config import validate, write_yaml
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import load_model, read_checkpoint
 from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report, Session, about
 from mmbal.engine.tracking import environment, new_run
 from mmbal.engine.train import Result, train
-from mmbal.files import write_json, write_tensors
-from mmbal.runs import CHECKPOINT, CONFIG, ENVIRONMENT, PRETRAIN, SUMMARY
+from mmbal.engine.train import resume as go_on
+from mmbal.errors import Interrupted, UsageError
+from mmbal.files import locked, write_json, write_tensors
+from mmbal.runs import (
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    PRETRAIN,
+    SUMMARY,
+    finished,
+    read_config,
+    read_environment,
+    read_summary,
+    require_run,
+)
 
 
 def pretrain(
-    config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    report: Report | None = None,
+    saving: Saving = Saving(),  # noqa: B008, a constant
 ) -> Result:
     """Train every modality alone (a run each, in a sub-folder), and combine them as the unimodal ensemble.
 
@@ -29,15 +48,56 @@ def pretrain(
     modalities = config.modalities or tuple(store.modalities)
     for m in modalities:
         store.require(m)
-    alone = config.model_copy(update={"method": Choice(name="joint"), "fusion": Choice(name="sum")})
+    alone = _alone(config, modalities)
     with new_run(None if out is None else Path(out), f"{store.name}-pretrain-s{config.seed}", force) as folder:
-        write_yaml(folder / CONFIG, alone)  # so that a killed run is one that --force may replace
-        results: dict[str, Result] = {}
-        for m in modalities:
-            encoder = {m: config.encoder[m]} if m in config.encoder else {}
-            own = alone.model_copy(update={"modalities": (m,), "encoder": encoder})
-            results[m] = train(own, out=folder / m, report=report and about(m, report))
-        return assemble(alone.model_copy(update={"modalities": modalities}), folder, results)
+        # So that a killed run is one that can be resumed, or replaced; the configuration makes it a run.
+        write_json(folder / ENVIRONMENT, environment(PRETRAIN, store, config.seed, config.device))
+        write_yaml(folder / CONFIG, alone)
+        return _train_each(alone, folder, report, saving)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    report: Report | None = None,
+    saving: Saving = Saving(),  # noqa: B008, a constant
+) -> Result:
+    """Go on with a stopped pretraining; a finished one is left as it is. Raises what :func:`pretrain` raises."""
+    folder = require_run(folder)
+    kind = read_environment(folder)["kind"]
+    if kind != PRETRAIN:
+        raise UsageError(f"{folder} was made by `mmbal {kind}`.", f"Go on with: mmbal {kind} --resume {folder}")
+    if finished(folder):
+        return Result(folder, read_summary(folder))
+    config = validate(TrainConfig, read_config(folder), str(folder / CONFIG))
+    with locked(folder):
+        return _train_each(config, folder, report, saving)
+
+
+def _alone(config: TrainConfig, modalities: tuple[str, ...]) -> TrainConfig:
+    """The same for these modalities, as they are trained alone."""
+    encoder = {m: config.encoder[m] for m in modalities if m in config.encoder}
+    plain = {"method": Choice(name="joint"), "fusion": Choice(name="sum")}
+    return config.model_copy(update={"modalities": modalities, "encoder": encoder, **plain})
+
+
+def _train_each(config: TrainConfig, folder: Path, report: Report | None, saving: Saving) -> Result:
+    """Train the modalities alone that are not trained yet, and combine them."""
+    assert config.modalities is not None
+    way = f"Go on with: mmbal pretrain --resume {folder}"
+    results: dict[str, Result] = {}
+    try:
+        for m in config.modalities:
+            told = report and about(m, report)
+            if (folder / m / CONFIG).is_file():
+                results[m] = go_on(folder / m, report=told, saving=saving)
+            else:
+                results[m] = train(_alone(config, (m,)), out=folder / m, report=told, saving=saving, force=True)
+        return assemble(config, folder, results)
+    except Interrupted as stopped:
+        raise Interrupted(f"{m}: {stopped.message}", way) from None
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted; what is trained is saved.", way) from None
 
 
 def assemble(config: TrainConfig, folder: Path, results: dict[str, Result]) -> Result:

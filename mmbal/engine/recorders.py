@@ -104,12 +104,17 @@ class HeavyTails(Recorder):
             epoch = torch.stack(norms).cpu()
             self.epochs.setdefault(name, []).append(epoch)
             run.log(name, epoch.median())
+        self._norms, self._gradient, self._weights = {}, {}, {}
 
     def state(self) -> dict[str, Any]:
-        return {"epochs": {name: list(epochs) for name, epochs in self.epochs.items()}}
+        within = {"norms": self._norms, "gradient": self._gradient, "weights": self._weights}  # empty between epochs
+        return {"epochs": {name: list(epochs) for name, epochs in self.epochs.items()}, **within}
 
     def load(self, state: dict[str, Any]) -> None:
         self.epochs = {name: list(epochs) for name, epochs in state["epochs"].items()}
+        self._norms = {name: list(norms) for name, norms in state.get("norms", {}).items()}
+        self._gradient = dict(state.get("gradient", {}))
+        self._weights = dict(state.get("weights", {}))
 
     def summary(self) -> dict[str, Any]:
         """``{kind: {modality: tail index | {"not_computed": reason}}}``; see docs/heavy-tails.md."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.normalisation import with_normalisation
@@ -16,20 +17,24 @@ from mmbal.data.store.store import Store
 from mmbal.decision import Rule, cross_fit, fit_rule, rule_to_json
 from mmbal.decision.fitting import cross_ruled
 from mmbal.decision.fused import with_rule
-from mmbal.engine.checkpoint import attach_trained_rule, build, load_encoders, load_state, pack, read_checkpoint
+from mmbal.engine.checkpoint import attach_trained_rule, build, load_encoders, read_checkpoint
 from mmbal.engine.config import Choice, Started, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
 from mmbal.engine.evaluate import alone, collect, summarise
+from mmbal.engine.finite import NotFinite
 from mmbal.engine.loop import fit
 from mmbal.engine.pace import Pace
 from mmbal.engine.recorders import build_recorders
+from mmbal.engine.saving import Saving, Watch
 from mmbal.engine.seeding import pick_device, seed_all
+from mmbal.engine.states import States
 from mmbal.engine.tracking import write_metrics
-from mmbal.files import write_json, write_tensors
+from mmbal.errors import Interrupted
+from mmbal.files import write_json
 from mmbal.methods.base import Run
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
-from mmbal.runs import CHECKPOINT, LAST, SPLITS, SUMMARY, TRAIN, prediction_file, read_metrics
+from mmbal.runs import SPLITS, SUMMARY, TRAIN, prediction_file, read_metrics
 from mmbal.text import SHARE
 from mmbal.version import __version__
 
@@ -47,13 +52,20 @@ def about(what: str, report: Report) -> Report:
 class Session:
     """One training run: store, model and method, and what is written after each epoch."""
 
-    def __init__(self, config: TrainConfig, folder: Path | None = None, report: Report | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path | None = None,
+        report: Report | None = None,
+        saving: Saving = Saving(),  # noqa: B008, a constant
+    ) -> None:
         store = Store.open(config.data)
         self.config = config = resolve(config, store, started_from(config))
         self.store = with_normalisation(store, config.normalise)
         assert config.modalities is not None
         self.folder = folder
         self.report = report or (lambda steps, message: None)
+        self.watch = Watch(saving, lambda text: self.report(0, text))
         self.device = pick_device(config.device)
         self.processes = Processes.start(self.device)
         seed_all(config.seed)
@@ -73,6 +85,7 @@ class Session:
         )
         self.method.setup(self.run)
         self.method.to(self.device)
+        self.states = States(self.model, self.method, config, self.store)
         self.recorders = build_recorders(config.record)
         self.history: list[dict[str, Any]] = []
         self.pace = Pace(len(self.run.train.split_rows), config.epochs, lambda text: self.report(0, text))
@@ -145,29 +158,57 @@ class Session:
         decided = {split: with_rule(p, rule, name) for split, p in found.items() if split != "val"}
         return {"val": cross_ruled(found["val"], name, FOLDS), **decided}, rule
 
-    def fit(self, resume: bool = False) -> None:
-        """Train to the last epoch, saving after each; ``resume`` goes on from last.pt."""
+    def fit(self, resume: bool = False, extended: bool = False) -> None:
+        """Train to the last epoch, saving after each; ``resume`` goes on from what is saved.
+
+        A run that stopped early stays stopped, unless it is ``extended`` to more epochs. Raises Interrupted where Ctrl-C,
+        SIGTERM or the limit of time stops it, after saving; NotFinite, after saving the model as it is then.
+        """
         state = None
         if resume:
             assert self.folder is not None
-            content = load_state(self.folder / LAST, self.model, self.method)
-            state = content["training"]
-            self.history = read_metrics(self.folder)[: state["epoch"]]
+            state = self.states.latest(self.folder, within=self.processes.world == 1)
+            self.history = read_metrics(self.folder)[: state["epoch"]] if state else []
             if self.processes.first:
                 write_metrics(self.folder, self.history)
-        fit(
-            self.run,
-            self.method,
-            self.config,
-            processes=self.processes,
-            after_epoch=self.after_epoch,
-            after_batch=self.pace.batch,
-            recorders=self.recorders,
-            resume=state,
-        )
+            if self.stopped_early() and not extended:
+                return
+        try:
+            with self.watch:
+                fit(
+                    self.run,
+                    self.method,
+                    self.config,
+                    processes=self.processes,
+                    after_epoch=self.after_epoch,
+                    after_batch=self.after_batch,
+                    recorders=self.recorders,
+                    resume=state,
+                )
+        except NotFinite as error:
+            if self.folder is None or not self.processes.first:
+                raise
+            file = self.states.failed(self.folder, self.run.epoch, error.rows)
+            raise NotFinite(f"{error.what}; {file} has the model as it is then", hint=error.hint) from None
+
+    def after_batch(self, samples: int, state: Callable[[], dict[str, Any]]) -> None:
+        """Tell the pace; save where it is time to, and stop where that was asked for.
+
+        Of several processes each has a state of its own within an epoch, so they save and stop at its end.
+        """
+        self.pace.batch(samples)
+        self.watch.step()
+        if self.folder is None or self.processes.world > 1 or not (self.watch.due or self.watch.why):
+            return
+        now = state()
+        self.states.within_epoch(self.folder, now)
+        self.watch.saved()
+        if self.watch.why:
+            batches = now["within"]["batches"]
+            self.stop(f"in epoch {now['epoch'] + 1} of {self.config.epochs}, after batch {batches}")
 
     def after_epoch(self, run: Run, state: dict[str, Any]) -> bool:
-        """Evaluate, record and save; true when validation has not got better for ``patience`` epochs."""
+        """Evaluate, record and save; true when the run stops early. Raises Interrupted where it is asked to stop."""
         rate = self.pace.epoch()
         figures = self.figures()
         entry: dict[str, Any] = {
@@ -178,20 +219,31 @@ class Session:
             "alone": self.alone,
         }
         self.history.append(entry)
-        best = best_epoch(self.history, self.config.select)
         if self.folder is not None and self.processes.first:
-            content = pack(self.model, self.method, self.config, self.store, state["epoch"])
             write_metrics(self.folder, self.history)
-            if best == state["epoch"]:
-                write_tensors(self.folder / CHECKPOINT, content)
-            # The last, since it says how far the run has come: what a kill leaves of the others is written again.
-            write_tensors(self.folder / LAST, content | {"training": state})
+            best = best_epoch(self.history, self.config.select) == state["epoch"]
+            self.states.after_epoch(self.folder, state, best)
         loss = sum(v for name, v in entry["train"].items() if name.startswith("loss/"))
         each = ", ".join(f"{m} {SHARE.text(share)}" for m, share in self.alone.items())
         told = f"loss {loss:.3f}, validation accuracy {SHARE.text(entry['val']['accuracy'])} (alone: {each}), {rate}"
         self.report(1, f"epoch {state['epoch']}: {told}")
-        patience = self.config.patience
-        return patience is not None and state["epoch"] - best >= patience
+        self.watch.step()
+        self.watch.saved()
+        early = self.stopped_early()
+        asked = self.processes.sum(torch.tensor(float(bool(self.watch.why)), device=self.device))  # any process
+        if bool(asked) and not early and state["epoch"] < self.config.epochs:
+            self.stop(f"after epoch {state['epoch']} of {self.config.epochs}")
+        return early
+
+    def stop(self, where: str) -> None:
+        """Raise Interrupted; everything is saved."""
+        raise Interrupted(f"{self.watch.why or 'Interrupted'} {where}; everything up to there is saved.")
+
+    def stopped_early(self) -> bool:
+        """Whether validation has not got better for ``patience`` epochs."""
+        if self.config.patience is None or not self.history:
+            return False
+        return len(self.history) - best_epoch(self.history, self.config.select) >= self.config.patience
 
     def write(self, decided: Mapping[str, Predictions], prefix: str = "") -> dict[str, dict[str, float]]:
         """Save decisions by split; returns their figures."""
@@ -207,7 +259,7 @@ class Session:
         decided, rule = self.decide()
         figures_of_last = self.write(decided, LAST_EPOCH)
         if best != last:
-            load_state(self.folder / CHECKPOINT, self.model, self.method)
+            self.states.of_the_best(self.folder)
             decided, rule = self.decide()
         figures = self.write(decided)
         if rule is not None:

@@ -8,6 +8,7 @@ results.jsonl has a line for every run and every trial.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmbal.engine.results import RESULTS, Record, Results
+from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report
 from mmbal.engine.study import Job, Study, check, jobs
 from mmbal.engine.tuning import check_space, line_of, recorded, train_job, tune
+from mmbal.errors import Interrupted
 from mmbal.runs import finished
 
 T = TypeVar("T")
@@ -31,24 +34,41 @@ def sweep(
     workers: int = 1,
     report: Report | None = None,
     after: Callable[[Path], object] | None = None,
+    saving: Saving = Saving(),  # noqa: B008, a constant
 ) -> dict[str, list[Path]]:
     """Run what is not finished yet; the run folders by data set, in the order of the study.
 
     A run that ended in a loss that is not finite is marked in results.jsonl, and has no folder here. ``workers``
     processes train side by side. ``after(folder)`` is called in them when a run of the study has ended, so it must be a
     module's function. Raises UsageError, ConfigError or DataError before anything runs where a variant can't be trained
-    on a data set, or a folder holds a run of another configuration.
+    on a data set, or a folder holds a run of another configuration; Interrupted where Ctrl-C, SIGTERM or the deadline of
+    ``saving`` stops it, after saving.
     """
-    tell = report or (lambda steps, message: None)
+    try:
+        return _sweep(study, out, workers, report or (lambda steps, message: None), after, saving)
+    except Interrupted as stopped:
+        raise Interrupted(stopped.message, "The same command goes on.") from None
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted; what is trained is saved.", "The same command goes on.") from None
+
+
+def _sweep(
+    study: Study,
+    out: Path,
+    workers: int,
+    tell: Report,
+    after: Callable[[Path], object] | None,
+    saving: Saving,
+) -> dict[str, list[Path]]:
     results = Results(out / RESULTS)
-    chosen = _tuned(study, out, workers, tell) if study.search is not None else {}
+    chosen = _tuned(study, out, workers, tell, saving) if study.search is not None else {}
     planned, known = list(jobs(study, out, chosen)), results.read()
     waiting = [job for job in planned if recorded(job, known) is None]
     if study.search is None:
         for job in {(job.data, job.variant): job for job in waiting}.values():
             check(job)
     tell(len(planned) - len(waiting), "")
-    for record in _map(partial(_run, results=results, after=after), waiting, workers):
+    for record in _map(partial(_run, results=results, after=after, saving=saving), waiting, workers):
         tell(1, line_of(record))
     folders: dict[str, list[Path]] = {name: [] for name in study.data}
     for job in sorted(planned, key=lambda job: list(study.variants).index(job.variant)):
@@ -57,22 +77,25 @@ def sweep(
     return folders
 
 
-def _tuned(study: Study, out: Path, workers: int, tell: Report) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _tuned(
+    study: Study, out: Path, workers: int, tell: Report, saving: Saving
+) -> dict[tuple[str, str], Mapping[str, Any]]:
     """What the search chooses for each variant on each data set."""
     for job in {(job.data, job.variant): job for job in jobs(study, out)}.values():
         check(job)
         check_space(study, job)
     units = [(name, variant) for name in study.data for variant in study.variants]
     chosen = {}
-    for unit, (params, lines) in zip(units, _map(partial(tune, study=study, out=out), units, workers), strict=True):
+    work = partial(tune, study=study, out=out, saving=saving)
+    for unit, (params, lines) in zip(units, _map(work, units, workers), strict=True):
         chosen[unit] = params
         for line in lines:
             tell(1, line)
     return chosen
 
 
-def _run(job: Job, results: Results, after: Callable[[Path], object] | None) -> Record:
-    record = train_job(job, "run", 0, None)
+def _run(job: Job, results: Results, after: Callable[[Path], object] | None, saving: Saving) -> Record:
+    record = train_job(job, "run", 0, None, saving)
     results.append(record)
     if after is not None and finished(job.folder):
         after(job.folder)
@@ -85,11 +108,19 @@ def _map(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R
         yield from map(work, items)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        yield from pool.map(work, items)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_as_worker) as pool:
+        try:
+            yield from pool.map(work, items)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # the trainings save; with a second signal they end at once
+            raise
 
 
-def _one_thread() -> None:
+def _as_worker() -> None:
+    """One thread; Ctrl-C is for the first process, which then tells this one."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -17,8 +17,8 @@ from typing import Any
 
 from mmbal.data.store.store import Store
 from mmbal.errors import UsageError
-from mmbal.files import locked, refuse_existing, write_text
-from mmbal.runs import CONFIG, METRICS
+from mmbal.files import is_temporary, locked, refuse_existing, write_text
+from mmbal.runs import CONFIG, ENVIRONMENT, METRICS
 from mmbal.version import __version__
 
 PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "scikit-learn", "av", "pydantic")
@@ -73,11 +73,16 @@ def new_folder(out: Path | None, default: str, force: bool) -> Path:
         return _numbered(Path("runs") / default)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         refuse_existing(out, force)
-        if out.is_dir() and not (out / CONFIG).is_file():
+        if out.is_dir() and not ((out / CONFIG).is_file() or _hardly_begun(out)):
             raise UsageError(f"{out} is not a run folder, so --force does not replace it.", "Take another --out.")
         shutil.rmtree(out) if out.is_dir() else out.unlink()
     out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+def _hardly_begun(folder: Path) -> bool:
+    """Whether a folder has nothing but what a kill leaves of a run's first moment."""
+    return all(file.name == ENVIRONMENT or is_temporary(file) for file in folder.iterdir())
 
 
 def _numbered(base: Path) -> Path:

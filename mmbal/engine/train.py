@@ -9,14 +9,15 @@ from typing import Any
 
 from mmbal.config import validate, write_yaml
 from mmbal.engine.config import TrainConfig
+from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report, Session
 from mmbal.engine.tracking import environment, new_run
 from mmbal.errors import ConfigError, Interrupted, UsageError
-from mmbal.files import locked, write_json
+from mmbal.files import locked, remove_temporaries, write_json
 from mmbal.runs import (
     CONFIG,
     ENVIRONMENT,
-    LAST,
+    PRETRAIN,
     TRAIN,
     finished,
     forget_results,
@@ -36,15 +37,21 @@ class Result:
 
 
 def train(
-    config: TrainConfig, *, out: str | Path | None = None, force: bool = False, report: Report | None = None
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    report: Report | None = None,
+    saving: Saving = Saving(),  # noqa: B008, a constant
 ) -> Result:
     """Train as configured into a new run folder.
 
     ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
-    Raises Interrupted on Ctrl-C, after the last finished epoch was saved; UsageError, ConfigError or DataError for what
-    can't be trained, UsageError where another process has the folder.
+    Raises Interrupted on Ctrl-C, SIGTERM or at the deadline of ``saving``, after saving; NotFinite where a number is not
+    finite; UsageError, ConfigError or DataError for what can't be trained, UsageError where another process has the
+    folder.
     """
-    session = Session(config, report=report)
+    session = Session(config, report=report, saving=saving)
     name = f"{session.store.name}-{config.method.name}-{config.fusion.name}-s{config.seed}"
     with ExitStack() as stack:
         if session.processes.first:
@@ -54,11 +61,16 @@ def train(
             )
             write_yaml(session.folder / CONFIG, session.config)  # the last, since it makes the folder a run
         session.folder = Path(session.processes.agree(str(session.folder)))
-        return _guarded(session, resume=False)
+        return _guarded(session)
 
 
 def resume(
-    folder: str | Path, *, epochs: int | None = None, data: str | None = None, report: Report | None = None
+    folder: str | Path,
+    *,
+    epochs: int | None = None,
+    data: str | None = None,
+    report: Report | None = None,
+    saving: Saving = Saving(),  # noqa: B008, a constant
 ) -> Result:
     """Go on with an interrupted run to its original target, or to more ``epochs``; a finished run is left as it is.
 
@@ -69,7 +81,8 @@ def resume(
     config = validate(TrainConfig, read_config(folder), str(folder / CONFIG))
     kind = read_environment(folder)["kind"]
     if kind != TRAIN:
-        raise UsageError(f"{folder} was made by `mmbal {kind}`; only a run of `mmbal train` can be resumed.")
+        way = f"Go on with: mmbal pretrain --resume {folder}" if kind == PRETRAIN else ""
+        raise UsageError(f"{folder} was made by `mmbal {kind}`; only a run of `mmbal train` can be resumed.", way)
     if data is not None:
         config = config.model_copy(update={"data": data})
     if epochs is not None:
@@ -78,7 +91,7 @@ def resume(
         config = config.model_copy(update={"epochs": epochs})
     if finished(folder) and (epochs is None or epochs <= read_summary(folder)["epochs"]):
         return Result(folder, read_summary(folder))
-    session = Session(config, folder, report)
+    session = Session(config, folder, report, saving)
     expected = read_environment(folder)["store"]["hash"]
     if session.store.hash != expected:
         raise ConfigError(
@@ -87,25 +100,26 @@ def resume(
     with ExitStack() as stack:
         if session.processes.first:
             stack.enter_context(locked(folder))
+            remove_temporaries(folder)
             write_yaml(folder / CONFIG, session.config)
             forget_results(folder)
-        return _guarded(session, resume=(folder / LAST).is_file())
+        return _guarded(session, resume=True, extended=epochs is not None)
 
 
-def _guarded(session: Session, resume: bool) -> Result:
+def _guarded(session: Session, resume: bool = False, extended: bool = False) -> Result:
     assert session.folder is not None
+    way = f"Go on with: mmbal train --resume {session.folder}"
     try:
-        session.fit(resume)
+        session.fit(resume, extended)
+        left_out = session.config.epochs - len(session.history)
+        if left_out:
+            session.report(left_out, "")
+        if session.processes.first:
+            session.finish()
+    except Interrupted as stopped:
+        raise Interrupted(stopped.message, way) from None
     except KeyboardInterrupt:
-        done = len(session.history)
-        raise Interrupted(
-            f"Interrupted after epoch {done} of {session.config.epochs}; everything up to there is saved.",
-            f"Go on with: mmbal train --resume {session.folder}",
-        ) from None
-    left_out = session.config.epochs - len(session.history)
-    if left_out:
-        session.report(left_out, "")
-    if session.processes.first:
-        session.finish()
+        where = f"after epoch {len(session.history)} of {session.config.epochs}"
+        raise Interrupted(f"Interrupted {where}; everything up to there is saved.", way) from None
     session.processes.wait()
     return Result(session.folder, read_summary(session.folder))

@@ -11,7 +11,9 @@ from typing import Any
 from mmbal.config import validate
 from mmbal.data.store.store import Store
 from mmbal.engine.config import TrainConfig, resolve
+from mmbal.engine.finite import NotFinite
 from mmbal.engine.results import RESULTS, Record, Results, record_of
+from mmbal.engine.saving import Saving
 from mmbal.engine.search import Dimension, Range, Search, best_of, curve_of, optuna_trial, propose, space_of
 from mmbal.engine.session import started_from
 from mmbal.engine.study import Job, Study, job_of
@@ -43,7 +45,12 @@ def _space(search: Search, job: Job) -> dict[str, Dimension]:
     return dict(space_of(search, job.variant, methods.get(job.config.method.name).Config))
 
 
-def tune(unit: tuple[str, str], study: Study, out: Path) -> tuple[Mapping[str, Any], list[str]]:
+def tune(
+    unit: tuple[str, str],
+    study: Study,
+    out: Path,
+    saving: Saving = Saving(),  # noqa: B008, a constant
+) -> tuple[Mapping[str, Any], list[str]]:
     """Run the trials of a variant on a data set that are not there yet; what is best, and a line for each trial."""
     name, variant = unit
     search, results = study.search, Results(out / RESULTS)
@@ -56,7 +63,8 @@ def tune(unit: tuple[str, str], study: Study, out: Path) -> tuple[Mapping[str, A
         job = job_of(study, name, variant, search.seed, params, out / name / TRIALS / f"{variant}-t{number}")
         record = recorded(job, known, number)
         if record is None:
-            record = train_job(job, "trial", number, partial(_prune, trial, search) if trial is not None else None)
+            watch = partial(_prune, trial, search) if trial is not None else None
+            record = train_job(job, "trial", number, watch, saving)
             results.append(record)
             shutil.rmtree(job.folder)  # the record has all that is kept of a trial
         done.append(record)
@@ -92,7 +100,13 @@ def recorded(job: Job, known: Sequence[Record], number: int | None = None) -> Re
     return next((r for r in found if number is not None or r.status == "diverged" or finished(job.folder)), None)
 
 
-def train_job(job: Job, kind: str, number: int, watch: Callable[[Record], None] | None) -> Record:
+def train_job(
+    job: Job,
+    kind: str,
+    number: int,
+    watch: Callable[[Record], None] | None,
+    saving: Saving = Saving(),  # noqa: B008, a constant
+) -> Record:
     """Train, or go on, or take what is finished; ``watch`` sees the record after each epoch and may raise _Pruned."""
     known: dict[str, Any] = {
         "data": job.data,
@@ -103,19 +117,17 @@ def train_job(job: Job, kind: str, number: int, watch: Callable[[Record], None] 
     }
 
     def report(steps: int, message: str) -> None:
-        if watch is not None and message:
+        if watch is not None and steps and message:
             watch(record_of(job.folder, status="still improving", **known))
 
     try:
         if (job.folder / CONFIG).is_file():
-            resume(job.folder, report=report)
+            resume(job.folder, report=report, saving=saving)
         else:
-            train(job.config, out=job.folder, report=report)
+            train(job.config, out=job.folder, report=report, saving=saving, force=True)
     except _Pruned:
         return record_of(job.folder, status="pruned", **known)
-    except MmbalError as error:
-        if type(error) is not MmbalError:
-            raise
+    except NotFinite as error:
         return record_of(job.folder, status="diverged", why=error.message, **known)
     return record_of(job.folder, **known)
 

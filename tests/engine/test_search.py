@@ -20,7 +20,7 @@ from mmbal.engine.results import RESULTS, Record, Results, figures, judged
 from mmbal.engine.search import Range, Search, best_of, method_space, propose, space_of
 from mmbal.engine.study import jobs, read_study
 from mmbal.engine.sweep import sweep
-from mmbal.errors import ConfigError
+from mmbal.errors import ConfigError, Interrupted
 
 
 class Options(Config):
@@ -174,7 +174,7 @@ def test_a_search_that_was_stopped_goes_on_and_trains_nothing_twice(study: Path,
         return train(config, **options)
 
     monkeypatch.setattr(tuning, "train", counted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="what is trained is saved"):
         sweep(read_study(study), tmp_path / "parts")
     file = tmp_path / "parts" / RESULTS
     assert len(file.read_text().splitlines()) == 5

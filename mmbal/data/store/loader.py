@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
@@ -120,15 +120,15 @@ class Loader:
             del bounds[-2]
         return bounds
 
-    def epoch(self, e: int, rows: np.ndarray | Sequence[np.ndarray] | None = None) -> Iterator[Batch]:
+    def epoch(self, e: int, rows: np.ndarray | Sequence[np.ndarray] | None = None, skip: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``e``; ``rows`` replaces the split's rows (repeats allowed), for resampling methods.
 
         Several arrays of rows give batches of their own, one array after the other; an empty one gives none. While one
-        batch is used, a thread makes the next.
+        batch is used, a thread makes the next. The first ``skip`` batches are not read.
         """
         with ThreadPoolExecutor(1) as pool:
             ahead: Future[Batch] | None = None
-            for plan in self._plan(e, rows):
+            for plan in islice(self._plan(e, rows), skip, None):
                 ready, ahead = ahead, pool.submit(self._batch, *plan)
                 if ready is not None:
                     yield ready.result()
