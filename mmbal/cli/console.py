@@ -149,14 +149,14 @@ def paragraph(sentences: Iterable[str]) -> None:
 
 
 def page(text: str) -> None:
-    """Print a docstring: its paragraphs as lines of the terminal's width, what is indented (formulas) as it is."""
+    """Print a docstring in the terminal's width: its paragraphs, and its formulas, which are indented."""
     for block in text.split("\n\n"):
         lines = block.splitlines()
         plain = next((k for k, line in enumerate(lines) if line.startswith(" ")), len(lines))
         if plain:
             paragraph(lines[:plain])
         for line in lines[plain:]:
-            say(line)
+            say(textwrap.fill(line, out.width, subsequent_indent=" " * 8, replace_whitespace=False))
         say()
 
 

@@ -3,22 +3,24 @@
 After Shen, Chen and Zhang, "AIM: Adaptive Intra-Network Modulation for Balanced Multimodal Learning", 2025, arXiv
 2508.19769; our instantiation, since its formulas could not be obtained.
 
-    A_m^d = accuracy of the nearest class prototype on h_m^d, what depth d of encoder m gives;  A^d = that of all m together
-    s_m^d = (d / D) tanh(alpha (A^d - A_m^d) / (1 - A_m^d)),   running figures, before each update
-    U_m^d = the fraction rho of the depth's units with the lowest variance between / variance within classes
-    u_m^d = h_m^d itself and, of every other n, h_n^d on U_n^d and zero on n's other units
+    A_m^d = the accuracy of the nearest class prototype on h_m^d
+    A^d = the same for all modalities together
+    s_m^d = (d / D) tanh(alpha (A^d - A_m^d) / (1 - A_m^d))
+    U_m^d = the fraction rho of the units of h_m^d with the lowest variance between / variance within classes
+    u_m^d = h_m^d, together with every other h_n^d, in which the units outside U_n^d are set to zero
     L = CE(fusion(h), y) + sum_d sum_m s_m^d CE(head_d(u_m^d), y)
 
-U is the auxiliary block. Where the others are reduced to it, m and the units of U get a gradient. The fused loss
-gives them none where the decision is right without them. The strength is the share of m's errors that all modalities
-repair. It is large for a weak modality and does not fade as training accuracies approach one. It includes the strongest
-modality, which joint training also holds below its own best. Shallow depths are no classifiers, so they count less. head_d
-is a sum of linear decisions, at the last depth the model's fusion. With rho = 0 and s = 1 there it is joint training with
-own losses.
+h_m^d is what depth d of the encoder of m gives, and D is the number of depths. The accuracies are running figures, taken
+before each update. The units in U form the auxiliary block. The fused loss gives no gradient where the decision is already
+right. The added losses still train m there, and the auxiliary blocks of the others. The strength s is the share of
+m's errors that all modalities together repair. It is large for a weak modality, and it does not fade as training
+accuracies grow. Shallow depths classify badly alone, so they count less. Each head is a sum of linear decisions; at the last
+depth it is the model's own fusion. With rho = 0 and s = 1 there, this is joint training with own losses.
 
-Deviations: auxiliary blocks trained jointly with the weak modality, strength by depth, and prototypes as the probe are
-the abstract's; blocks of units, Fisher ratio, strength, heads, sum of losses, and matching stages by relative depth, ours.
-It gains over tuned joint training on a real set, mostly by what own losses alone give: docs/study.md.
+Deviations: these parts are in the paper's abstract: auxiliary blocks that are trained jointly with the weak modality, a
+strength that depends on the depth, and prototypes that probe the modalities. These parts are ours: blocks made of units, the
+ratio of variances, the formula of the strength, the heads, the sum of the losses, and the matching of depths by relative
+position. It gains over tuned joint training on a real set, mostly through the own losses alone: docs/study.md.
 """
 
 import math
