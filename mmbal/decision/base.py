@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.tables import Column, Table
 from mmbal.text import plural, some
+
+if TYPE_CHECKING:
+    from mmbal.decision.module import RuleModule
 
 R = TypeVar("R", bound="Rule")
 
@@ -138,18 +141,30 @@ class Rule(Shown, ABC):
                 )
         tensors = all(is_tensor(given.get(m)) for m in self.modalities)
         inputs, mask = self._inputs(given, {} if present is None else present, tensors or self.tensors_only)
-        with full_precision(mask):
-            try:
-                scores = self.combine(stack(inputs, axis=1) if self.source == "logits" else inputs, mask)
-            except TypeError as error:
-                if tensors or self.tensors_only or type(self).__module__.startswith("mmbal."):
-                    raise
-                raise ConfigError(
-                    f"The rule '{type(self).__name__}' does not take NumPy arrays ({error}).",
-                    "Write its `combine` with the functions of mmbal.maths.arrays, or set `tensors_only = True` in it.",
-                ) from error
-            fused = log_softmax(scores)
+        try:
+            fused = self.decide(inputs, mask)
+        except TypeError as error:
+            if tensors or self.tensors_only or type(self).__module__.startswith("mmbal."):
+                raise
+            raise ConfigError(
+                f"The rule '{type(self).__name__}' does not take NumPy arrays ({error}).",
+                "Write its `combine` with the functions of mmbal.maths.arrays, or set `tensors_only = True` in it.",
+            ) from error
         return fused if tensors or not is_tensor(fused) else fused.numpy()
+
+    def decide(self, inputs: list[AnyArray], present: AnyArray) -> AnyArray:
+        """Fused log-probabilities ``(N, C)`` of what each modality gives, in the rule's order, and a float mask ``(N, M)``.
+
+        Inputs are checked already, and 0 where a modality is missing.
+        """
+        with full_precision(present):
+            return log_softmax(self.combine(stack(inputs, axis=1) if self.source == "logits" else inputs, present))
+
+    def to_module(self) -> RuleModule:
+        """The rule as a torch module, for where the model runs; see :class:`mmbal.decision.module.RuleModule`."""
+        from mmbal.decision.module import RuleModule  # needs torch, which a file of predictions does not
+
+        return RuleModule(self)
 
     def sample_weights(self, predictions: Predictions) -> dict[str, np.ndarray]:
         """Modality -> weight ``(N,)``, where the scores are the sum of the logits with weights by sample; else empty."""
@@ -168,12 +183,13 @@ class Rule(Shown, ABC):
         self, given: Mapping[str, Any], present: Mapping[str, Any], tensors: bool
     ) -> tuple[list[AnyArray], AnyArray]:
         """What is given of each modality, 0 where it is missing, and the mask ``(N, M)``."""
-        inputs = [self._input(given, m, tensors) for m in self.modalities]
+        inputs = [self.input(given, m, tensors) for m in self.modalities]
         mask = self._mask(inputs, present)
         # a choice, not a product: the logits of a missing modality may be NaN
         return [where(mask[:, k, None] > 0, x, 0.0) for k, x in enumerate(inputs)], mask
 
-    def _input(self, given: Mapping[str, Any], modality: str, tensor: bool) -> AnyArray:
+    def input(self, given: Mapping[str, Any], modality: str, tensor: bool) -> AnyArray:
+        """What is given of a modality, checked, as floating-point numbers."""
         if modality not in given and modality == FUSED:
             raise ConfigError(
                 "The rule also needs the model's own decision, which is not given.",

@@ -8,7 +8,7 @@ What both spell alike is written as it is: arithmetic, comparisons, indexing, ``
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -148,13 +148,13 @@ def softmax(x: AnyArray, axis: int = -1) -> AnyArray:
     return p / p.sum(axis=axis, keepdims=True)
 
 
-def added_at(x: AnyArray, rows: AnyArray, values: AnyArray) -> AnyArray:
-    """A copy of ``x (N, ...)`` with ``values (R, ...)`` added to its ``rows (R,)``, each of which is there once."""
-    if is_tensor(x):
-        return x.index_add(0, rows, values)
-    out = np.array(x)
-    out[rows] += values
-    return out
+def occurring(x: AnyArray, possible: Iterable[int]) -> list[int]:
+    """The ``possible`` whole numbers that ``x`` holds; all of them while torch traces, when no value is known."""
+    torch = sys.modules.get("torch")
+    if torch is not None and (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        return list(possible)
+    found = set(namespace(x).unique(x).tolist())
+    return [value for value in possible if value in found]
 
 
 def lowest_number(x: AnyArray) -> float:

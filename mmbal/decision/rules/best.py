@@ -8,7 +8,7 @@ Where the best modality is missing, the next best one decides.
 import numpy as np
 
 from mmbal.decision.base import Rule
-from mmbal.maths.arrays import AnyArray, log_softmax, whole
+from mmbal.maths.arrays import AnyArray, log_softmax, where, whole
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -32,7 +32,8 @@ class Best(Rule):
     def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         order = whole(self.parameters["order"], inputs)
         chosen = order[present[:, order].argmax(axis=1)]
-        return inputs[whole(np.arange(len(inputs)), inputs), chosen]
+        decides = chosen[:, None] == whole(np.arange(len(self.modalities)), inputs)
+        return where(decides[..., None], inputs, 0.0).sum(axis=1)
 
     def explain(self) -> str:
         return f"Follows {self.modalities[int(self.parameters['order'][0])]} alone."

@@ -31,7 +31,7 @@ from mmbal.config import Config
 from mmbal.decision.base import Rule
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.temperature import inverse_temperature, inverse_temperatures, temperature
-from mmbal.maths.arrays import AnyArray, added_at, exp, like, log_softmax, namespace, whole
+from mmbal.maths.arrays import AnyArray, exp, like, log_softmax, namespace, occurring, where
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 
@@ -67,14 +67,12 @@ class Discriminant(Rule):
         covariance = (1 - config.shrink) * scatter + config.shrink * variance * np.eye(m * c)
         prior = np.log((np.bincount(y, minlength=c) + 1) / (n + c))
         fitted = {"mean": mean, "covariance": covariance, "prior": prior}
-        scores = gaussian_scores(x, present, fitted, own=(y, without))
-        scale = min(1.0, inverse_temperature(scores, y))
+        scale = min(1.0, inverse_temperature(held_out_scores(x, present, fitted, y, without), y))
         return {"beta": beta, "root": np.array(root), **fitted, "scale": np.array(scale)}
 
     def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
         x = measured(inputs, present, self.tensor("beta", inputs), bool(self.parameters["root"]))
-        fitted = {name: self.tensor(name, inputs) for name in ("mean", "covariance", "prior")}
-        return self.tensor("scale", inputs) * gaussian_scores(x, present, fitted)
+        return self.tensor("scale", inputs) * gaussian_scores(x, present, self.parameters)
 
     def explain(self) -> str:
         kind = "square roots of the probabilities" if self.parameters["root"] else "log-probabilities"
@@ -109,30 +107,43 @@ def class_means(x: np.ndarray, seen: np.ndarray, y: np.ndarray) -> tuple[np.ndar
     return mean, x - (x - mean[y]) * (1 + 1 / np.maximum(count[y], 1))
 
 
-def gaussian_scores(
-    x: AnyArray, present: AnyArray, fitted: Mapping[str, AnyArray], own: tuple[np.ndarray, np.ndarray] | None = None
-) -> AnyArray:
+def gaussian_scores(x: AnyArray, present: AnyArray, fitted: Mapping[str, np.ndarray]) -> AnyArray:
     """Log joint density of class and row ``(N, C)``, up to a constant a row; missing modalities are left out.
 
-    ``x (N, M, C)``; ``fitted``: "mean" ``(C, M, C)``, "covariance" ``(M C, M C)``, "prior" ``(C,)`` in nats. ``own``:
-    labels ``(N,)`` and the mean ``(N, M, C)`` that a row's own class is to have for that row.
+    ``x (N, M, C)``, 0 where missing; ``fitted``: "mean" ``(C, M, C)``, "covariance" ``(M C, M C)``, "prior" ``(C,)`` in
+    nats.
     """
-    n, m, c = x.shape
-    of = namespace(x)
-    mean, covariance = fitted["mean"].reshape(c, m * c), fitted["covariance"]
-    scores = of.broadcast_to(fitted["prior"], (n, c))
-    pattern = ((present > 0) * like(2.0 ** np.arange(m), x)).sum(axis=1)  # of the modalities that a row has, as bits
-    for code in of.unique(pattern).tolist():
-        if not code:
-            continue
-        rows = of.where(pattern == code)[0]
-        kept = whole(np.flatnonzero(np.repeat(int(code) >> np.arange(m) & 1, c)), x)
-        part, centres = x[rows].reshape(len(rows), m * c)[:, kept], mean[:, kept]
-        solved = of.linalg.solve(covariance[kept][:, kept], centres.T)
-        likelihood = part @ solved - (centres * solved.T).sum(axis=1) / 2
-        if own is not None:
-            labels, means = own[0][rows], own[1][rows].reshape(len(rows), m * c)[:, kept]
-            solved = of.linalg.solve(covariance[kept][:, kept], means.T).T
-            likelihood[np.arange(len(rows)), labels] = ((part - means / 2) * solved).sum(axis=1)
-        scores = added_at(scores, rows, likelihood)
+    n, (c, m, _) = x.shape[0], fitted["mean"].shape
+    flat, pattern = x.reshape(n, m * c), patterns(present)
+    scores = namespace(x).broadcast_to(like(fitted["prior"], x), (n, c))
+    for code in occurring(pattern, range(1, 2**m)):
+        kept = inputs_with(code, m, c)
+        centres = fitted["mean"].reshape(c, m * c)[:, kept]
+        solved = np.linalg.solve(fitted["covariance"][np.ix_(kept, kept)], centres.T)
+        likelihood = flat[:, kept] @ like(solved, x) - like((centres * solved.T).sum(axis=1) / 2, x)
+        scores = scores + where((pattern == code)[:, None], likelihood, 0.0)
     return scores
+
+
+def held_out_scores(
+    x: np.ndarray, present: np.ndarray, fitted: Mapping[str, np.ndarray], y: np.ndarray, without: np.ndarray
+) -> np.ndarray:
+    """:func:`gaussian_scores`, where the own class ``y (N,)`` of each row has the mean ``without (N, M, C)``."""
+    _, m, c = x.shape
+    scores, pattern = gaussian_scores(x, present, fitted), patterns(present)
+    for code in occurring(pattern, range(1, 2**m)):
+        rows, kept = np.flatnonzero(pattern == code), inputs_with(code, m, c)
+        part, means = (array[rows].reshape(len(rows), m * c)[:, kept] for array in (x, without))
+        solved = np.linalg.solve(fitted["covariance"][np.ix_(kept, kept)], means.T).T
+        scores[rows, y[rows]] = fitted["prior"][y[rows]] + ((part - means / 2) * solved).sum(axis=1)
+    return scores
+
+
+def patterns(present: AnyArray) -> AnyArray:
+    """The modalities ``(N,)`` that each row has, as bits of a number."""
+    return ((present > 0) * like(2.0 ** np.arange(present.shape[1]), present)).sum(axis=1)
+
+
+def inputs_with(code: int, m: int, c: int) -> np.ndarray:
+    """The inputs, of M x C, that belong to the modalities of a pattern."""
+    return np.flatnonzero(np.repeat(code >> np.arange(m) & 1, c))

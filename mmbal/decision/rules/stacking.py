@@ -41,9 +41,8 @@ class Stacking(Rule):
         return {"matrix": matrix, "bias": bias}
 
     def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
-        return unimodal(inputs, present).reshape(len(inputs), inputs.shape[1] * inputs.shape[2]) @ self.tensor(
-            "matrix", inputs
-        ) + self.tensor("bias", inputs)
+        n, m, c = inputs.shape
+        return unimodal(inputs, present).reshape(n, m * c) @ self.tensor("matrix", inputs) + self.tensor("bias", inputs)
 
     def explain(self) -> str:
         return f"Logistic regression on {self.parameters['matrix'].shape[0]} log-probabilities."
