@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mmbal.cli import console
+from mmbal.cli import console, streams
 from mmbal.cli.calibrate import calibrate
 from mmbal.cli.check import check
 from mmbal.cli.diagnose import diagnose
@@ -166,9 +166,9 @@ def _interrupt(number: int, frame: object) -> None:
 
 def main() -> None:
     """Entry point of the `mmbal` command."""
-    console.open_streams()
+    streams.open_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     finally:
-        console.close_streams()
+        streams.close_streams()

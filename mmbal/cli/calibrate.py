@@ -9,6 +9,7 @@ import typer
 
 from mmbal.cli import completion, console
 from mmbal.cli.options import Json
+from mmbal.cli.progress import working
 
 if TYPE_CHECKING:
     from mmbal.decision.calibration import Calibration
@@ -72,7 +73,7 @@ def calibrate(
     predictions = find_predictions(path, ruled=False)
     console.told_of(path, predictions.meta, predictions.warnings)
     refuse_existing(target, force)
-    with console.working("Fitting the decision rules"):
+    with working("Fitting the decision rules"):
         result = fit(predictions, rule, split, test, folds, seed, protect=protect)
     shown, _ = result.worth_storing()
     stored = shown or force

@@ -9,6 +9,7 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Force, Json
+from mmbal.cli.progress import working
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,13 +92,13 @@ def diagnose(
         "confidence": confidence,
     }
     if len(known) > 1:
-        with console.working(f"Diagnosing {len(known)} models"):
+        with working(f"Diagnosing {len(known)} models"):
             compared = compare_diagnoses(known, **settings)
         diagnoses = compared.diagnoses
         document: Any = compared.model_dump(mode="json")
     else:
         (name, found), *_ = known.items()
-        with console.working(f"Diagnosing {found.predictions.splits().get(split, len(found.predictions))} samples"):
+        with working(f"Diagnosing {found.predictions.splits().get(split, len(found.predictions))} samples"):
             diagnosis = diagnosis_of(found, **settings, baseline=baseline)
         console.warn(text for text in diagnosis.data.warnings if text not in found.predictions.warnings)
         document = diagnosis.model_dump(mode="json")

@@ -9,16 +9,14 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Force, Json
+from mmbal.cli.progress import counting
 from mmbal.errors import DataError, UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from mmbal.explain.model import Report
 
 TABLES = (".csv", ".tsv", ".txt")
 
@@ -93,7 +91,7 @@ def explain(
             cache=cache,
             batch_size=batch_size,
             seed=seed,
-            report=progress(stack),
+            report=counting(stack, f"Asking {function}"),
             meta={"dataset": data.stem, "function": function},
         )
     console.warn(found.warnings)
@@ -211,18 +209,3 @@ def modalities(given: list[str] | None, data: Any, of_samples: list[str]) -> Map
                 raise UsageError(f"--modality {text}: there is no column '{pattern}'.", did_you_mean(pattern, names))
             found.setdefault(modality, []).extend(matching)
     return found
-
-
-def progress(stack: ExitStack) -> Report:
-    """A progress bar that opens with the first batch, when the number of rows is known."""
-    advance: Any = None
-    before = 0
-
-    def report(done: int, total: int, line: str) -> None:
-        nonlocal advance, before
-        if advance is None:
-            advance = stack.enter_context(console.progress("explain", total))
-        advance(done - before, line if console.err.is_terminal else "")
-        before = done
-
-    return report

@@ -11,6 +11,7 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Force, Json, from_model
+from mmbal.cli.progress import Counted
 from mmbal.data.preparation.options import SPLITS, Options
 from mmbal.errors import DataError, UsageError
 from mmbal.text import duration, plural
@@ -120,7 +121,7 @@ def prepare(
         return
     from mmbal.data.prepare import prepare as run
 
-    with console.Bars(DOING) as bars:
+    with Counted(DOING) as counted:
         result = run(
             source,
             out=out,
@@ -131,7 +132,7 @@ def prepare(
             download=download,
             base_url=base_url,
             like=like,
-            progress=bars,
+            progress=counted,
             **options,
         )
     if as_json:

@@ -27,6 +27,7 @@ from mmbal.cli.options import (
     refuse_with_resume,
     training_config,
 )
+from mmbal.cli.progress import working
 
 if TYPE_CHECKING:
     from mmbal.engine.train import Result
@@ -60,13 +61,12 @@ def pretrain(
     Training stops after 10 epochs without a better validation; --patience changes that, and a --config file has its own.
     The run can be diagnosed and calibrated like any other, and `mmbal train --encoders RUN` starts from it.
     """
-    from mmbal.data.store.store import Store
     from mmbal.training import pretrain as run
     from mmbal.training import resume_pretrain
 
     if resume is not None:
         refuse_with_resume(modality=modality, config=config, set=assignments, epochs=epochs, out=out)
-        with console.progress("pretrain", None) as report:
+        with working("Training each modality alone") as report:
             result = resume_pretrain(resume, report=report, save_every=save_every, max_hours=max_hours)
         _show(result, as_json)
         return
@@ -83,8 +83,7 @@ def pretrain(
         seed=seed,
         device=device,
     )
-    modalities = settings.modalities or tuple(Store.open(settings.data).modalities)
-    with console.progress("pretrain", settings.epochs * len(modalities)) as report:
+    with working("Training each modality alone") as report:
         result = run(settings, out=out, force=force, report=report, save_every=save_every, max_hours=max_hours)
     _show(result, as_json)
 

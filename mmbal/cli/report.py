@@ -9,7 +9,10 @@ import typer
 
 from mmbal.cli import completion, console
 from mmbal.cli.options import Force, Json
+from mmbal.cli.progress import working
 from mmbal.errors import UsageError
+from mmbal.progress import steps
+from mmbal.text import plural
 
 if TYPE_CHECKING:
     from mmbal.report.compare import Comparison
@@ -105,8 +108,8 @@ def report(
         raise UsageError("There is nothing to report.", "Give runs, predictions or the folder of a sweep.")
     if bib is not None:
         raise UsageError("--bib needs the folder of a sweep, which `mmbal sweep` makes.")
-    with console.working(f"Diagnosing {len(paths)} models"):
-        sources = [read_source(path, split, bootstrap) for path in paths]
+    with working(f"Diagnosing {plural(len(paths), 'model')}"):
+        sources = [read_source(path, split, bootstrap) for path in steps(paths)]
     for source in sources:
         data = source.diagnosis.data
         console.told_of(source.path, data.meta, [f"{source.path}: {text}" for text in data.warnings])

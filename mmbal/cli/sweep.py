@@ -10,7 +10,10 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Json, MaxHours, SaveEvery
+from mmbal.cli.progress import working
 from mmbal.cli.report import show
+from mmbal.progress import steps
+from mmbal.text import plural
 
 
 def sweep(
@@ -36,14 +39,15 @@ def sweep(
 
     plan = read_study(study)
     folder = out or Path("runs") / study.stem
-    with console.progress("sweep", count(plan)) as report:
+    with working(plural(count(plan), "training")) as report:
         folders = run(plan, folder, workers=workers, report=report, save_every=save_every, max_hours=max_hours)
     odd = [r for r in Results(folder / RESULTS).read() if r.kind == "run" and not r.converged]
     for record in odd:
         console.note(
             f"{record.data}, {record.variant}, seed {record.seed} did not converge: {record.status}, {record.why}."
         )
-    found = {name: compare(paths, replicates=bootstrap) for name, paths in folders.items()}
+    with working("Comparing the runs"):
+        found = {name: compare(folders[name], replicates=bootstrap) for name in steps(list(folders))}
     if as_json:
         console.print_json({name: c.model_dump(mode="json") for name, c in found.items()})
         return

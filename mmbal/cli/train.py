@@ -27,6 +27,8 @@ from mmbal.cli.options import (
     refuse_with_resume,
     training_config,
 )
+from mmbal.cli.progress import working
+from mmbal.progress import steps
 
 if TYPE_CHECKING:
     from mmbal.engine.train import Result
@@ -87,7 +89,7 @@ def train(
 
     if resume is not None:
         refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
-        with console.progress("train", _left(resume, epochs)) as report:
+        with working("Training") as report:
             moved = None if data is None else str(data)
             results = [
                 go_on(resume, epochs=epochs, data=moved, report=report, save_every=save_every, max_hours=max_hours)
@@ -121,20 +123,12 @@ def train(
     elif seeds > 1:
         outs = [None] * seeds
     results = []
-    with console.progress("train", settings.epochs * seeds) as report:
-        for k, folder in enumerate(outs):
+    with working("Training") as report:
+        for k, folder in steps(list(enumerate(outs))):
             own = settings.model_copy(update={"seed": settings.seed + k})
             told = report if seeds == 1 else about(f"seed {own.seed}", report)
             results.append(run(own, out=folder, force=force, report=told, save_every=save_every, max_hours=max_hours))
     _answer(results, as_json)
-
-
-def _left(folder: Path, epochs: int | None) -> int:
-    """The epochs that a run has still to do."""
-    from mmbal.runs import read_config, read_metrics, require_run
-
-    target = epochs or read_config(require_run(folder))["epochs"]
-    return max(0, int(target) - len(read_metrics(folder)))
 
 
 def _answer(results: list[Result], as_json: bool) -> None:

@@ -17,6 +17,7 @@ from mmbal.errors import UsageError
 from mmbal.maths.folds import groups_of
 from mmbal.predictions.format import Source
 from mmbal.predictions.source import predictions_of
+from mmbal.progress import portion
 from mmbal.tables import Table
 from mmbal.text import DIFFERENCE
 from mmbal.text import SHARE as SHARES
@@ -141,10 +142,12 @@ def calibrate(
         raise UsageError("A rule fitted on the test split can't be judged on it.", "Leave out --test, or --split.")
     wanted = list(dict.fromkeys(["sum", "best", *names, rule]))
     config = {} if protect is None else {rule: {"protect": protect}}
-    fitted, log_p = fit_and_cross_fit(rows, rule, folds, seed, **config.get(rule, {}))
+    with portion(0.5):
+        fitted, log_p = fit_and_cross_fit(rows, rule, folds, seed, **config.get(rule, {}))
     tested = predictions.select("test") if test else None
     alone = fit_rule(rows, "best")
-    held_out = Comparison.of(rows, wanted, folds, seed, config=config, known={rule: log_p})
+    with portion(0.3):
+        held_out = Comparison.of(rows, wanted, folds, seed, config=config, known={rule: log_p})
     own = {} if tested is None else {rule: fitted.apply(tested)}
     judged = None if tested is None else Comparison.of(tested, wanted, folds, seed, rows, config=config, known=own)
     return Calibration(

@@ -26,6 +26,7 @@ from mmbal.maths.loglinear import FAST
 from mmbal.maths.mixture import mixture_weights
 from mmbal.maths.scoring import correct
 from mmbal.predictions.format import Predictions
+from mmbal.progress import portion
 from mmbal.registry import rules
 
 
@@ -124,7 +125,8 @@ def judged_folds(
     whole, unit = np.all(predictions.present_mask(), axis=1), units_of(len(predictions), predictions.group)
     for part in range(fold.max() + 1):
         rows = np.flatnonzero(fold == part)
-        fitted = fit_candidates(predictions.take(fold != part), start=members)
+        with portion(0.5 / (fold.max() + 1)):  # most often the folds are drawn twice
+            fitted = fit_candidates(predictions.take(fold != part), start=members)
         test = predictions.take(rows)
         log_p = _decide(fitted, test)
         hidden = [_of_truth(_decide(fitted, less), less.labels) for less in without_each(test)]

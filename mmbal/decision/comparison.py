@@ -16,6 +16,7 @@ from mmbal.maths.scoring import calibration_errors, correct, scores
 from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.order import canonical_order
 from mmbal.predictions.source import predictions_of
+from mmbal.progress import steps
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, ERROR, NATS, p_value
 from mmbal.text import SHARE as SHARES
@@ -75,7 +76,7 @@ class Comparison:
         order = canonical_order(own)
         own = own.take(order)
         log_p = {FUSED: as_it_is(own)}
-        for name in dict.fromkeys(names):
+        for name in steps(list(dict.fromkeys(names))):
             if name == FUSED:
                 continue
             options = (config or {}).get(name, {})

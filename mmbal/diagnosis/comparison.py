@@ -19,6 +19,7 @@ from mmbal.errors import DataError, UsageError
 from mmbal.maths.significance import mcnemar
 from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.pairing import shared_rows
+from mmbal.progress import steps
 from mmbal.runs import Subject, read
 from mmbal.tables import Column, Table
 from mmbal.text import signed
@@ -92,7 +93,7 @@ def compare_diagnoses(
     chosen = {name: choose(s.predictions, split) for name, s in subjects.items()}
     shared = _shared([p for p, _ in chosen.values()])
     examinations, diagnoses = {}, {}
-    for k, (name, (rows, calibration)) in enumerate(chosen.items()):
+    for k, (name, (rows, calibration)) in steps(list(enumerate(chosen.items()))):
         if shared is not None:
             rows = replace(rows.take(shared[k]), group=next(iter(chosen.values()))[0].take(shared[0]).group)
         # replicates of different samples must not be drawn alike

@@ -30,6 +30,7 @@ from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.folds import groups_of
 from mmbal.predictions.format import Array, Predictions, Source, subsets_of
 from mmbal.predictions.order import canonical
+from mmbal.progress import steps
 from mmbal.runs import read
 from mmbal.version import __version__
 
@@ -246,7 +247,7 @@ class Examination:
     def report(self, split: str, source: str, reference_name: str | None = None) -> Diagnosis:
         """Measure every section and put the verdict into words."""
         labelled = self.predictions.labelled
-        for section in SECTIONS:
+        for section in steps(SECTIONS, [section.effort for section in SECTIONS]):
             if section.needs_labels and not labelled:
                 if not section.on_request:
                     self.lacks(section.fields, *NO_LABELS)

@@ -31,6 +31,7 @@ class Section(ABC):
     title: ClassVar[str] = ""  # heading of its tables on a page
     full: ClassVar[bool] = False  # whether its tables are printed with --full only
     on_request: ClassVar[bool] = False  # whether it is measured only where the user or the training run asked for it
+    effort: ClassVar[float] = 1.0  # how long it takes beside the others, for the time that is left
     needs_labels: ClassVar[bool] = True  # whether nothing of it can be measured without labels
     fields: ClassVar[Fields] = {}  # of the document
     class_fields: ClassVar[Fields] = {}  # of the document's ``classes.<class>``

@@ -19,6 +19,7 @@ from mmbal.engine.seeding import seed_all
 from mmbal.errors import MmbalError
 from mmbal.methods.base import Method, Phase, Run, Stage, chosen, parts
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.progress import portion
 
 State = dict[str, Any]
 AfterEpoch = Callable[[Run, State], bool]
@@ -53,7 +54,8 @@ def fit(
     done = resume["epoch"] if resume else 0
     run.step = resume["step"] if resume else 0
     within = resume.get("within") if resume else None
-    first = 0
+    first, stages = 0, method.stages(config.epochs)
+    left = sum(stage.epochs for stage in stages) - done
 
     def state(epochs: int) -> State:
         assert run.optimiser is not None
@@ -64,7 +66,7 @@ def fit(
             "recorders": {name: recorder.state() for name, recorder in watching.items()},
         }
 
-    for stage in method.stages(config.epochs):
+    for stage in stages:
         last = first + stage.epochs
         if done < last:
             run.stage = stage
@@ -77,7 +79,8 @@ def fit(
                     for group in optimiser.param_groups:
                         group["lr"] = learning_rate(config.optimiser, run.epoch - first, stage.epochs)
                 recorded = list(watching.values())
-                train_epoch(run, method, config, modules, processes, recorded, after_batch, state, within)
+                with portion(1 / left):
+                    train_epoch(run, method, config, modules, processes, recorded, after_batch, state, within)
                 within = None
                 if after_epoch(run, state(run.epoch + 1)):
                     return
@@ -111,9 +114,11 @@ def train_epoch(
             recorder.on_epoch_start(run)
         method.on_epoch_start(run)
         rows, done = method.sampler(run), 0
+    samples = max(len(run.train.split_rows) // processes.world, 1)
     for number, batch in enumerate(run.train.epoch(run.epoch, rows, done), start=done + 1):
         try:
-            train_batch(run, method, config, batch.to(run.device), learning, processes, recorders)
+            with portion(len(batch) / samples):
+                train_batch(run, method, config, batch.to(run.device), learning, processes, recorders)
         except NotFinite as error:
             raise error.at(run, number, batch) from None
         if after_batch is not None:

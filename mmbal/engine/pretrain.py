@@ -16,6 +16,7 @@ from mmbal.engine.train import Result, train
 from mmbal.engine.train import resume as go_on
 from mmbal.errors import Interrupted, UsageError
 from mmbal.files import locked, write_json, write_tensors
+from mmbal.progress import steps
 from mmbal.runs import (
     CHECKPOINT,
     CONFIG,
@@ -87,7 +88,7 @@ def _train_each(config: TrainConfig, folder: Path, report: Report | None, saving
     way = f"Go on with: mmbal pretrain --resume {folder}"
     results: dict[str, Result] = {}
     try:
-        for m in config.modalities:
+        for m in steps(config.modalities):
             told = report and about(m, report)
             if (folder / m / CONFIG).is_file():
                 results[m] = go_on(folder / m, report=told, saving=saving)

@@ -35,7 +35,7 @@ from mmbal.methods.base import Run
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.runs import SPLITS, SUMMARY, TRAIN, prediction_file, read_metrics
-from mmbal.text import SHARE
+from mmbal.text import SHARE, Line
 from mmbal.version import __version__
 
 FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
@@ -46,7 +46,7 @@ Report = Callable[[int, str], None]  # of the epochs that are done, and a line o
 
 def about(what: str, report: Report) -> Report:
     """``report``, each of whose lines begins with what it is about: a modality, a seed."""
-    return lambda steps, message: report(steps, message and f"{what}, {message}")
+    return lambda steps, message: report(steps, message.about(what) if isinstance(message, Line) else message)
 
 
 class Session:
@@ -88,7 +88,7 @@ class Session:
         self.states = States(self.model, self.method, config, self.store)
         self.recorders = build_recorders(config.record)
         self.history: list[dict[str, Any]] = []
-        self.pace = Pace(len(self.run.train.split_rows), config.epochs, lambda text: self.report(0, text))
+        self.pace = Pace()
         self.started = time.monotonic()
 
     def loader(self, split: str, training: bool = False) -> Loader:
@@ -209,7 +209,7 @@ class Session:
 
     def after_epoch(self, run: Run, state: dict[str, Any]) -> bool:
         """Evaluate, record and save; true when the run stops early. Raises Interrupted where it is asked to stop."""
-        rate = self.pace.epoch()
+        speed = self.pace.epoch()
         figures = self.figures()
         entry: dict[str, Any] = {
             "epoch": state["epoch"],
@@ -223,10 +223,7 @@ class Session:
             write_metrics(self.folder, self.history)
             best = best_epoch(self.history, self.config.select) == state["epoch"]
             self.states.after_epoch(self.folder, state, best)
-        loss = sum(v for name, v in entry["train"].items() if name.startswith("loss/"))
-        each = ", ".join(f"{m} {SHARE.text(share)}" for m, share in self.alone.items())
-        told = f"loss {loss:.3f}, validation accuracy {SHARE.text(entry['val']['accuracy'])} (alone: {each}), {rate}"
-        self.report(1, f"epoch {state['epoch']}: {told}")
+        self.report(1, self.line(entry, speed))
         self.watch.step()
         self.watch.saved()
         early = self.stopped_early()
@@ -244,6 +241,19 @@ class Session:
         if self.config.patience is None or not self.history:
             return False
         return len(self.history) - best_epoch(self.history, self.config.select) >= self.config.patience
+
+    def line(self, entry: Mapping[str, Any], speed: str) -> Line:
+        """What is told of an epoch; accuracies are those on the validation split."""
+        assert self.run.optimiser is not None
+        rates = sorted({f"{group['lr']:.3g}" for group in self.run.optimiser.param_groups})
+        figures = {
+            "loss": f"{sum(v for name, v in entry['train'].items() if name.startswith('loss/')):.3f}",
+            "accuracy": SHARE.text(entry["val"]["accuracy"]),
+            **{f"{m} alone": SHARE.text(share) for m, share in self.alone.items()},
+            "learning rate": " and ".join(rates),
+            "speed": speed,
+        }
+        return Line.told(f"epoch {entry['epoch']}", figures)
 
     def write(self, decided: Mapping[str, Predictions], prefix: str = "") -> dict[str, dict[str, float]]:
         """Save decisions by split; returns their figures."""

@@ -21,6 +21,7 @@ from mmbal.engine.session import Report
 from mmbal.engine.study import Job, Study, check, jobs
 from mmbal.engine.tuning import check_space, line_of, recorded, train_job, tune
 from mmbal.errors import Interrupted
+from mmbal.progress import portion
 from mmbal.runs import finished
 
 T = TypeVar("T")
@@ -61,7 +62,10 @@ def _sweep(
     saving: Saving,
 ) -> dict[str, list[Path]]:
     results = Results(out / RESULTS)
-    chosen = _tuned(study, out, workers, tell, saving) if study.search is not None else {}
+    chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
+    if study.search is not None:
+        with portion(study.search.trials / (study.search.trials + len(study.seeds))):
+            chosen = _tuned(study, out, workers, tell, saving)
     planned, known = list(jobs(study, out, chosen)), results.read()
     waiting = [job for job in planned if recorded(job, known) is None]
     if study.search is None:
@@ -105,12 +109,20 @@ def _run(job: Job, results: Results, after: Callable[[Path], object] | None, sav
 def _map(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
     """``work`` of each item, in their order, in ``workers`` processes."""
     if workers == 1:
-        yield from map(work, items)
+        yield from _each(map(work, items), len(items))
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_as_worker) as pool:
         try:
-            yield from pool.map(work, items)
+            yield from _each(pool.map(work, items), len(items))
+
+
+def _each(results: Iterator[R], n: int) -> Iterator[R]:
+    """The results, each of which is one of ``n`` equal parts of the work."""
+    for _ in range(n):
+        with portion(1 / n):
+            found = next(results)
+        yield found
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():

@@ -19,6 +19,7 @@ from mmbal.engine.session import started_from
 from mmbal.engine.study import Job, Study, job_of
 from mmbal.engine.train import resume, train
 from mmbal.errors import ConfigError, MmbalError
+from mmbal.progress import portion
 from mmbal.registry import methods
 from mmbal.runs import CONFIG, finished, read_config
 
@@ -64,7 +65,8 @@ def tune(
         record = recorded(job, known, number)
         if record is None:
             watch = partial(_prune, trial, search) if trial is not None else None
-            record = train_job(job, "trial", number, watch, saving)
+            with portion(1 / search.trials):
+                record = train_job(job, "trial", number, watch, saving)
             results.append(record)
             shutil.rmtree(job.folder)  # the record has all that is kept of a trial
         done.append(record)

@@ -24,6 +24,7 @@ from mmbal.maths.significance import holm
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.format import Source as Given
 from mmbal.predictions.source import predictions_of
+from mmbal.progress import steps
 from mmbal.report.paired import PairedTest, paired_test
 from mmbal.runs import DIAGNOSIS, Subject, decided_by, read_config, read_metrics, read_summary, run_folder, subject
 
@@ -142,7 +143,7 @@ def compare(
     a file is broken.
     """
     named = inputs.items() if isinstance(inputs, Mapping) else ((None, given) for given in inputs)
-    read = [read_source(given, split, replicates, confidence, seed, name) for name, given in named]
+    read = [read_source(given, split, replicates, confidence, seed, name) for name, given in steps(list(named))]
     return compare_sources(read, replicates, confidence, seed)
 
 

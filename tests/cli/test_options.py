@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import time
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -11,7 +9,6 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from mmbal.cli import console
 from mmbal.cli.options import WithDefault, from_model
 from mmbal.config import Config
 from mmbal.errors import UsageError
@@ -107,16 +104,3 @@ def test_a_group_takes_what_is_no_sub_command_for_its_first():
     for line in ("", "x --size 3", "--size 3 x", "make show", "show y"):
         assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert got == [("make", None, 0), ("make", "x", 3), ("make", "x", 3), ("make", "show", 0), ("show", "y")]
-
-
-def test_a_step_that_takes_long_says_what_it_is_and_how_long_it_took(monkeypatch, capsys):
-    monkeypatch.setattr(console, "SOON", 0.01)
-    with console.working("Fitting"):
-        time.sleep(0.2)
-    first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("Fitting. ")
-    assert re.fullmatch(r"Fitting: 0\.\d s in all\.", last)
-    monkeypatch.setattr(console, "SOON", 60.0)
-    with console.working("Fitting"):
-        pass
-    assert capsys.readouterr().err == ""

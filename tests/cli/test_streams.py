@@ -13,7 +13,7 @@ import pytest
 from terminal import ok, refused
 
 import mmbal
-from mmbal.cli.console import CLOSED_PIPE
+from mmbal.cli.streams import CLOSED_PIPE
 
 HERE = Path(mmbal.__file__).parents[1]  # the mmbal that is tested, also where another one is installed
 NAMES = ["[bold]no[/bold]", "a:b", "été ▶ é", "[/x]"]

@@ -35,6 +35,7 @@ class DecisionGapSection(Section):
     """The decision gap, and by class what the rule gains and loses."""
 
     order = 20
+    effort = 40.0
     title = "Lost by class"
     full = True
     fields = {"decision_gap": (Gap | None, None)}

@@ -89,6 +89,7 @@ class SegmentsSection(Section):
     """The main figures by segment, and what is shown there after Holm's correction over all segments."""
 
     order = 145
+    effort = 15.0
     title = "Segments"
     full = True
     on_request = True

@@ -117,6 +117,7 @@ class SuspectsSection(Section):
     """Labels and files that look wrong, sample by sample."""
 
     order = 148
+    effort = 8.0
     title = "Samples to look at"
     full = True
     fields = {"suspects": (Suspects | None, None)}

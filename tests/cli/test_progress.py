@@ -1,0 +1,100 @@
+"""Long work says how long it takes: as lines where stderr is no terminal, as one live view where it is one."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from mmbal.cli import progress
+from mmbal.progress import steps
+from mmbal.text import Line
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the seconds since the work began."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+
+    def seconds(value: float) -> None:
+        clock[0] = value
+
+    return seconds
+
+
+def test_the_time_left_is_told_soon_and_the_total_at_the_end(at, capsys):
+    with progress.working("Diagnosing"):
+        for k in steps(range(8)):
+            at(1.0 + k)  # a step a second
+    # After 2 s nothing is said yet; after 3 s three of eight steps are done. The next line would come 6 s later.
+    assert capsys.readouterr().err.splitlines() == [
+        "Diagnosing: 38 %, about 5 s left",
+        "Diagnosing: 8 s in all.",
+    ]
+
+
+def test_short_work_says_nothing(at, capsys):
+    with progress.working("Diagnosing"):
+        list(steps(range(8)))
+        at(1.9)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_first_step_does_not_keep_it_silent(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SOON", 0.05)
+    with progress.working("Fitting") as work:
+        work.share = 0.5  # the step that is under way is told of by nobody
+        time.sleep(0.3)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "Fitting: 50 %, about 1 s left"
+    assert last == "Fitting: 0.3 s in all."
+
+
+def test_lines_of_figures_end_with_the_time_left(at, capsys):
+    with progress.working("Training") as report:
+        for k in steps([1, 2]):
+            at(30.0 * k)
+            report(1, Line.told(f"epoch {k}", {"loss": "0.5", "audio alone": "60.0 %"}).about("seed 1"))
+        report(1, "ready")
+    assert capsys.readouterr().err.splitlines() == [
+        "seed 1, epoch 1: loss 0.5, audio alone 60.0 %",
+        "seed 1, epoch 2: loss 0.5, audio alone 60.0 % (60 s left)",
+        "ready",
+        "Training: 60 s in all.",
+    ]
+
+
+def test_what_was_done_before_counts_for_no_speed(at, capsys):
+    with progress.Counted({"rows": "Preparing"}) as counted:
+        counted(90, 100, "rows")  # an earlier run had done them
+        at(5.0)
+        counted(5, 100, "rows")
+        at(6.0)
+    assert capsys.readouterr().err.splitlines() == [
+        "Preparing: 95 %, 1/s, about 5 s left",
+        "Preparing: 6 s in all.",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_live_view_fits_the_terminal_and_has_the_figures_of_the_lines(at, monkeypatch, width):
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "err", Console(file=out, force_terminal=True, width=width, color_system=None))
+    work = progress.Work("Training each modality alone")
+    at(10.0)
+    work.reach(0.25)
+    figures = {"loss": "0.612", "accuracy": "71.0 %", "image alone": "80.0 %", "learning rate": "0.01"}
+    for k in range(12):
+        work(1, Line.told(f"epoch {k}", figures))
+    progress.err.print(work)
+    shown = out.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    assert "about 30 s left" in shown
+    assert "epoch 11" in shown
+    assert "epoch 3" not in shown, "the latest are kept"
+    assert ("learning" in shown) == (width >= 80), "the last figures go first"
+    for text in ("0.612", "71.0 %"):
+        assert text in shown
