@@ -115,14 +115,6 @@ def _map(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_as_worker) as pool:
         try:
             yield from _each(pool.map(work, items), len(items))
-
-
-def _each(results: Iterator[R], n: int) -> Iterator[R]:
-    """The results, each of which is one of ``n`` equal parts of the work."""
-    for _ in range(n):
-        with portion(1 / n):
-            found = next(results)
-        yield found
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
@@ -136,3 +128,11 @@ def _as_worker() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+def _each(results: Iterator[R], n: int) -> Iterator[R]:
+    """The results, each of which is one of ``n`` equal parts of the work."""
+    for _ in range(n):
+        with portion(1 / n):
+            found = next(results)
+        yield found
