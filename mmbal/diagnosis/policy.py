@@ -123,7 +123,7 @@ def judge(
     found = []
     for gate in policy.gates:
         condition = Condition.parse(gate.fail_if)
-        if baseline is None and condition.path.startswith(CHANGE):
+        if baseline is None and not diagnosis.change and condition.path.startswith(CHANGE):
             raise UsageError(
                 f"The gate '{gate.name}' is about a change, and there is no baseline.",
                 "Give --baseline diagnosis.json.",

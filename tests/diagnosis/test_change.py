@@ -12,6 +12,7 @@ from mmbal.diagnosis.balance import claims_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.diagnosis.comparison import compare_diagnoses
 from mmbal.diagnosis.conditions import Condition
+from mmbal.diagnosis.policy import by_conditions, judge
 from mmbal.errors import DataError, UsageError
 from mmbal.maths.bootstrap import Bootstrap, Estimate
 from mmbal.predictions.format import Predictions
@@ -75,6 +76,8 @@ def test_the_change_by_hand():
     assert change.value == pytest.approx(found.contribution["audio"].value - 0.3)
     assert change.low == pytest.approx(change.value - 1.959964 * error, abs=1e-6)
     assert Condition.parse("change.contribution.audio > 0.1").judge(after).holds
+    (judged,) = judge(by_conditions(["change.contribution.audio > 0.1"]), "after", after, by_value=True)
+    assert judged.state == "fail"
 
 
 def test_the_values_of_a_contribution_have_its_mean_and_its_spread():
