@@ -127,7 +127,9 @@ def commands(code: str) -> Iterator[list[str]]:
 
 
 def _command(words: list[str]) -> tuple[int, str]:
-    program, *arguments = [name for word in words for name in (sorted(glob.glob(word)) if "*" in word else []) or [word]]
+    program, *arguments = [
+        name for word in words for name in (sorted(glob.glob(word)) if "*" in word else []) or [word]
+    ]
     if program == "mmbal":
         result = mmbal(*arguments)
         return result.exit_code, result.output

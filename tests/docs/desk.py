@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import stand_ins
 from conftest import write_store
 from PIL import Image
 from terminal import ok
@@ -19,6 +20,7 @@ from mmbal.predictions.synthetic import GaussianWorld
 
 Names = dict[str, Any]
 TONES = {"happy": 900, "sad": 300}  # Hz
+MODULE = "def predict(batch):\n    return batch['audio'][:, :2] + 0.2 * batch['video'][:, :2]\n"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Prepared:
 
 
 def prepare(folder: Path) -> Prepared:
-    world = GaussianWorld(["ANG", "HAP", "SAD"], ["audio", "video"], [[2.0, 1.0, 1.5], [1.0, 1.5, 1.0]], dominance=[3.0, 1.0])
+    world = GaussianWorld(
+        ["ANG", "HAP", "SAD"], ["audio", "video"], [[2.0, 1.0, 1.5], [1.0, 1.5, 1.0]], dominance=[3.0, 1.0]
+    )
     world.sample(300, seed=0).save(folder / "predictions.npz")
     world.sample(300, seed=1).save(folder / "other.npz")
     write_store(folder / "STORE", {"audio": 6, "video": 4})
@@ -53,19 +57,10 @@ def copy(prepared: Prepared, name: str, to: str | None = None) -> None:
     (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
 
 
-def write_features(path: Path, **more: Any) -> Names:
-    """Features of two modalities, and the reader's own functions of them."""
-    rng = np.random.default_rng(0)
-    label = rng.integers(0, 2, 120)
-    side = 2.0 * label[:, None] - 1
-    arrays = {
-        "audio": (side + rng.normal(size=(120, 4))).astype(np.float32),
-        "video": (0.3 * side + rng.normal(size=(120, 5))).astype(np.float32),
-        "label": label,
-        "split": np.array(["train", "val", "test"])[np.arange(120) % 3],
-    }
-    np.savez(path, **arrays)
-    return arrays
+def write_features(path: Path) -> Names:
+    found = stand_ins.features() | {"split": np.array(["train", "val", "test"])[np.arange(120) % 3]}
+    np.savez(path, **found)
+    return found
 
 
 def write_recordings(folder: Path) -> None:
@@ -74,7 +69,7 @@ def write_recordings(folder: Path) -> None:
     for label, hertz in TONES.items():
         (folder / label).mkdir(parents=True)
         for k in range(20):
-            stem = folder / label / f"{label}_{'anna ben carl dora emil'.split()[k % 5]}_{k}"
+            stem = folder / label / f"{label}_{['anna', 'ben', 'carl', 'dora', 'emil'][k % 5]}_{k}"
             sound = 8000 * np.sin(2 * np.pi * hertz * np.arange(6400) / 16000) + rng.normal(0, 500, 6400)
             with wave.open(f"{stem}.wav", "wb") as file:
                 file.setparams((1, 2, 16000, 0, "NONE", ""))
@@ -89,7 +84,11 @@ def _readme(prepared: Prepared) -> Names:
     p = GaussianWorld(["no", "yes"], ["audio", "video"], [[1.5, 1.0], [1.0, 1.5]]).sample(200, seed=0)
     names = {"labels": p.labels, "split": p.split, "fused_logits": p.fused}
     names |= {f"{m}_logits": p.logits[m] for m in p.modalities}
-    return names | {"audio": p.logits["audio"], "video": p.logits["video"], "predict": lambda batch: sum(batch.values())}
+    return names | {
+        "audio": p.logits["audio"],
+        "video": p.logits["video"],
+        "predict": lambda batch: sum(batch.values()),
+    }
 
 
 def _ci(prepared: Prepared) -> None:
@@ -104,8 +103,10 @@ def _data(prepared: Prepared) -> None:
     features = write_features(Path("features.npz"))
     rows = {"annotations": np.array(["Negative", "Positive"])[features["label"]], "text": features["video"]}
     rows |= {"audio": features["audio"], "vision": features["video"]}
-    parts = {name: {key: array[at] for key, array in rows.items()} for name, at in
-             {"train": slice(0, 60), "valid": slice(60, 90), "test": slice(90, 120)}.items()}
+    parts = {
+        name: {key: array[at] for key, array in rows.items()}
+        for name, at in {"train": slice(0, 60), "valid": slice(60, 90), "test": slice(90, 120)}.items()
+    }
     Path("mosi.pkl").write_bytes(pickle.dumps({"label": features["label"], "audio": features["audio"]}))
     Path("mmsa.pkl").write_bytes(pickle.dumps(parts))
 
@@ -134,6 +135,21 @@ def _checklist(prepared: Prepared) -> None:
     copy(prepared, "B", "runs/study/toy/fast-s0")
 
 
+def _explain(prepared: Prepared) -> Names:
+    found = stand_ins.features(80)
+    Path("my_model.py").write_text(MODULE)
+    np.savez("test.npz", **found)
+    return stand_ins.black_box(found)
+
+
+def _your_model(prepared: Prepared) -> Names:
+    found = stand_ins.features()
+    stand_ins.write_scores(Path("scores.csv"), found)
+    stand_ins.write_checkpoint(Path("best_model.pth"))
+    stand_ins.write_clips(Path("stores/clips"))
+    return stand_ins.late_model(found)
+
+
 def _training(prepared: Prepared) -> None:
     copy(prepared, "STORE", "S")
 
@@ -145,5 +161,7 @@ DESKS: dict[str, Callable[[Prepared], Names | None]] = {
     "data": _data,
     "decision-layer": _decision_layer,
     "diagnosis": _diagnosis,
+    "explain": _explain,
     "training": _training,
+    "your-model": _your_model,
 }

@@ -9,6 +9,8 @@ import desk
 import pytest
 from blocks import ROOT, Block, blocks, commands, run, unsaid
 
+from mmbal.predictions.readers import predictions_from_csv
+
 PAGES = [p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]) if p.name != "CHANGELOG.md"]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 OWN_TEST = {"extending.md": "tests/docs/test_extending.py"}  # its classes need an installation of their own
@@ -100,3 +102,11 @@ def test_what_is_printed_is_compared_line_by_line():
 def test_a_block_knows_its_place(tmp_path):
     (found,) = blocks(page(tmp_path, "# Title\n\n```python\nx = 1\n```\n"))
     assert found == Block("page.md", 3, "python", "x = 1\n")
+
+
+def test_the_table_of_scores_in_the_docs_is_read(tmp_path):
+    (table,) = [block.code for block in BLOCKS if block.page == "docs/your-model.md" and block.kind == "csv"]
+    (tmp_path / "page.csv").write_text(table, encoding="utf-8")
+    found = predictions_from_csv(tmp_path / "page.csv")
+    assert found.classes == ("no", "yes")
+    assert found.present["video"].tolist() == [True, True, False]
