@@ -6,6 +6,9 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+# packages that packaging/laptop.txt leaves out: media and training
+NOT_IN_THE_SMALL_INSTALLATION = frozenset({"av", "soxr", "torch", "torchaudio", "torchvision"})
+
 
 class MmbalError(Exception):
     """One sentence of what is wrong and one of what to do; the command line turns it into an exit code."""
@@ -71,6 +74,15 @@ def of_system(error: OSError) -> DataError:
         errno.EMFILE: "Too few files may be open at once: see `ulimit -n`.",
     }.get(error.errno or 0, "")
     return DataError(f"{where}{error.strerror or error}.", hint)
+
+
+def of_import(error: ModuleNotFoundError) -> MmbalError | None:
+    """What to install, where ``error`` is the lack of a package that the small installation leaves out; else None."""
+    package = (error.name or "").split(".")[0]
+    if package not in NOT_IN_THE_SMALL_INSTALLATION:
+        return None
+    hint = "`pip install mmbal` installs all that mmbal needs; the README says how to have torch for the CPU alone."
+    return UsageError(f"This command needs the package '{package}', which is not installed.", hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

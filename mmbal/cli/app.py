@@ -32,7 +32,7 @@ from mmbal.cli.quickstart import quickstart
 from mmbal.cli.report import report
 from mmbal.cli.sweep import sweep
 from mmbal.cli.train import train
-from mmbal.errors import Interrupted, MmbalError, of_system
+from mmbal.errors import Interrupted, MmbalError, of_import, of_system
 from mmbal.version import __version__
 
 DEBUG = "MMBAL_DEBUG"
@@ -96,7 +96,8 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as failure:
             if os.environ.get(DEBUG):
                 raise
-            error = MmbalError(
+            lacking = of_import(failure) if isinstance(failure, ModuleNotFoundError) else None
+            error = lacking or MmbalError(
                 f"Internal error: {type(failure).__name__}: {failure}",
                 "This is a bug in mmbal. Run the command again with --debug and report what it prints.",
             )
