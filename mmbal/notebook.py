@@ -52,7 +52,7 @@ class Shown:
 
 
 def plots_of(kind: str) -> list[str]:
-    """Names of the pictures of a kind of result: diagnosis, comparison, run or rules."""
+    """Names of the pictures of a kind of result: diagnosis, comparison, study, run or rules."""
     return [entry.name for entry in pictures if entry.cls.of == kind]
 
 

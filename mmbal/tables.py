@@ -63,6 +63,11 @@ class Column:
         return all(cell is None or cell == "" for cell in self.cells)
 
     @property
+    def of_text(self) -> bool:
+        """Whether the cells are names or sentences, not figures."""
+        return all(cell is None or isinstance(cell, str) for cell in self.cells)
+
+    @property
     def intervals(self) -> bool:
         """Whether any cell has an interval."""
         return any(getattr(cell, "low", None) is not None for cell in self.cells)
@@ -152,9 +157,17 @@ class Table:
     def fitting(self, width: int, measure: Callable[[str], int] = len) -> Fitted:
         """The table as it fits ``width`` characters.
 
-        First the bars go, then the less important columns, then the intervals, and last the columns that are more
-        important than those. A bar takes the room that an interval has left.
+        First the bars go, then the less important columns, then the intervals, then the columns that are more
+        important than those, and last long names are broken into lines. A bar takes the room that an interval has left.
         """
+        fitted = self._dropping(width, measure)
+        if fitted.table.width(fitted.intervals, measure) <= width:
+            return fitted
+        columns = tuple(replace(c, wrap=c.wrap or c.of_text) for c in fitted.table.columns)
+        return replace(fitted, table=replace(fitted.table, columns=columns))
+
+    def _dropping(self, width: int, measure: Callable[[str], int]) -> Fitted:
+        """What is left where bars, columns and intervals have gone as far as they may."""
         plain = replace(self, columns=tuple(replace(c, bar=0) for c in self.columns))
         if self.width(True, measure) <= width:
             return Fitted(self, True, [])

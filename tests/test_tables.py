@@ -70,3 +70,12 @@ def test_text_that_may_be_broken_needs_little_room():
     table = Table.of([Column("where", ["a path " * 20], wrap=True), Column("n", [1])])
     assert table.width() == 1 + (24 + 3) + (1 + 3)
     assert table.fitting(40).dropped == []
+
+
+def test_a_long_name_is_broken_where_nothing_else_can_go():
+    table = Table.of([Column("class", ["a class with a long name, 1"]), Column("n", [1], drop=1), Column("x", [0.25])])
+    # Widths: 1 + (27 + 3) + (1 + 3) + (4 + 3) = 42; without n 38; the name needs 24 of its 27 where it is broken.
+    assert [c.wrap for c in table.fitting(38).table.columns] == [False, False]
+    broken = table.fitting(37)
+    assert [c.wrap for c in broken.table.columns] == [True, False], "figures are never broken"
+    assert broken.table.width() == 35

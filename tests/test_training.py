@@ -30,7 +30,7 @@ from mmbal.engine.checkpoint import attach_rule
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.pretrain import pretrain as engine_pretrain
 from mmbal.engine.study import read_study
-from mmbal.report.compare import read_source
+from mmbal.report.sources import read_source
 from mmbal.runs import find_predictions, read_summary, subject
 from mmbal.training import pretrain, resume, sweep, train
 

@@ -65,7 +65,7 @@ def check(
     from mmbal.diagnosis.policy import FILE, Policy, by_conditions, failure, judge, read_policy, summary
     from mmbal.files import write_text
     from mmbal.report import gates
-    from mmbal.report.compare import read_source
+    from mmbal.report.sources import read_source
 
     given = by_conditions(fail_if or [])
     if policy is None and not Path(FILE).is_file():

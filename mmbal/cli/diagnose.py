@@ -130,8 +130,8 @@ def diagnose(
 
 def _write_page(file: Path, diagnosis: Diagnosis, found: Subject) -> None:
     from mmbal.files import write_text
-    from mmbal.report.compare import source_of
     from mmbal.report.html import source_html
+    from mmbal.report.sources import source_of
 
     write_text(file, source_html(source_of(found, diagnosis), str(found.path), sound=True))
     console.note(f"Wrote {file}")

@@ -86,8 +86,9 @@ def report(
     from mmbal.cli.study import StudyOptions, show_study
     from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import render
-    from mmbal.report.compare import compare_sources, read_source
+    from mmbal.report.compare import compare_sources
     from mmbal.report.pages import drawn_of, page_of, write_figures, write_pages
+    from mmbal.report.sources import read_source
     from mmbal.report.study import is_sweep
     from mmbal.report.tables import csv as as_csv
 

@@ -35,7 +35,8 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
     from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import tables
     from mmbal.report.checklist import checklist
-    from mmbal.report.study import differences, is_sweep, legend, ranking, study_of
+    from mmbal.report.ranking import differences, legend, ranking
+    from mmbal.report.study import is_sweep, study_of
 
     folder = paths[0] if paths else None
     if len(paths) > 1 or (folder is not None and not is_sweep(folder)):

@@ -9,9 +9,9 @@ import yaml
 from markupsafe import Markup
 
 from mmbal.diagnosis import Diagnosis
-from mmbal.report.compare import own_figures
 from mmbal.report.making import again, command
 from mmbal.report.rendering import markdown_page
+from mmbal.report.sources import own_figures
 from mmbal.runs import decided_by, read_config, read_environment, read_summary
 from mmbal.tables import Column, Table
 from mmbal.text import ERROR, NATS, SHARE

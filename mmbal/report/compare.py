@@ -6,32 +6,28 @@ samples (mmbal/report/paired.py), with Holm's correction over all rows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis import Diagnosis
-from mmbal.diagnosis.stored import diagnosis_of
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.maths.bootstrap import Estimate
 from mmbal.maths.significance import holm
+from mmbal.notebook import Content, Shown, plots_of, plotted
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.format import Source as Given
-from mmbal.predictions.source import predictions_of
 from mmbal.progress import steps
 from mmbal.report.paired import PairedTest, paired_test
-from mmbal.runs import DIAGNOSIS, Subject, decided_by, read_config, read_metrics, read_summary, run_folder, subject
+from mmbal.report.render import legend, table_of
+from mmbal.report.sources import Source, group_by_seed, labels, own_figures, read_source
+from mmbal.runs import decided_by
+from mmbal.text import plural
 
 SCHEMA_VERSION = 1
 FIGURES = ("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap")
-SEED_ONLY = ("seed", "data", "device")  # a run differs in these and is still the same experiment on the same store
-UNTOLD = ("seed", "run", "producer")  # two experiments never differ by these alone
 
 
 class Epoch(Frozen):
@@ -82,7 +78,7 @@ class Row(Frozen):
         return len(self.entries)
 
 
-class Comparison(Frozen):
+class Comparison(Frozen, Shown):
     """The whole document behind `mmbal report --json`."""
 
     schema_version: int = SCHEMA_VERSION
@@ -90,6 +86,19 @@ class Comparison(Frozen):
     confidence: float
     rows: list[Row]
     notes: list[str] = Field(description="what could not be computed or tested, and why")
+
+    def shown(self) -> Content:
+        """The table and what its columns mean, as a notebook shows them."""
+        return Content(f"{self.split} split, {plural(len(self.rows), 'row')}", legend(self), [table_of(self)])
+
+    def plot(self, name: str = "accuracies", ax: Any = None, panel: str | None = None) -> Any:
+        """Draw one of the pictures of :meth:`plots`; see :meth:`mmbal.diagnosis.Diagnosis.plot`."""
+        return plotted(self, "comparison", name, ax, panel)
+
+    @staticmethod
+    def plots() -> list[str]:
+        """The names that :meth:`plot` takes."""
+        return plots_of("comparison")
 
     def relabelled(self, names: Mapping[str, str]) -> Comparison:
         """The same with other names of rows; raises UsageError where there is no such row."""
@@ -99,34 +108,6 @@ class Comparison(Frozen):
                 raise UsageError(f"There is no row '{name}'.", did_you_mean(name, known))
         rows = [row.model_copy(update={"label": names.get(row.label, row.label)}) for row in self.rows]
         return self.model_copy(update={"rows": rows})
-
-
-@dataclass(frozen=True)
-class Source:
-    """What one path of the report holds."""
-
-    path: Path
-    diagnosis: Diagnosis
-    predictions: Predictions | None  # of the split that is compared
-    config: dict[str, Any]
-    summary: dict[str, Any]
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        return self.diagnosis.data.meta
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder of the run, where the path is one."""
-        return run_folder(self.path)
-
-    @property
-    def kind(self) -> str:
-        """Text that is equal for runs that differ only by their seed, and unique where no seed is known."""
-        if self.meta.get("seed") is None:
-            return str(self.path.resolve())
-        told = {k: v for k, v in self.meta.items() if k not in UNTOLD}
-        return repr((sorted(told.items()), sorted(self.config.items())))
 
 
 def compare(
@@ -192,88 +173,6 @@ def _predictions(group: Sequence[Source]) -> list[Predictions]:
     return [source.predictions for source in group if source.predictions is not None]
 
 
-def read_source(
-    given: Given,
-    split: str = "test",
-    replicates: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    name: str | None = None,
-) -> Source:
-    """What :func:`compare` takes; diagnosed now where it was not. ``name`` stands for what has no path."""
-    if isinstance(given, (str, os.PathLike)):
-        path = Path(given)
-    else:
-        given = predictions_of(given)
-        path = Path(name or str(given.meta.get("run") or given.meta.get("dataset") or "predictions"))
-    if path.suffix == ".json":
-        kept = Diagnosis.load(path)
-        if kept.data.split != split:
-            raise UsageError(
-                f"{path} is a diagnosis of the split '{kept.data.split}', not of '{split}'.",
-                f"Compare on --split {kept.data.split}, or give the run itself.",
-            )
-        return Source(path, kept, None, {}, {})
-    found_there = Subject(path, given, None, None) if isinstance(given, Predictions) else subject(path)
-    diagnosis = diagnosis_of(found_there, split=split, bootstrap=replicates, seed=seed, confidence=confidence)
-    return source_of(found_there, diagnosis)
-
-
-def source_of(found: Subject, diagnosis: Diagnosis) -> Source:
-    """What a path stands for, with its diagnosis."""
-    folder = found.folder
-    config = {} if folder is None else flat(read_config(folder))
-    config = {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
-    summary = {} if folder is None else read_summary(folder)
-    return Source(found.path, diagnosis, found.predictions.select(diagnosis.data.split), config, summary)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return found
-
-
-def group_by_seed(sources: Sequence[Source]) -> list[list[Source]]:
-    """Groups of sources that differ only in their seed, in the order given; the same seed twice is no repetition."""
-    groups: dict[tuple[str, int], list[Source]] = {}
-    for source in sources:
-        copy = 0
-        while any(other.meta.get("seed") == source.meta.get("seed") for other in groups.get((source.kind, copy), [])):
-            copy += 1
-        groups.setdefault((source.kind, copy), []).append(source)
-    return list(groups.values())
-
-
-def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
-    """A short name of each row: method, fusion and rule where known, else the file; then what tells equal names apart.
-
-    The fusion is named where the rows have several.
-    """
-    first = [group[0] for group in groups]
-    several = len({source.meta.get("fusion") for source in first if source.meta.get("method")}) > 1
-    names = [_name(source, several) for source in first]
-    out = []
-    for name, source in zip(names, first, strict=True):
-        twins = [other for twin, other in zip(names, first, strict=True) if twin == name and other is not source]
-        keys = [k for k in source.config if any(other.config.get(k) != source.config[k] for other in twins)]
-        told = ", ".join(f"{k}={source.config[k]}" for k in keys)
-        out.append(name if not twins else f"{name} ({told or source.path})")
-    return out
-
-
-def _name(source: Source, fusions: bool) -> str:
-    meta = source.meta
-    if meta.get("method"):
-        fusion = f", {meta['fusion']}" if fusions and meta.get("fusion") else ""
-        stored = f" + {meta['rule']}" if meta.get("rule") and meta["rule"] != meta.get("fusion") else ""
-        return f"{meta['method']}{fusion}{stored}"
-    in_folder = source.path.name == DIAGNOSIS and source.path.parent.name
-    return in_folder or source.path.stem or str(source.path)
-
-
 def _first(names: Sequence[str], groups: Sequence[Sequence[Source]], baseline: str) -> int:
     """The row that ``baseline`` names, by its label or by one of its paths."""
     for k, (name, group) in enumerate(zip(names, groups, strict=True)):
@@ -309,13 +208,6 @@ def _entry(source: Source) -> Entry:
         method=own_figures(source.path),
         tails={} if found.tails is None else found.tails.gradient_noise,
     )
-
-
-def own_figures(path: Path) -> dict[str, float]:
-    """What a run's method recorded besides its losses, means over the last epoch; nothing for anything else."""
-    folder = run_folder(path)
-    epochs = [] if folder is None else read_metrics(folder)
-    return {k: v for k, v in epochs[-1]["train"].items() if not k.startswith("loss/")} if epochs else {}
 
 
 def _row(label: str, group: Sequence[Source], test: PairedTest | None) -> Row:

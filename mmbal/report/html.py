@@ -12,15 +12,17 @@ from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.section import Section
 from mmbal.diagnosis.tables import classes, modalities, title_of
 from mmbal.registry import sections
-from mmbal.report.compare import Comparison, Source
+from mmbal.report.compare import Comparison
 from mmbal.report.making import History, reproduction
 from mmbal.report.picture import pictures_of, svg
+from mmbal.report.ranking import differences, ranking
+from mmbal.report.ranking import legend as study_legend
 from mmbal.report.render import legend, table_of
 from mmbal.report.rendering import html
 from mmbal.report.rules import Rules
 from mmbal.report.samples import Sample, table, telling, with_media
-from mmbal.report.study import Study, differences, ranking
-from mmbal.report.study import legend as study_legend
+from mmbal.report.sources import Source
+from mmbal.report.study import Study
 from mmbal.runs import decided_by, open_store
 from mmbal.tables import Column, Table
 from mmbal.text import plural

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.diagnosis.document import Diagnosis
-from mmbal.report.compare import Source, flat
+from mmbal.report.sources import Source, flat
 from mmbal.runs import CONFIG, IMPORT, PRETRAIN, read_config, read_environment, read_metrics, read_summary, started_from
 from mmbal.tables import Column, Table
 from mmbal.text import NATS, SHARE

@@ -10,11 +10,12 @@ from mmbal.diagnosis.stored import keep
 from mmbal.errors import UsageError
 from mmbal.files import write_text
 from mmbal.report.card import card
-from mmbal.report.compare import Comparison, Source, read_source
+from mmbal.report.compare import Comparison
 from mmbal.report.html import comparison_html, source_html
 from mmbal.report.making import History
 from mmbal.report.picture import pictures_of, save
 from mmbal.report.rules import Rules
+from mmbal.report.sources import Source, read_source
 from mmbal.runs import CARD, PAGE, read_summary, run_folder
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from mmbal.report import tables
-from mmbal.report.compare import Comparison, Row
 from mmbal.report.tables import escape_markdown
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, ERROR, NATS, PLAIN, SHARE, Form, p_value, sentence
+
+if TYPE_CHECKING:
+    from mmbal.report.compare import Comparison, Row
 
 MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
 

@@ -28,11 +28,12 @@ from mmbal.diagnosis.coalitions import correct, decision_of
 from mmbal.errors import UsageError
 from mmbal.maths.bootstrap import Estimate
 from mmbal.maths.significance import holm
+from mmbal.notebook import Content, Shown, plots_of, plotted
 from mmbal.predictions.format import Array, Predictions
 from mmbal.report.paired import Difference, align
+from mmbal.report.ranking import differences, legend, ranking
 from mmbal.runs import CONFIG, find_predictions, finished, read_summary
-from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, SHARE, Form, p_value, plural
+from mmbal.text import plural
 
 LEVEL = 0.05  # of the corrected p below which two variants are told apart
 EQUAL = 0.90  # confidence of the interval that must lie within the margin
@@ -68,7 +69,7 @@ class Standing(Frozen):
     best_for_seconds: bool = Field(description="no variant is as accurate and faster")
 
 
-class Study(Frozen):
+class Study(Frozen, Shown):
     """The document behind `mmbal report SWEEP --json`."""
 
     split: str
@@ -80,6 +81,19 @@ class Study(Frozen):
     pairs: list[Pair]
     groups: list[list[str]] = Field(description="variants next to each other in rank of which no two are told apart")
     notes: list[str]
+
+    def shown(self) -> Content:
+        """The tables and what their columns mean, as a notebook shows them."""
+        return Content(plural(len(self.rows), "variant"), legend(self), [ranking(self), differences(self)])
+
+    def plot(self, name: str = "ranks", ax: Any = None, panel: str | None = None) -> Any:
+        """Draw one of the pictures of :meth:`plots`; see :meth:`mmbal.diagnosis.Diagnosis.plot`."""
+        return plotted(self, "study", name, ax, panel)
+
+    @staticmethod
+    def plots() -> list[str]:
+        """The names that :meth:`plot` takes."""
+        return plots_of("study")
 
 
 @dataclass(frozen=True)
@@ -245,77 +259,3 @@ def front(first: Sequence[float], second: Sequence[float]) -> list[bool]:
     """Whether no other point is at least as high in both and higher in one (the Pareto front)."""
     points = list(zip(first, second, strict=True))
     return [not any(p != q and p[0] >= q[0] and p[1] >= q[1] for p in points) for q in points]
-
-
-def ranking(study: Study) -> Table:
-    """The variants by mean rank, with letters of the groups and the two Pareto fronts."""
-    letters = dict.fromkeys((row.variant for row in study.rows), "")
-    for letter, group in zip("abcdefghijklmnopqrstuvwxyz", study.groups, strict=False):
-        for v in group:
-            letters[v] += letter
-    rows = study.rows
-    sets = [Column(f"{s} %", [r.by_set[s] for r in rows], SHARE.bare(), drop=4, better=1) for s in study.sets]
-    columns = [
-        Column("variant", [row.variant for row in rows], wrap=True),
-        Column("mean rank", [row.rank for row in rows], Form(2), better=-1),
-        Column("group", [letters[row.variant] or None for row in rows], left=True),
-        Column("accuracy %", [row.accuracy for row in rows], SHARE.bare(), better=1),
-        *(sets if len(sets) > 1 else []),
-        Column("weakest alone %", [row.weak_accuracy for row in rows], SHARE.bare(), drop=2, better=1),
-        Column("seconds", [row.seconds for row in rows], Form(1), drop=2, better=-1),
-        Column("Pareto", [_fronts(row) for row in rows], drop=3, left=True),
-    ]
-    return Table.of(columns, title="Ranks")
-
-
-def _fronts(row: Standing) -> str | None:
-    told = [name for name, on in (("weakest", row.best_for_weak), ("seconds", row.best_for_seconds)) if on]
-    return ", ".join(told) or None
-
-
-def differences(study: Study) -> Table:
-    """Every pair of variants: the difference, its corrected p, and what follows."""
-    order = {row.variant: k for k, row in enumerate(study.rows)}
-    told = [_better_first(pair, order) for pair in study.pairs]
-    told.sort(key=lambda t: (order[t[0]], order[t[1]]))
-    points = f"{100 * study.within:g}"
-    verdicts = {
-        (a, b): "told apart" if pair.apart else f"equal within {points} pp" if pair.equal else "not told apart"
-        for a, b, _, pair in told
-    }
-    columns = [
-        Column("variant", [a for a, *_ in told], wrap=True),
-        Column("minus", [b for _, b, *_ in told], left=True, wrap=True),
-        Column("difference (pp)", [gain for *_, gain, _ in told], DIFFERENCE.bare()),
-        Column("p", [p_value(pair.p_holm) for *_, pair in told]),
-        Column("verdict", [verdicts[a, b] for a, b, *_ in told], left=True),
-    ]
-    return Table.of(columns, title="Every pair")
-
-
-def _better_first(pair: Pair, order: dict[str, int]) -> tuple[str, str, Estimate, Pair]:
-    """The pair with the better rank first, and the first minus the second."""
-    if order[pair.second] < order[pair.first]:
-        return pair.second, pair.first, pair.gain, pair
-    gain, low, high = pair.gain.value, pair.gain.low, pair.gain.high
-    turned: dict[str, Any] = {
-        "value": -gain,
-        "low": None if high is None else -high,
-        "high": None if low is None else -low,
-    }
-    return pair.first, pair.second, Estimate(**turned), pair
-
-
-def legend(study: Study) -> list[str]:
-    """What the columns mean, and the notes."""
-    level, points = f"{100 * study.confidence:.0f}", f"{100 * study.within:g}"
-    return [
-        f"{study.split.capitalize()} split, {plural(len(study.sets), 'data set')}, {plural(len(study.seeds), 'seed')}. "
-        "Figures are means over both.",
-        "Group: variants that share a letter are not told apart.",
-        f"Difference: of accuracy, mean over the data sets, with its {level} % interval over samples and seeds. "
-        f"p: Holm-corrected over {len(study.pairs)} pairs.",
-        f"Equal within {points} pp: the 90 % interval of the difference lies inside ±{points} pp.",
-        "Pareto: no variant is as accurate and better in the weakest modality alone, or in seconds.",
-        *study.notes,
-    ]

@@ -8,8 +8,9 @@ import pytest
 
 from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.synthetic import GaussianWorld
-from mmbal.report.compare import Comparison, Entry, Figure, Row, Source, read_source
+from mmbal.report.compare import Comparison, Entry, Figure, Row
 from mmbal.report.paired import PairedTest
+from mmbal.report.sources import Source, read_source
 
 
 def row(label: str, accuracy: Figure, **more) -> Row:

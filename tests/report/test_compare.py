@@ -14,7 +14,8 @@ from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.train import train
 from mmbal.errors import UsageError
 from mmbal.predictions.format import Predictions
-from mmbal.report.compare import Source, compare, compare_sources, read_source
+from mmbal.report.compare import compare, compare_sources
+from mmbal.report.sources import Source, read_source
 
 N = 40
 NAMED = {"weak": 1.0, "strong": 3.0}  # how far the true class stands out
@@ -178,8 +179,9 @@ def test_a_method_s_own_figures_are_in_the_report(toy, tmp_path):
     from mmbal.engine.config import Choice, TrainConfig
     from mmbal.engine.train import train
     from mmbal.report.card import card
-    from mmbal.report.compare import compare, read_source
+    from mmbal.report.compare import compare
     from mmbal.report.render import legend
+    from mmbal.report.sources import read_source
 
     data = str(toy({"audio": 6, "video": 4}).path)
     config = TrainConfig(data=data, method=Choice(name="ogm"), epochs=2, batch_size=16, device="cpu")

@@ -10,9 +10,9 @@ import pytest
 from mmbal.diagnosis.schema import NotComputed
 from mmbal.errors import UsageError
 from mmbal.predictions.synthetic import GaussianWorld
-from mmbal.report.compare import read_source
 from mmbal.report.html import comparison_html, diagnosis_html, source_html
 from mmbal.report.pages import write_pages
+from mmbal.report.sources import read_source
 
 VOID = {"meta", "input", "img"}
 

@@ -85,3 +85,15 @@ def test_a_narrow_terminal_keeps_what_matters(comparison):
     assert "McNemar p" in narrow.dropped
     assert table.fitting(500).table == table
     assert table.fitting(1).table.head == ["model", "accuracy %"]
+
+
+def test_a_comparison_and_a_sweep_show_and_draw_themselves(comparison):
+    page = comparison._repr_html_()
+    assert "a|b &amp; &lt;c&gt; 5%_x" in page
+    assert "65.5" in page
+    assert '<span class="interval">[62.0, 69.0]</span>' in page
+    assert "a note" in page
+    assert {"accuracies", "pareto"} <= set(comparison.plots())
+    assert comparison.plot("accuracies").get_xlabel() == "accuracy in %"
+    with pytest.raises(UsageError, match="no picture 'acuracies' of a comparison"):
+        comparison.plot("acuracies")
