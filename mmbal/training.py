@@ -88,15 +88,16 @@ def sweep(
     *,
     workers: int = 1,
     report: Report | None = None,
+    pages: bool = False,
     save_every: float | None = None,
     max_hours: float | None = None,
 ) -> dict[str, list[Path]]:
-    """Train what is not finished of a study, each run with its pages; the run folders by data set.
+    """Train what is not finished of a study, with ``pages`` each run with its own; the run folders by data set.
 
-    See :func:`mmbal.engine.sweep.sweep`.
+    See :func:`mmbal.engine.sweep.sweep`. The pages of a run of small networks take longer than its training.
     """
     saving = Saving.of(save_every, max_hours)
-    return study.sweep(plan, out, workers=workers, report=report, after=renew_pages, saving=saving)
+    return study.sweep(plan, out, workers=workers, report=report, after=renew_pages if pages else None, saving=saving)
 
 
 def _with_pages(result: Result) -> Result:

@@ -23,6 +23,11 @@ def sweep(
     save_every: SaveEvery = None,
     max_hours: MaxHours = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of each comparison.")] = 1000,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this data set of the study. Repeatable.")
+    ] = None,
+    pages: Annotated[bool, typer.Option("--pages", help="Write diagnosis, card and page into each run.")] = False,
+    tables: Annotated[bool, typer.Option(help="Diagnose the runs at the end, and print the tables.")] = True,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -37,15 +42,20 @@ def sweep(
     from mmbal.report.compare import compare
     from mmbal.training import sweep as run
 
-    plan = read_study(study)
+    plan = read_study(study).only(data or [])
     folder = out or Path("runs") / study.stem
     with working(plural(count(plan), "training")) as report:
-        folders = run(plan, folder, workers=workers, report=report, save_every=save_every, max_hours=max_hours)
+        folders = run(
+            plan, folder, workers=workers, report=report, pages=pages, save_every=save_every, max_hours=max_hours
+        )
     odd = [r for r in Results(folder / RESULTS).read() if r.kind == "run" and not r.converged]
     for record in odd:
         console.note(
             f"{record.data}, {record.variant}, seed {record.seed} did not converge: {record.status}, {record.why}."
         )
+    if not tables:
+        console.note(f"Compare the runs with: mmbal report {folder}")
+        return
     with working("Comparing the runs"):
         found = {name: compare(folders[name], replicates=bootstrap) for name in steps(list(folders))}
     if as_json:

@@ -173,7 +173,10 @@ def forward(
     with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         read = run.model.encode(batch, phase.modalities, phase.modalities if phase.alone else None)
         features = method.on_features(read, batch, run)
-        output = method.fuse(run.model.decide(features, batch.present))
+        decided = run.model.decide(features, batch.present)
+        if not bool(torch.isfinite(decided.fused).all()):  # before a method computes with them
+            raise NotFinite("The fused logits became NaN or infinite", origin(decided))
+        output = method.fuse(decided)
         return output, method.losses(output, batch, phase, run)
 
 

@@ -77,11 +77,14 @@ class Results:
 
     def append(self, record: Record) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, wait=True), self.path.open("a+", encoding="utf-8") as stream:
-            text = self.path.read_text(encoding="utf-8")
-            if text and not text.endswith("\n"):  # a line that a crash has cut short
-                stream.truncate(len(text[: text.rfind("\n") + 1].encode()))
-            stream.write(json.dumps(record.model_dump(mode="json"), allow_nan=False) + "\n")
+        line = json.dumps(record.model_dump(mode="json"), allow_nan=False) + "\n"
+        with locked(self.path, wait=True), self.path.open("ab+") as stream:
+            size = stream.tell()
+            stream.seek(max(0, size - 1))
+            if stream.read(1) not in (b"", b"\n"):  # a line that a crash has cut short
+                stream.seek(0)
+                stream.truncate(stream.read().rfind(b"\n") + 1)
+            stream.write(line.encode())
 
 
 def record_of(folder: Path, **known: Any) -> Record:

@@ -37,9 +37,11 @@ class Range(Config):
         return self
 
     def at(self, share: float) -> float | int:
-        """The number at a share in [0, 1) of the range, to four digits."""
+        """The number at a share in [0, 1] of the range, to four digits, and never outside of it."""
         value = self.low * (self.high / self.low) ** share if self.log else self.low + share * (self.high - self.low)
-        return min(max(round(value), round(self.low)), round(self.high)) if self.integer else float(f"{value:.4g}")
+        if self.integer:
+            return min(max(round(value), round(self.low)), round(self.high))
+        return min(max(float(f"{value:.4g}"), self.low), self.high)
 
 
 Dimension = Range | tuple[Any, ...]  # a range, or the values to choose from

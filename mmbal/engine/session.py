@@ -218,6 +218,9 @@ class Session:
             **figures,
             "alone": self.alone,
         }
+        for name, value in [*entry["train"].items(), ("validation NLL", figures["val"]["nll"])]:
+            if not np.isfinite(value):  # metrics.jsonl has numbers alone
+                raise NotFinite(f"The figure '{name}' became {value} in epoch {run.epoch + 1}")
         self.history.append(entry)
         if self.folder is not None and self.processes.first:
             write_metrics(self.folder, self.history)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from mmbal.config import Config, override, read_yaml, validate
 from mmbal.engine.config import TrainConfig
 from mmbal.engine.search import Search
 from mmbal.engine.session import Session
-from mmbal.errors import MmbalError
+from mmbal.errors import MmbalError, UsageError
 from mmbal.registry import methods
 
 BASELINES = ("joint", "late_fusion")  # of every search
@@ -45,6 +45,13 @@ class Study(Config):
         named = [v.get("method", {}).get("name", "joint") for v in given.values() if isinstance(v, dict)]
         added = {name: _under_its_fusion(name) for name in BASELINES if name not in named}
         return {**values, "variants": {**added, **given}}
+
+    def only(self, names: Sequence[str]) -> Study:
+        """The study of some of its data sets, of all where there are no ``names``; raises UsageError for an unknown one."""
+        for name in names:
+            if name not in self.data:
+                raise UsageError(f"The study has no data set '{name}'.", f"It has: {', '.join(self.data)}.")
+        return self.model_copy(update={"data": {name: self.data[name] for name in names or self.data}})
 
 
 def _under_its_fusion(method: str) -> dict[str, Any]:

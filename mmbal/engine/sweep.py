@@ -89,8 +89,8 @@ def _tuned(
         check(job)
         check_space(study, job)
     units = [(name, variant) for name in study.data for variant in study.variants]
-    chosen = {}
-    work = partial(tune, study=study, out=out, saving=saving)
+    known, chosen = Results(out / RESULTS).read(), {}
+    work = partial(tune, study=study, out=out, known=known, saving=saving)
     for unit, (params, lines) in zip(units, _map(work, units, workers), strict=True):
         chosen[unit] = params
         for line in lines:

@@ -50,13 +50,14 @@ def tune(
     unit: tuple[str, str],
     study: Study,
     out: Path,
+    known: Sequence[Record],
     saving: Saving = Saving(),  # noqa: B008, a constant
 ) -> tuple[Mapping[str, Any], list[str]]:
-    """Run the trials of a variant on a data set that are not there yet; what is best, and a line for each trial."""
+    """Run the trials of a variant on a data set that are not ``known``; what is best, and a line for each trial."""
     name, variant = unit
     search, results = study.search, Results(out / RESULTS)
     assert search is not None
-    known, done, lines = results.read(), list[Record](), list[str]()
+    done, lines = list[Record](), list[str]()
     space = _space(search, job_of(study, name, variant, search.seed, {}, out))
     for number in range(search.trials):
         trial = optuna_trial(search, f"{name} {variant}", space, done) if search.sampler == "tpe" and number else None

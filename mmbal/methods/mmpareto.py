@@ -15,8 +15,9 @@ the weights are 1/2 here. A copy in a public benchmark loses the solver's result
 losses conflict. Each modality is treated by itself, so any M is the same rule.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -29,22 +30,48 @@ from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
 
 
+class Products(NamedTuple):
+    """Scalar products of the gradients of a fused and of an own loss."""
+
+    fused: float  # g_f . g_f
+    own: float  # g_u . g_u
+    both: float  # g_f . g_u
+
+
 def pareto_weights(fused: Tensor, own: Tensor) -> tuple[float, float]:
     """``(a_f, a_u)`` of the gradients ``(D,)`` of an encoder by the fused and by the modality's own loss."""
-    dot = float(fused @ own)
-    if dot >= 0:
-        return 0.5, 0.5
-    # The minimum over a of |a g_f + (1 - a) g_u|^2; where the dot product is negative it lies between 0 and 1.
-    share = (float(own @ own) - dot) / (float(fused @ fused) + float(own @ own) - 2 * dot)
-    return share, 1 - share
+    return weights_of(products([fused], [own]))
 
 
 def pareto_gradient(fused: Tensor, own: Tensor, weights: tuple[float, float], gamma: float) -> Tensor:
     """``gamma h``, no shorter than ``gamma |g_f + g_u|``, of gradients of one shape and the encoder's weights."""
-    found = 2 * weights[0] * fused + 2 * weights[1] * own
-    length = found.norm()
-    longer = (fused + own).norm() / length.clamp(min=torch.finfo(length.dtype).tiny)
-    return gamma * found * longer.clamp(min=1.0)
+    a, b = coefficients(weights, products([fused], [own]), gamma)
+    return a * fused + b * own
+
+
+def products(fused: Sequence[Tensor], own: Sequence[Tensor]) -> Products:
+    """The three scalar products of two gradients, each given in parts of any shape."""
+    pairs = [(f.reshape(-1), u.reshape(-1)) for f, u in zip(fused, own, strict=True)]
+    each = torch.stack([torch.stack([f @ f, u @ u, f @ u]) for f, u in pairs])
+    return Products(*each.double().sum(dim=0).tolist())
+
+
+def weights_of(of: Products) -> tuple[float, float]:
+    """``(a_f, a_u)`` of gradients with these products."""
+    if of.both >= 0:
+        return 0.5, 0.5
+    # The minimum over a of |a g_f + (1 - a) g_u|^2; where the dot product is negative it lies between 0 and 1.
+    share = (of.own - of.both) / (of.fused + of.own - 2 * of.both)
+    return share, 1 - share
+
+
+def coefficients(weights: tuple[float, float], of: Products, gamma: float) -> tuple[float, float]:
+    """What ``g_f`` and ``g_u`` are multiplied by in ``gamma h``."""
+    a, b = 2 * weights[0], 2 * weights[1]
+    length = math.sqrt(max(a * a * of.fused + b * b * of.own + 2 * a * b * of.both, 0.0))
+    summed = math.sqrt(max(of.fused + of.own + 2 * of.both, 0.0))
+    longer = gamma * max(1.0, summed / length if length > 0 else 1.0)
+    return a * longer, b * longer
 
 
 @methods.register(
@@ -68,7 +95,7 @@ class MMPareto(Method):
 
     def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
         super().__init__(model, config)
-        self.own: dict[str, list[Tensor]] = {}  # g_u of the batch, tensor by tensor
+        self.own: dict[str, dict[Tensor, Tensor]] = {}  # g_u of the batch, by modality and parameter
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         return super().losses(output, batch, phase, run) | own_losses(output, batch.labels, self.config.unimodal)
@@ -77,28 +104,31 @@ class MMPareto(Method):
         own = {name: loss for name, loss in losses.items() if name.startswith("own/")}
         if own:
             torch.stack(list(own.values())).sum().backward(retain_graph=True)
-            self.own = {m: [g.clone() for g in self.gradients(m)] for m in self.model.modalities}
+            for m, encoder in self.model.encoders.items():
+                self.own[m] = {p: p.grad for p in encoder.parameters() if p.grad is not None}
+                encoder.zero_grad(set_to_none=True)  # what comes next is the fused loss's alone
         super().backward({name: loss for name, loss in losses.items() if name not in own}, run)
 
     def on_gradients(self, output: Output, batch: Batch, phase: Phase, run: Run) -> None:
-        rows = run.sum(torch.tensor(float(len(batch)), device=run.device))
-        for m, parts in self.own.items():
-            gradients = self.gradients(m)
-            if not gradients:  # a frozen encoder
+        rows = float(run.sum(torch.tensor(float(len(batch)), device=run.device)))
+        for m, found in self.own.items():
+            reached = [p for p in self.model.encoders[m].parameters() if p in found or p.grad is not None]
+            fused, own = [_or_zeros(p.grad, p) for p in reached], [_or_zeros(found.get(p), p) for p in reached]
+            if not reached:  # a frozen encoder
                 continue
-            # Gradients were summed over losses and averaged over processes; the own ones must be averaged likewise.
-            own = run.sum(torch.cat([g.flatten() for g in parts]) * len(batch)) / rows
-            fused = torch.cat([g.flatten() for g in gradients]) - own
-            weights = pareto_weights(fused, own)
+            if rows != len(batch):  # the fused gradients were averaged over processes; the own ones must be too
+                own = [run.sum(u * len(batch)) / rows for u in own]
+            weights = weights_of(products(fused, own))
             run.log(f"fused_share/{m}", weights[0])
-            sizes = [g.numel() for g in gradients]
-            units = sizes if self.config.rescale == "tensor" else [len(fused)]
-            pairs = zip(fused.split(units), own.split(units), strict=True)
-            found = torch.cat([pareto_gradient(f, u, weights, self.config.gamma) for f, u in pairs])
-            for gradient, part in zip(gradients, found.split(sizes), strict=True):
-                gradient.copy_(part.view_as(gradient))
+            tensors = [([f], [u]) for f, u in zip(fused, own, strict=True)]
+            for some, others in tensors if self.config.rescale == "tensor" else [(fused, own)]:
+                a, b = coefficients(weights, products(some, others), self.config.gamma)
+                torch._foreach_mul_(some, a)
+                torch._foreach_add_(some, others, alpha=b)
+            for parameter, gradient in zip(reached, fused, strict=True):
+                parameter.grad = gradient
         self.own = {}
 
-    def gradients(self, m: str) -> list[Tensor]:
-        """The gradients of encoder m, of the parameters that have one."""
-        return [p.grad for p in self.model.encoders[m].parameters() if p.grad is not None]
+
+def _or_zeros(gradient: Tensor | None, parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if gradient is None else gradient

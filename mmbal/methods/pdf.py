@@ -18,11 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.decision.rules.pdf import belief_weights, collaborative_belief, relative_calibration
 from mmbal.maths.confidence import true_class_probability
-from mmbal.methods.base import Method, Phase, Run, own_losses
+from mmbal.methods.base import Phase, Run
+from mmbal.methods.parts.weighed import WeighedLogits
 from mmbal.models.fusion import linear
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.registry import methods
@@ -51,18 +51,16 @@ def weights(confidence: Tensor, present: Tensor, logits: Tensor | None = None) -
     status="with stated deviations",
     off={"weigh": False, "own": 0.0, "confidence": 0.0},
 )
-class PDF(Method):
+class PDF(WeighedLogits):
     """Weighs logits by each modality's predicted confidence in the truth."""
 
     at_least = 2
 
-    class Config(Config):
-        weigh: bool = Field(True, description="weigh the logits by w, in the loss and in the test")
-        own: float = Field(1.0, ge=0, description="weight of the modalities' own losses")
+    class Config(WeighedLogits.Config):
         confidence: float = Field(1.0, ge=0, description="weight of the loss of t")
         calibrate: bool = Field(True, description="rc: relative calibration in the test")
 
-    def __init__(self, model: MultimodalClassifier, config: Config | None = None) -> None:
+    def __init__(self, model: MultimodalClassifier, config: WeighedLogits.Config | None = None) -> None:
         super().__init__(model, config)
         self.predictors = nn.ModuleDict(
             {
@@ -78,10 +76,8 @@ class PDF(Method):
         each = [self.predictors[m](output.features[m].detach()) for m in sorted(output.features)]
         return torch.cat(each, dim=1).float().sigmoid()
 
-    def fuse(self, output: Output) -> Output:
-        if not self.config.weigh:
-            return output
-        return output.weighted(weights(self.confidence(output), output.stacked()[1]))
+    def weights(self, output: Output) -> Tensor:
+        return weights(self.confidence(output), output.stacked()[1])
 
     def predict(self, output: Output) -> Output:
         if not (self.config.weigh and self.config.calibrate):
@@ -90,7 +86,7 @@ class PDF(Method):
         return output.weighted(weights(self.confidence(output), present, logits))
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
-        found = super().losses(output, batch, phase, run) | own_losses(output, batch.labels, self.config.own)
+        found = super().losses(output, batch, phase, run)
         if self.config.confidence > 0:
             each = zip(sorted(output.logits), self.confidence(output).unbind(dim=1), strict=True)
             for m, predicted in each:

@@ -21,10 +21,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.decision.rules.qmf import energy_confidence
-from mmbal.methods.base import Method, Phase, Run, own_losses
+from mmbal.methods.base import Phase, Run
+from mmbal.methods.parts.weighed import WeighedLogits
 from mmbal.models.multimodal import Output
 from mmbal.models.whole_batch import WholeBatch
 from mmbal.registry import methods
@@ -54,14 +54,12 @@ def rank_loss(confidence: Tensor, kappa: Tensor, margin: Literal["paper", "code"
     status="with stated deviations",
     off={"weigh": False, "own": 0.0, "rank": 0.0},
 )
-class QMF(Method):
+class QMF(WeighedLogits):
     """Weighs logits by their energy, which a ranking loss ties to the losses so far."""
 
     history: Tensor
 
-    class Config(Config):
-        weigh: bool = Field(True, description="weigh the logits by c, in the loss and in the test")
-        own: float = Field(1.0, ge=0, description="weight of the modalities' own losses")
+    class Config(WeighedLogits.Config):
         rank: float = Field(1.0, ge=0, description="lambda: weight of the ranking loss; 0.1 in the code for RGB-D")
         margin: Literal["paper", "code"] = Field(
             "paper", description="the margin is added, or subtracted (public code)"
@@ -73,15 +71,12 @@ class QMF(Method):
             size = len(self.model.modalities), len(run.train.store)
             self.register_buffer("history", torch.zeros(size, device=run.device))
 
-    def fuse(self, output: Output) -> Output:
-        if not self.config.weigh:
-            return output
+    def weights(self, output: Output) -> Tensor:
         logits, present = output.stacked()
-        confidence = energy_confidence(logits.detach() if self.config.detach else logits)
-        return output.weighted(confidence * present)
+        return energy_confidence(logits.detach() if self.config.detach else logits) * present
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
-        found = super().losses(output, batch, phase, run) | own_losses(output, batch.labels, self.config.own)
+        found = super().losses(output, batch, phase, run)
         if self.config.rank == 0:
             return found
         whole = WholeBatch(batch.index, len(run.train.store), run.sum)

@@ -21,6 +21,7 @@ from mmbal.engine.search import Range, Search, best_of, method_space, propose, s
 from mmbal.engine.study import jobs, read_study
 from mmbal.engine.sweep import sweep
 from mmbal.errors import ConfigError, Interrupted
+from mmbal.registry import methods
 
 
 class Options(Config):
@@ -46,6 +47,13 @@ def test_a_method_s_numbers_are_searched_within_the_bounds_of_its_page():
     assert 0.99 < space["momentum"].high < 1.0
     assert (space["count"].low, space["count"].high, space["count"].integer) == (3.0, 20.0, True)
     assert all(part.log for part in space.values())
+
+
+def test_the_ends_of_every_method_s_space_are_allowed_by_its_page():
+    for entry in methods:
+        space = method_space(entry.cls.Config)
+        for share in (0.0, 1.0):
+            entry.cls.Config(**{key: part.at(share) for key, part in space.items()})
 
 
 def test_a_range_is_drawn_evenly_on_its_scale():

@@ -11,6 +11,7 @@ import yaml
 from mmbal.engine.study import jobs, merge, read_study
 from mmbal.engine.sweep import sweep
 from mmbal.errors import ConfigError, Interrupted, MmbalError, UsageError
+from mmbal.training import sweep as with_pages
 
 
 @pytest.fixture
@@ -49,6 +50,23 @@ def test_a_stopped_study_goes_on_and_runs_nothing_twice(study: Path, tmp_path: P
     assert [f.name for f in folders["toy"]] == ["joint-s0", "joint-s1", "half-s0", "half-s1"]
     assert all((f / "summary.json").is_file() for f in folders["toy"])
     assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_pages_are_written_where_they_are_asked_for(study: Path, tmp_path: Path):
+    plan = read_study(study).model_copy(update={"seeds": (0,)})
+    (plain, _) = with_pages(plan, tmp_path / "plain")["toy"]
+    (paged, _) = with_pages(plan, tmp_path / "paged", pages=True)["toy"]
+    assert not {"report.html", "diagnosis.json"} & {file.name for file in plain.iterdir()}
+    assert {"report.html", "diagnosis.json"} <= {file.name for file in paged.iterdir()}
+
+
+def test_a_study_in_parts(study: Path, tmp_path: Path):
+    plan = read_study(study)
+    two = plan.model_copy(update={"data": {**plan.data, "more": plan.data["toy"]}})
+    assert list(two.only([]).data) == ["toy", "more"]
+    assert list(two.only(["more"]).data) == ["more"]
+    with pytest.raises(UsageError, match="no data set 'les'"):
+        two.only(["les"])
 
 
 @pytest.mark.parametrize(

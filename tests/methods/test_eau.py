@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from mmbal.data.store.store import Store
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.session import Session
-from mmbal.methods.eau import contrast, divergence_from_normal, variance_weights
+from mmbal.methods.parts.eau import contrast, divergence_from_normal, variance_weights
 
 Toy = Callable[..., Store]
 

@@ -58,7 +58,6 @@ def test_encoders_get_it_and_the_fusion_the_sum(rescale: str, toy: Toy):
     model.zero_grad()
     losses = method.losses(model(batch), batch, phase, state)
     method.backward(losses, state)
-    assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(whole, model.parameters(), strict=True))
     method.on_gradients(model(batch), batch, phase, state)
     found = {name: p.grad.clone() for name, p in model.named_parameters()}
     for m in model.modalities:

@@ -89,11 +89,12 @@ def test_the_noise_is_scaled_by_the_unbiased_deviation_of_each_tensor(toy: Toy):
     before, after, _ = backward(run)
     for m, gradients in before.items():
         chance = named_generator(f"ogm_ge.0.{m}", torch.device("cpu"))
-        for old, new in zip(gradients, after[m], strict=True):
+        drawn = torch.randn(sum(g.numel() for g in gradients), generator=chance).split([g.numel() for g in gradients])
+        for old, new, noise in zip(gradients, after[m], drawn, strict=True):
             values = old.flatten().tolist()
             mean = sum(values) / len(values)
             spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
-            expected = run.run.records[f"modulation/{m}"][0] * old + spread * torch.randn(old.shape, generator=chance)
+            expected = run.run.records[f"modulation/{m}"][0] * old + spread * noise.view(old.shape)
             assert torch.allclose(new, expected, atol=1e-7)
 
 
