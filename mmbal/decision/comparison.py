@@ -18,7 +18,7 @@ from mmbal.predictions.order import canonical_order
 from mmbal.predictions.source import predictions_of
 from mmbal.progress import steps
 from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, ERROR, NATS, p_value
+from mmbal.text import DIFFERENCE, ERROR, NATS, NATS_DIFFERENCE, p_value
 from mmbal.text import SHARE as SHARES
 
 COMPARED = (
@@ -146,8 +146,9 @@ def at_least_as_good(
     accuracy, nll = row["accuracy_gain"], row["nll_gain"]
     return shown, (
         f"On held-out samples '{row['rule']}' is {'' if shown else 'not shown to be '}at least as good as the decision as "
-        f"it is. With 95 % confidence its gain in accuracy is at least {100 * accuracy.least:+.1f} pp (allowed: "
-        f"{-100 * accuracy_margin:g}), and in log-likelihood at least {nll.least:+.3f} nats (allowed: {-nll_margin:g})."
+        f"it is. With 95 % confidence its gain in accuracy is at least {DIFFERENCE.text(accuracy.least)} (allowed: "
+        f"{DIFFERENCE.text(-accuracy_margin)}), and in log-likelihood at least {NATS_DIFFERENCE.text(nll.least)} nats "
+        f"(allowed: {NATS_DIFFERENCE.text(-nll_margin)})."
     )
 
 

@@ -32,6 +32,9 @@ from mmbal.decision.rules.temperature import inverse_temperatures, temperature
 from mmbal.maths.arrays import AnyArray, concatenate, exp, log_softmax
 from mmbal.maths.loglinear import EXACT, Design, maximum_a_posteriori
 from mmbal.predictions.format import Predictions
+from mmbal.text import PLAIN, signed
+
+SIGNED = signed(PLAIN)
 
 WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mean is 1 / M
 MIXTURE_SCALE = 1.0  # of the linear pool's weight, whose mean is 0
@@ -133,21 +136,22 @@ class LogLinear(Rule):
     def explain(self) -> str:
         weight = self.parameters["weight"]
         known = zip(self.modalities, weight, self.parameters["beta"], strict=False)
-        each = [f"{m} {w:.2f} at temperature {temperature(b)}" for m, w, b in known]
+        each = [f"{m} {PLAIN.number(w)} at temperature {temperature(b)}" for m, w, b in known]
         text = f"Weights of the calibrated log-probabilities: {', '.join(each)}"
         if "mixture" in self.blocks:
-            text += f", linear pool {weight[-1]:.2f}"
+            text += f", linear pool {PLAIN.number(weight[-1])}"
         if "bias" in self.blocks:
-            order = np.argsort(self.parameters["bias"])
+            bias = self.parameters["bias"]
+            order = np.argsort(bias)
             text += (
-                f". Bias from {self.parameters['bias'][order[0]]:+.2f} nats ({self.classes[order[0]]}) to "
-                f"{self.parameters['bias'][order[-1]]:+.2f} ({self.classes[order[-1]]})"
+                f". Bias from {SIGNED.number(bias[order[0]])} nats ({self.classes[order[0]]}) to "
+                f"{SIGNED.number(bias[order[-1]])} ({self.classes[order[-1]]})"
             )
         if "classwise" in self.blocks:
             d = self.parameters["classwise"]
             row, column = np.unravel_index(np.abs(d).argmax(), d.shape)
             text += (
-                f". Class-wise weights differ from these by up to {d[row, column]:+.2f} "
+                f". Class-wise weights differ from these by up to {SIGNED.number(float(d[row, column]))} "
                 f"({self.modalities[row]} on {self.classes[column]})"
             )
         return text + "."

@@ -34,8 +34,8 @@ def test_both_gains_must_lie_above_minus_their_margin():
     assert at_least_as_good(row(-0.03, -0.03), accuracy_margin=0.04, nll_margin=0.04)[0]
     _, why = at_least_as_good(row(-0.021, 0.5))
     assert "not shown to be at least as good" in why
-    assert "at least -2.1 pp (allowed: -2)" in why
-    assert "at least +0.500 nats (allowed: -0.02)" in why
+    assert "at least −2.1 pp (allowed: −2.0 pp)" in why
+    assert "at least +0.500 nats (allowed: −0.020)" in why
 
 
 def interval(estimate) -> tuple:

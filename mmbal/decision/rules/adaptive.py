@@ -68,7 +68,9 @@ from mmbal.maths.arrays import AnyArray, at_least, log, log_softmax, logsumexp, 
 from mmbal.maths.mixture import mixture_weights
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
+from mmbal.text import NATS, WHOLE, Form, signed
 
+NAMED = 3  # candidates that the explanation names
 FEW, MANY = 50, 90  # held-out rows between which the required gain falls
 NEGLIGIBLE = 1e-3  # a candidate with less weight than this is left out
 
@@ -240,8 +242,8 @@ class Adaptive(Rule):
         if not self.evidence:
             return "A single sample can't be held out, so the decision is kept as it is."
         by_weight = sorted(self.evidence, key=lambda e: -e["weight"])
-        told = [e for e in by_weight if e["weight"] >= 0.05]
-        parts = ", ".join(f"{e['weight']:.0%} {_name(e)} (NLL {e['nll']:.3f})" for e in told)
+        told = [e for e in by_weight if e["weight"] >= 0.05][:NAMED]
+        parts = ", ".join(f"{WHOLE.text(e['weight'])} {_name(e)} (NLL {NATS.number(e['nll'])})" for e in told)
         rest = 1 - sum(e["weight"] for e in told)
         best = min(self.evidence, key=lambda e: e["nll"])
         start = self.evidence[AS_IT_IS]
@@ -250,17 +252,19 @@ class Adaptive(Rule):
             key=lambda rule: self.parameters["weights"][0][self.members.index(rule)],
             default=self.members[0],
         )
+        gain, required = self.trial["gain"], self.trial["required"]
+        condition = f"{required:.1f} are required" if required >= 0 else f"a loss of {-required:.1f} is allowed"
         doubt = (
-            f"On held-out samples the average improves the log-likelihood by {self.trial['gain']:.1f} nats; "
-            f"{self.trial['required']:.1f} are required, so it gets {self.trial['weight']:.0%} of the weight. "
+            f"On held-out samples the average changes the log-likelihood by {signed(Form(1)).number(gain)} nats in all; "
+            f"{condition}, so it gets {WHOLE.text(self.trial['weight'])} of the weight. "
             if self.trial["weight"] < 0.95
             else ""
         )
         return (
             f"Averages {len(self.members)} rules by their likelihood on held-out samples: {parts}"
-            + (f", {rest:.0%} others" if rest >= 0.005 else "")
-            + f". {doubt}The best single rule on held-out samples is {_name(best)} with NLL {best['nll']:.3f}; "
-            + f"{_name(start)} has {start['nll']:.3f}. {chief.explain()}{self._raised()}"
+            + (f", {WHOLE.text(rest)} others" if rest >= 0.005 else "")
+            + f". {doubt}The best single rule on held-out samples is {_name(best)} with NLL {NATS.number(best['nll'])}; "
+            + f"{_name(start)} has {NATS.number(start['nll'])}. {chief.explain()}{self._raised()}"
         )
 
     def _raised(self) -> str:

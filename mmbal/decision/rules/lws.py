@@ -19,6 +19,7 @@ from mmbal.decision.heads import HeadRule, head_bias
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
+from mmbal.text import PLAIN
 
 
 @rules.register(family="head", year=2020, paper="1910.09217", fitted=True, needs={"features", "weight"})
@@ -42,5 +43,8 @@ class Lws(HeadRule):
 
     def explain(self) -> str:
         factor = self.parameters["factor"]
-        each = (f"{m} {f.min():.2f} to {f.max():.2f}" for m, f in zip(self.modalities, factor, strict=True))
+        each = (
+            f"{m} {PLAIN.number(f.min())} to {PLAIN.number(f.max())}"
+            for m, f in zip(self.modalities, factor, strict=True)
+        )
         return f"Scales of the head's weights over the classes: {', '.join(each)}."

@@ -21,6 +21,7 @@ from mmbal.maths.loglinear import Design, Posterior
 from mmbal.maths.newton import newton
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
+from mmbal.text import PLAIN
 
 PRIOR_SCALE = 0.5  # standard deviation of a weight about its prior mean
 
@@ -59,5 +60,5 @@ class Pool(Rule):
         return (scale[:, None] * unimodal(inputs, present)).sum(axis=1)
 
     def explain(self) -> str:
-        each = (f"{m} {w:.2f}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
+        each = (f"{m} {PLAIN.number(w)}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
         return f"Weights of the calibrated log-probabilities: {', '.join(each)}."

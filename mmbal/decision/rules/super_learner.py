@@ -15,6 +15,7 @@ from mmbal.maths.arrays import AnyArray, log, log_softmax, logsumexp, where
 from mmbal.maths.mixture import mixture_weights
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
+from mmbal.text import PLAIN
 
 
 @rules.register(family="averaging", year=2007, paper="van der Laan et al. 2007", fitted=True)
@@ -35,5 +36,5 @@ class SuperLearner(Rule):
         return logsumexp(log(weight)[..., None] + log_softmax(inputs), axis=1)
 
     def explain(self) -> str:
-        each = (f"{m} {w:.2f}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
+        each = (f"{m} {PLAIN.number(w)}" for m, w in zip(self.modalities, self.parameters["weight"], strict=True))
         return f"Shares of the probabilities: {', '.join(each)}."
