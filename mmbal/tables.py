@@ -173,7 +173,10 @@ class Table:
             return Fitted(self, True, [])
         dropped: list[str] = []
         table = _without(plain, width, True, INTERVALS, dropped, measure)
-        if table.width(True, measure) <= width or not any(c.intervals for c in table.columns):
+        if not any(c.intervals for c in table.columns):
+            table = _without(table, width, True, 0, dropped, measure)
+            return Fitted(table, True, dropped)
+        if table.width(True, measure) <= width:
             return Fitted(table, True, dropped)
         kept = {c.name for c in _without(table, width, False, 0, dropped, measure).columns}
         table = replace(table, columns=tuple(c for c in table.columns if c.name in kept))
