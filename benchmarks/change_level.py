@@ -33,9 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--bootstrap", type=int, default=200)
+    parser.add_argument("--level", action="store_true", help="only where nothing has changed")
     asked = parser.parse_args()
     print(f"{'samples':>8} {'louder':>7} {'covered':>8} {'told':>6}")
     for n, gain in ((200, 1.0), (1000, 1.0), (200, 1.5), (1000, 1.5), (1000, 1.1)):
+        if asked.level and gain != 1:
+            continue
         inside, told = [], 0
         for k in range(asked.draws):
             baseline = diagnose(draw(n, 2 * k), bootstrap=asked.bootstrap)

@@ -2,9 +2,9 @@
 
     python benchmarks/monitor_overhead.py [--epochs 12]
 
-An epoch is all training batches and the validation pass. Plain and watched epochs take turns on one model with the encoders
-that `mmbal train` takes by default; the order within a pair alternates. The time within the monitor's own calls is taken
-as well, since it varies less than the difference of two epochs. Figures: docs/performance.md.
+An epoch is all training batches and the validation pass. The monitor works in the validation pass alone, so after each epoch
+of training the pass is repeated, with and without the monitor in turns, in alternating order; ``monitor.epoch()`` belongs to
+the pass. Every time is processor time, which other work on the machine changes least. Figures: docs/performance.md.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from mmbal.explain.monitor import Monitor
 from mmbal.models.encoders import default_encoder
 from mmbal.models.multimodal import build_model
 
+PAIRS = 8  # of validation passes, after each epoch of training
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=12, help="pairs of epochs")
-    pairs = parser.parse_args().epochs
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of training")
+    epochs = parser.parse_args().epochs
     torch.manual_seed(0)
     store = Store.open(embedded_store())
     encoders = {m: (default_encoder(spec), {}) for m, spec in store.modalities.items()}
@@ -43,52 +45,51 @@ def main() -> None:
 
     head = Watched()
 
-    def epoch(number: int, monitor: Monitor | None) -> tuple[float, float, float]:
-        """Seconds on the clock, of processor time, and of processor time within the monitor's own calls."""
-        inside = 0.0
-        begun = time.perf_counter(), time.process_time()
+    def training(number: int) -> float:
+        """Seconds of processor time of the training batches of an epoch."""
+        begun = time.process_time()
         model.train()
+        head.train()
         for batch in train.epoch(number):
             loss = nn.functional.cross_entropy(head(**model.encode(batch)), batch.labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
+        return time.process_time() - begun
+
+    def validation(watched: bool) -> float:
+        """The same of the validation pass, with all that a monitor does in it."""
+        begun = time.process_time()
+        monitor = Monitor(head, ["audio", "image"]) if watched else None
         model.eval()
         head.eval()
         with torch.no_grad():
             for batch in val.epoch(0):
                 head(**model.encode(batch))
                 if monitor is not None:
-                    start = time.process_time()
                     monitor.batch(batch.labels)
-                    inside += time.process_time() - start
-        head.train()
         if monitor is not None:
-            start = time.process_time()
             monitor.epoch()
-            inside += time.process_time() - start
-        return time.perf_counter() - begun[0], time.process_time() - begun[1], inside
+            monitor.close()
+        return time.process_time() - begun
 
-    epoch(0, None)
-    times: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
-    for pair in range(pairs):
-        for watched in (False, True) if pair % 2 else (True, False):
-            monitor = Monitor(head, ["audio", "image"]) if watched else None
-            times[watched].append(epoch(1 + pair, monitor))
-            if monitor is not None:
-                monitor.close()
-    plain, seen = np.array(times[False]), np.array(times[True])
-    for k, clock in enumerate(("wall clock", "processor time")):
-        ratio = 100 * (seen[:, k] / plain[:, k] - 1)
-        error = ratio.std(ddof=1) / np.sqrt(pairs)
-        print(
-            f"{clock}: plain {np.median(plain[:, k]):.2f} s an epoch, watched {np.median(seen[:, k]):.2f} s (medians); "
-            f"overhead {np.median(ratio):.1f} % (median), {ratio.mean():.1f} % +- {error:.1f} % (mean)"
-        )
-    inside = 100 * seen[:, 2] / (seen[:, 1] - seen[:, 2])
+    training(0)
+    validation(True)
+    trained, plain, difference = [], [], []
+    for number in range(1, 1 + epochs):
+        trained.append(training(number))
+        for pair in range(PAIRS):
+            order = (False, True) if pair % 2 else (True, False)
+            times = {watched: validation(watched) for watched in order}
+            plain.append(times[False])
+            difference.append(times[True] - times[False])
+    epoch = np.median(trained) + np.median(plain)
+    share = 100 * np.array(difference) / epoch
     print(
-        f"the monitor's own calls: {np.median(seen[:, 2]):.3f} s of processor time an epoch, {np.median(inside):.1f} % of "
-        f"the rest (median), {inside.mean():.1f} % +- {inside.std(ddof=1) / np.sqrt(pairs):.1f} % (mean)"
+        f"an epoch: training {np.median(trained):.2f} s, validation {np.median(plain):.3f} s (medians of processor time)\n"
+        f"with the monitor, by {len(share)} pairs of validation passes: {np.mean(difference):.4f} s more, "
+        f"{share.mean():.2f} % +- {share.std(ddof=1) / np.sqrt(len(share)):.2f} % of an epoch (mean; median "
+        f"{np.median(share):.2f} %)"
     )
 
 

@@ -129,6 +129,8 @@ def imported(text: str) -> Any:
                 f"There is no module '{module}' here.", "Give it as it is imported, or its file."
             ) from None
         raise UsageError(f"{module} needs the module '{error.name}', which is not installed.") from None
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f"{module} can't be imported: {type(error).__name__}: {error}") from error
     for part in name.split("."):

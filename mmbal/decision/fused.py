@@ -113,6 +113,7 @@ def only(predictions: Predictions, names: Sequence[str]) -> Predictions:
         shapley={},
         baselines={},
         weights={},
+        exchanged=None,
         weight={},
         bias=None,
     )
@@ -170,6 +171,7 @@ def with_rule(predictions: Predictions, rule: Rule, name: str) -> Predictions:
         shapley={},
         baselines={},
         weights=rule.sample_weights(own),
+        exchanged=None,
         meta=own.meta | {"rule": name},
         unruled=own,
     )

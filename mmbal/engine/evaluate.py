@@ -15,6 +15,7 @@ from mmbal.data.store.loader import Batch, Loader
 from mmbal.decision import scores
 from mmbal.decision.fused import coalition_contributions
 from mmbal.engine.finite import require_finite_decisions
+from mmbal.maths.folds import exchanged
 from mmbal.maths.scoring import correct
 from mmbal.methods.base import Method
 from mmbal.models.fusion import LinearFusion
@@ -23,6 +24,7 @@ from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.predictions.format import Predictions, subsets_of
 from mmbal.predictions.names import SEGMENT
 
+GATE = "gate "  # before the name of a gate, among the columns
 COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory
 
 
@@ -52,7 +54,8 @@ def collect(
     rows, labels = [], []
     with evaluating(model, method):
         for batch in (b.to(device) for b in loader.epoch(0)):
-            output = method.predict(model(batch))
+            own = model(batch)
+            output = method.predict(own)
             require_finite_decisions(output, batch, loader)
             rows.append(batch.index.cpu())
             labels.append(batch.labels.cpu())
@@ -62,9 +65,19 @@ def collect(
                 columns.setdefault(f"present_{m}", []).append(batch.present[m].cpu())
             if not brief:
                 _keep_parts(keep, model, method, output, batch)
+                if output.fused is own.fused:  # the fusion decides, and not the method
+                    for name, gate in model.fusion.gates(own.inputs).items():
+                        keep(f"{GATE}{name}", gate)
     index = torch.cat(rows).numpy()
     store = loader.store
+    gates = {key.removeprefix(GATE): torch.cat(columns.pop(key)) for key in list(columns) if key.startswith(GATE)}
     arrays: dict[str, Any] = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
+    if gates:
+        arrays |= {f"weights_{m}": w.numpy() for m, w in model.fusion.sample_weights(gates).items()}
+        arrays["exchanged"] = _exchanged(model, loader, device, gates, arrays)
+    weights = {m: arrays[f"weights_{m}"][arrays[f"present_{m}"]] for m in modalities if f"weights_{m}" in arrays}
+    if all(len(np.unique(w)) < 2 for w in weights.values()):  # the same in every sample: no gate
+        arrays = {key: value for key, value in arrays.items() if not key.startswith("weights_")}
     for m in modalities:
         if arrays[f"present_{m}"].all():
             del arrays[f"present_{m}"]
@@ -84,11 +97,37 @@ def collect(
 def _keep_parts(keep: Any, model: MultimodalClassifier, method: Method, output: Output, batch: Batch) -> None:
     for m in model.modalities:
         keep(f"features_{m}", output.features[m])
+        if m in output.weights:
+            keep(f"weights_{m}", output.weights[m])
         if output.contribution is not None:
             keep(f"contribution_{m}", output.contribution[m])
     if output.contribution is None:
         for names, fused in _coalitions(model, method, output).items():
             keep("subset_" + "+".join(names), fused)
+
+
+@torch.no_grad()
+def _exchanged(
+    model: MultimodalClassifier,
+    loader: Loader,
+    device: torch.device,
+    gates: Mapping[str, Tensor],
+    arrays: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """The decision ``(N, C)`` with the gates of other samples that have the same modalities; a second pass.
+
+    The pass goes in the order of the first one, whose ``gates (N, ...)`` and ``arrays`` are given.
+    """
+    present = np.stack([arrays[f"present_{m}"] for m in model.modalities], axis=1)
+    other = torch.from_numpy(exchanged(present, np.random.default_rng(0)))
+    found: list[Tensor] = []
+    with evaluating(model):
+        for batch in (b.to(device) for b in loader.epoch(0)):
+            done = sum(map(len, found))
+            rows = other[done : done + len(batch)]
+            given = {name: gate[rows].to(device) for name, gate in gates.items()}
+            found.append(model.fusion.gated_head(model.encode(batch), given).float().cpu())
+    return torch.cat(found).numpy()
 
 
 def _coalitions(model: MultimodalClassifier, method: Method, output: Output) -> dict[tuple[str, ...], Tensor]:

@@ -217,7 +217,7 @@ class Inputs:
         if len(table) < 2:
             raise UsageError(
                 f"There is only one modality ({next(iter(table), 'none')}), so there is nothing to compare.",
-                "Name two or more with modalities=.",
+                "Name two or more with modalities= (in a terminal: --modality NAME).",
             )
         return cls(source, table)
 

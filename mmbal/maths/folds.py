@@ -22,6 +22,15 @@ def by_appearance(values: np.ndarray) -> np.ndarray:
     return rank[inverse]
 
 
+def exchanged(present: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each row ``(N,)`` another one at random, which has the same modalities ``present (N, M)``: a permutation."""
+    found = np.arange(len(present))
+    for pattern in np.unique(present, axis=0):
+        rows = np.flatnonzero((present == pattern).all(axis=1))
+        found[rows] = rng.permutation(rows)
+    return found
+
+
 def folds_of(labels: np.ndarray, folds: int = FOLDS, seed: int = 0, group: np.ndarray | None = None) -> np.ndarray:
     """Fold ``0 .. F - 1`` of every row ``(N,)``; F is ``folds``, or the number of rows (groups) where they are fewer.
 

@@ -110,11 +110,19 @@ class Design:
         k = own.shape[1]
         if not k:
             return shared
-        mixed = np.einsum("nkc,njc->kjc", weighted, own, optimize=True).reshape(len(shared), k * c)
+        # products of matrices, one for each class: faster than einsum, which first plans its path
+        each = np.ascontiguousarray(own.transpose(2, 1, 0))  # (C, k, N)
+        mixed = (weighted.transpose(2, 1, 0) @ each.transpose(0, 2, 1)).transpose(1, 2, 0).reshape(len(shared), k * c)
         by_class = -(weight[:, None] * own).reshape(n, -1).T @ (p[:, None] * own).reshape(n, -1)
-        same = np.einsum("nc,njc,nlc->jlc", weight, own, own, optimize=True)
-        by_class.reshape(k, c, k, c)[:, np.arange(c), :, np.arange(c)] += np.moveaxis(same, 2, 0)
-        return np.block([[shared, mixed], [mixed.T, by_class]])
+        by_class.reshape(k, c, k, c)[:, np.arange(c), :, np.arange(c)] += (each * weight.T[:, None]) @ each.transpose(
+            0, 2, 1
+        )
+        if not len(shared):
+            return by_class
+        found = np.empty((len(shared) + k * c, len(shared) + k * c))
+        found[: len(shared), : len(shared)], found[len(shared) :, len(shared) :] = shared, by_class
+        found[: len(shared), len(shared) :], found[len(shared) :, : len(shared)] = mixed, mixed.T
+        return found
 
     def _about_mean(self, p: Array) -> Array:
         """The experts ``(N, K, C)`` less their mean over the classes under ``p (N, C)``."""

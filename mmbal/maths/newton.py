@@ -9,6 +9,8 @@ import numpy as np
 DAMPING = (1e-12, 1e-6, 1e-3, 1.0)  # tried in turn; in units of the Hessian's mean diagonal
 ROUNDING = 1e-10  # entries this little below zero, in standard deviations, are zero
 
+EXACTNESS = 1e-13  # the value itself is known no better, in units of it: a last step need not be seen to lower it
+
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray, np.ndarray]]
 
 
@@ -56,7 +58,7 @@ def _shortened(
     while length > 1e-10:
         trial = np.maximum(x + length * step, lower)
         attempt = objective(trial)
-        if attempt[0] <= value + 1e-4 * gradient @ (trial - x):
+        if attempt[0] <= value + 1e-4 * gradient @ (trial - x) + EXACTNESS * abs(value):
             return trial, attempt
         length /= 2
     return None

@@ -76,7 +76,7 @@ class DynCIM(Method):
             return output
         weight = self.gate(output.features, output.present)
         parts = {m: part * weight[m][:, None] for m, part in output.contribution.items()}
-        return replace(output, contribution=parts, fused=total(parts))
+        return replace(output, contribution=parts, fused=total(parts), weights=weight)
 
     def on_epoch_start(self, run: Run) -> None:
         self.seen = torch.zeros(2, len(run.train.store), device=run.device)  # sum of losses and visits by sample

@@ -77,8 +77,11 @@ class CrossAttention(AttentionMap):
         self.out = linear(dim, outputs, f"{name}.out", bias=False)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        read = self.map(queries, keys) @ self.split(self.value(keys))
-        return self.out(read.transpose(1, 2).flatten(2))
+        return self.read(self.map(queries, keys), keys)
+
+    def read(self, attention: Tensor, keys: Tensor) -> Tensor:
+        """What a map ``(B, H, T, U)`` reads in the tokens."""
+        return self.out((attention @ self.split(self.value(keys))).transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
@@ -97,7 +100,15 @@ class Block(nn.Module):
         )
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        read = self.attention(self.norm_queries(queries), self.norm_keys(keys))
+        return self.read(self.map(queries, keys), keys)
+
+    def map(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """The attention of the queries on the keys: ``(B, H, T, U)``."""
+        return self.attention.map(self.norm_queries(queries), self.norm_keys(keys))
+
+    def read(self, attention: Tensor, keys: Tensor) -> Tensor:
+        """What a map reads in the keys, ``(B, T, outputs)``."""
+        read = self.attention.read(attention, self.norm_keys(keys))
         return read + self.mlp(read)
 
 
@@ -136,12 +147,15 @@ class _AttentionFusion(Fusion):
         self.out = nn.ModuleDict({m: linear(config.dim, classes, f"out.{m}", bias=False) for m in dims})
         self.bias = nn.Parameter(torch.zeros(classes))
 
-    def streams(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each modality's tokens ``(B, T_m, dim)`` after attention to those of the others."""
+    def streams(self, tokens: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each modality's tokens ``(B, T_m, dim)`` after attention to those of the others, which ``gates`` holds."""
         raise TypeError(f"{type(self).__name__} defines no streams")
 
     def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        return total({m: self.out[m](h.mean(dim=1)) for m, h in self.streams(inputs).items()}) + self.bias
+        return self.gated_head(inputs, self.gates(inputs))
+
+    def gated_head(self, inputs: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> Tensor:
+        return total({m: self.out[m](h.mean(dim=1)) for m, h in self.streams(inputs, gates).items()}) + self.bias
 
     def stages(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {m: self.stage[m](x) for m, x in tokens.items()}
@@ -159,12 +173,25 @@ class _TransformerFusion(_AttentionFusion):
             widths, lambda m, n: Block(widths[m], widths[n], dim, heads, outputs=widths[m], name=f"read.{m}.{n}")
         )
 
-    def exchange(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def reading(self, tokens: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tokens that read one another."""
+        return tokens
+
+    def gates(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        tokens = self.reading(inputs)
+        return {
+            f"{m}.{n}": cast(Block, block).map(tokens[m], tokens[n])
+            for m in tokens
+            for n, block in cast(nn.ModuleDict, self.read[m]).items()
+        }
+
+    def exchange(self, tokens: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each modality reads in the others that are there, on average."""
         there = {m: filled(x).any(dim=1).to(x.dtype)[:, None, None] for m, x in tokens.items()}
         found = {}
         for m in tokens:
-            others = {n: block(tokens[m], tokens[n]) for n, block in cast(nn.ModuleDict, self.read[m]).items()}
+            blocks = cast(nn.ModuleDict, self.read[m]).items()
+            others = {n: cast(Block, block).read(gates[f"{m}.{n}"], tokens[n]) for n, block in blocks}
             found[m] = total(others) / total({n: there[n] for n in others}).clamp(min=1)
         return found
 
@@ -180,8 +207,11 @@ class LateTransformer(_TransformerFusion):
         super().__init__(dims, classes, config)
         self.read = self.build(dict.fromkeys(dims, config.dim))
 
-    def streams(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self.exchange(self.stages(tokens))
+    def reading(self, tokens: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return self.stages(tokens)
+
+    def streams(self, tokens: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.exchange(self.stages(tokens), gates)
 
 
 @fusions.register("attention_it", **ABOUT)
@@ -195,8 +225,8 @@ class IntermediateTransformer(_TransformerFusion):
         super().__init__(dims, classes, config)
         self.read = self.build(dims)
 
-    def streams(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        read = self.exchange(tokens)
+    def streams(self, tokens: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        read = self.exchange(tokens, gates)
         return self.stages({m: x + read[m] * filled(x).unsqueeze(-1) for m, x in tokens.items()})
 
 
@@ -222,5 +252,8 @@ class IntermediateAttention(_AttentionFusion):
             gates[n] = received * filled(tokens[m]).sum(dim=1, keepdim=True)
         return total(gates) / len(gates)
 
-    def streams(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self.stages({m: self.gate(m, tokens).unsqueeze(-1) * x for m, x in tokens.items()})
+    def gates(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {m: self.gate(m, inputs) for m in inputs}
+
+    def streams(self, tokens: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.stages({m: gates[m].unsqueeze(-1) * x for m, x in tokens.items()})

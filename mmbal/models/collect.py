@@ -75,4 +75,6 @@ def own_step(model: nn.Module, batch: Batch) -> dict[str, Any]:
         found |= {f"logits_{m}": logits, f"features_{m}": output.features[m], f"present_{m}": batch.present[m]}
         if output.contribution is not None:
             found[f"contribution_{m}"] = output.contribution[m]
+        if m in output.weights:
+            found[f"weights_{m}"] = output.weights[m]
     return found

@@ -28,7 +28,8 @@ class Output:
 
     ``features[m] (B, D_m)``, ``logits[m] (B, C)`` (the decision of m alone), ``fused (B, C)``; ``contribution[m] (B, C)``
     is m's additive part of ``fused``, or None where the fusion is not additive; ``inputs[m]`` is what the fusion was
-    given (features, or tokens ``(B, T, D_m)``); ``present[m] (B,)`` is false where m is missing.
+    given (features, or tokens ``(B, T, D_m)``); ``present[m] (B,)`` is false where m is missing; ``weights[m] (B,)`` is
+    how much a gate gives m in each sample, where there is one.
     """
 
     features: dict[str, Tensor]
@@ -37,10 +38,11 @@ class Output:
     contribution: dict[str, Tensor] | None
     present: dict[str, Tensor]
     inputs: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
     def with_contributions(self, parts: Mapping[str, Tensor]) -> Output:
         """The same features under another additive rule: a modality's own decision is also its contribution to the sum."""
-        return replace(self, logits=dict(parts), contribution=dict(parts), fused=total(parts))
+        return replace(self, logits=dict(parts), contribution=dict(parts), fused=total(parts), weights={})
 
     def stacked(self) -> tuple[Tensor, Tensor]:
         """What decision rules take: logits ``(B, M, C)`` and presence ``(B, M)`` as 0 and 1, in the order of the names."""
@@ -50,9 +52,9 @@ class Output:
 
     def weighted(self, weights: Tensor) -> Output:
         """The sum of the modalities' own logits under weights ``(B, M)``, in the order of the names."""
-        each = zip(sorted(self.logits), weights.unbind(dim=1), strict=True)
-        parts = {m: w[:, None] * self.logits[m] for m, w in each}
-        return replace(self, contribution=parts, fused=total(parts))
+        each = dict(zip(sorted(self.logits), weights.unbind(dim=1), strict=True))
+        parts = {m: w[:, None] * self.logits[m] for m, w in each.items()}
+        return replace(self, contribution=parts, fused=total(parts), weights=each)
 
     def averaged(self) -> Output:
         """The mean of the modalities' own logits, over those that a sample has."""
@@ -61,7 +63,7 @@ class Output:
 
     def with_fused(self, fused: Tensor) -> Output:
         """The same single-modality decisions under a rule that is not a sum."""
-        return replace(self, fused=fused, contribution=None)
+        return replace(self, fused=fused, contribution=None, weights={})
 
 
 def total(parts: Mapping[str, Tensor]) -> Tensor:
@@ -112,6 +114,21 @@ class Fusion(nn.Module):
     def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Fused logits ``(B, C)`` of features ``(B, D_m)`` (or tokens), zeros where a modality is missing."""
         raise TypeError(f"{type(self).__name__} defines no head")
+
+    def gates(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the fusion multiplies by in each sample, ``(B, ...)`` each under a name of its own; nothing by default.
+
+        A fusion with gates decides by those of other samples in :meth:`gated_head`, so that what they add can be measured.
+        """
+        return {}
+
+    def gated_head(self, inputs: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> Tensor:
+        """Fused logits ``(B, C)`` by given gates; with those of :meth:`gates`, the same as :meth:`head`."""
+        raise TypeError(f"{type(self).__name__} has no gates")
+
+    def sample_weights(self, gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """How much the gates give a modality in each sample, ``(B,)``, where one number says it."""
+        return {}
 
     def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Output:
         """The decision and each modality's own, from features or tokens, zero where a modality is missing."""
@@ -271,8 +288,16 @@ class GatedFusion(_Conditioned):
         self.out = linear(config.dim, classes, "out")
 
     def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        gate = self.project[self.by](inputs[self.by]).sigmoid()
-        return self.out(gate * total({m: self.project[m](inputs[m]) for m in self.others}))
+        return self.gated_head(inputs, self.gates(inputs))
+
+    def gates(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {self.by: self.project[self.by](inputs[self.by]).sigmoid()}
+
+    def gated_head(self, inputs: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> Tensor:
+        return self.out(gates[self.by] * total({m: self.project[m](inputs[m]) for m in self.others}))
+
+    def sample_weights(self, gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict.fromkeys(self.others, gates[self.by].mean(dim=1))
 
 
 def build_fusion(name: str, options: dict[str, object], dims: Mapping[str, int], classes: int) -> Fusion:

@@ -151,11 +151,15 @@ class MODSFusion(Fusion):
         self.norm = nn.LayerNorm(dim, bias=False)
         self.out = linear(dim, classes, "out")
 
-    def read(self, inputs: Mapping[str, Tensor]) -> Reading:
-        """Compression, selection and interaction of tokens (or features, each then a single token)."""
+    def read(self, inputs: Mapping[str, Tensor], weight: Mapping[str, Tensor] | None = None) -> Reading:
+        """Compression, selection and interaction of tokens (or features, each then a single token).
+
+        ``weight[m] (B,)`` stands in for what is selected.
+        """
         tokens = {m: x if x.dim() == 3 else x.unsqueeze(1) for m, x in inputs.items()}
         sequences = {m: self.compress[m](x) for m, x in tokens.items()}
-        own, weight = self.select(sequences)
+        own, selected = self.select(sequences)
+        weight = selected if weight is None else dict(weight)
         scaled = {m: weight[m][:, None, None] * h for m, h in sequences.items()}
         answers = {p: weight[p][:, None] * self.centred(p, scaled).mean(dim=1) for p in scaled}
         return Reading(self.norm(total(answers)), own, weight)
@@ -180,6 +184,15 @@ class MODSFusion(Fusion):
 
     def head(self, inputs: Mapping[str, Tensor]) -> Tensor:
         return self.out(self.read(inputs).fused)
+
+    def gates(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.read(inputs).weight
+
+    def gated_head(self, inputs: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> Tensor:
+        return self.out(self.read(inputs, gates).fused)
+
+    def sample_weights(self, gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(gates)
 
     def decide(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Selection:
         reading = self.read(inputs)

@@ -176,6 +176,7 @@ def _role(key: str, arrays: Mapping[str, Array], features: bool) -> str:
             }.get(what, f"{what} of each sample")
     fixed = {
         "fused": "decision of the whole model",
+        "exchanged": "decision with the gate's weights of other samples",
         "bias": "bias of the head",
         "modalities": "names of the modalities",
     }

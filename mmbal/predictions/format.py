@@ -21,7 +21,9 @@ key                    meaning (only ``labels`` and one ``logits_<m>`` or ``prob
                        log-likelihood, and their standard errors. ``contribution_<m>`` is then an estimate too
 ``baseline_<b>:<key>`` ``subset_``, ``logits_``, ``contribution_`` and ``shapley_`` arrays under another baseline b,
                        which is what stands in for an absent modality; ``meta`` names the file's own one
-``weights_<m> (N,)``   what a gate multiplies the logits of m by in each sample, where ``fused`` is their sum
+``weights_<m> (N,)``   how a gate weighs m in each sample: what it multiplies the logits of m by, where ``fused`` is
+                       their sum
+``exchanged (N,C)``    the fused logits with the gate's weights of other samples, where ``fused`` is no such sum
 ``features_<m> (N,D)`` what the encoder of m gives to the fusion
 ``weight_<m> (C,D)``   the linear decision weights of m
 ``bias (C,)``          the head's bias
@@ -94,6 +96,7 @@ class Predictions(Shown):
     shapley: dict[str, Array] = field(default_factory=dict)
     segments: dict[str, Array] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
+    exchanged: Array | None = None
     features: dict[str, Array] = field(default_factory=dict)
     weight: dict[str, Array] = field(default_factory=dict)
     bias: Array | None = None
@@ -179,6 +182,7 @@ class Predictions(Shown):
             baselines={name: found.take(rows) for name, found in self.baselines.items()},
             segments=pick(self.segments),
             weights=pick(self.weights),
+            exchanged=None if self.exchanged is None else self.exchanged[rows],
             features=pick(self.features),
             present=pick(self.present),
             unruled=None if self.unruled is None else self.unruled.take(rows),
@@ -263,9 +267,9 @@ class Predictions(Shown):
             "split": self.split,
             "meta": np.array(json.dumps({**self.meta, "schema_version": SCHEMA_VERSION})),
         }
-        for key, value in (("group", self.group), ("fused", self.fused), ("bias", self.bias)):
-            if value is not None:
-                arrays[key] = value
+        for key in ("group", "fused", "exchanged", "bias"):
+            if getattr(self, key) is not None:
+                arrays[key] = getattr(self, key)
         for prefix in ("weights", "features", "weight", "present"):
             arrays |= {f"{prefix}_{m}": value for m, value in getattr(self, prefix).items()}
         arrays |= {f"group_{name}": value for name, value in self.segments.items()}

@@ -68,7 +68,7 @@ def joined(parts: list[Predictions]) -> Predictions:
         for m in first.modalities
         if any(m in p.present for p in parts)
     }
-    columns: dict[str, Any] = {name: stack(name) for name in ("labels", "split", "group", "fused")}
+    columns: dict[str, Any] = {name: stack(name) for name in ("labels", "split", "group", "fused", "exchanged")}
     mapped = ("logits", "contribution", "subsets", "shapley", "segments", "weights", "features")
     maps: dict[str, Any] = {name: join(name) for name in mapped}
     alike = all(part.baselines.keys() == first.baselines.keys() for part in parts)

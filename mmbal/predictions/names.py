@@ -12,7 +12,7 @@ from mmbal.predictions.columns import ALIASES, Array, key_of, texts
 
 ROWS = ("labels", "ids", "split", "group")
 OF_MODALITY = ("logits", "probabilities", "contribution", "shapley", "weights", "features", "weight", "present")
-OF_MODEL = ("classes", "modalities", "fused", "bias", "meta")
+OF_MODEL = ("classes", "modalities", "fused", "exchanged", "bias", "meta")
 SEGMENT = "group_"  # prefix of the properties of samples
 FUSED = ("fused", "fusion")  # names that no modality has
 

@@ -89,6 +89,7 @@ class Reader:
             "shapley": self._estimated(),
             "segments": self._segments(),
             "weights": {m: self._sample_weights(f"weights_{m}", m) for m in self.names.having("weights")},
+            "exchanged": self.tables.scores("exchanged", c) if "exchanged" in given else None,
             "features": {m: self.tables.matrix(f"features_{m}", None, m) for m in self.names.having("features")},
             "weight": self._weights(c),
             "bias": self.tables.finite(rows(numbers(given["bias"], "bias"), c, "bias"), "bias")

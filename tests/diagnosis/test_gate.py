@@ -10,7 +10,7 @@ import pytest
 from mmbal.decision import fit_rule
 from mmbal.decision.fused import with_rule
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.sections.gate import shuffled
+from mmbal.maths.folds import exchanged
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.synthetic import GaussianWorld
 
@@ -62,7 +62,7 @@ def test_by_hand():
 def test_weights_stay_with_the_modalities_that_a_sample_has():
     present = np.array([[1, 1], [1, 0]] * 10, dtype=bool)
     weights = np.where(present, np.arange(40).reshape(20, 2), 0)
-    found = shuffled(weights, present, np.random.default_rng(0))
+    found = weights[exchanged(present, np.random.default_rng(0))]
     assert (found[1::2, 1] == 0).all()
     assert sorted(found[1::2, 0]) == sorted(weights[1::2, 0])
     assert not (found == weights).all()

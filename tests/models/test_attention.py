@@ -72,15 +72,16 @@ def test_the_intermediate_transformer_adds_what_the_others_say_on_average():
     fusion = build_fusion("attention_it", {}, {"a": 4, "t": 4, "v": 4}, 2)
     x = tokens(a=5, t=1, v=3)
     said = [fusion.read["a"][n](x["a"], x[n]) for n in ("t", "v")]
-    assert torch.allclose(fusion.exchange(x)["a"], (said[0] + said[1]) / 2, atol=1e-6)
-    assert torch.allclose(fusion.exchange(x | {"t": torch.zeros(2, 1, 4)})["a"], said[1], atol=1e-6)
+    assert torch.allclose(fusion.exchange(x, fusion.gates(x))["a"], (said[0] + said[1]) / 2, atol=1e-6)
+    y = x | {"t": torch.zeros(2, 1, 4)}
+    assert torch.allclose(fusion.exchange(y, fusion.gates(y))["a"], said[1], atol=1e-6)
 
 
 def test_in_the_late_transformer_the_queries_read_the_other_modality():
     fusion = build_fusion("attention_lt", {}, {"a": 4, "v": 4}, 2)
     x = tokens(a=5, v=3)
     read = fusion.read["a"]["v"](fusion.stage["a"](x["a"]), fusion.stage["v"](x["v"]))
-    assert torch.allclose(fusion.streams(x)["a"], read, atol=1e-6)
+    assert torch.allclose(fusion.streams(x, fusion.gates(x))["a"], read, atol=1e-6)
     assert read.shape == (2, 5, 64)
 
 

@@ -1,7 +1,8 @@
 """Whether weights by sample do anything: the decision with these weights, against the same weights shuffled over samples.
 
 A gate multiplies the logits of each modality by a weight that it chooses for the sample. Shuffled, the weights have the
-same distribution but know nothing of the sample. What the decision then loses is what the gate adds.
+same distribution but know nothing of the sample. What the decision then loses is what the gate adds. Where the decision is
+no sum of weighted logits, the model itself states what it decides with the weights of other samples.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from mmbal.diagnosis.coalitions import centred, correct, log_likelihood
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import GAIN, Estimate
+from mmbal.maths.folds import exchanged
 from mmbal.predictions.format import Array, Predictions
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
 
 SHUFFLES = 20  # permutations averaged over
 MARGINS = (0.02, 0.02)  # of accuracy and of nats: a gate whose whole intervals lie below them adds nothing
-NEEDS = "weights_<modality> (N,), by which the logits of each modality are multiplied before they are summed"
+NEEDS = (
+    "weights_<modality> (N,), by which the logits of each modality are multiplied before they are summed; or exchanged "
+    "(N, C), the decision with the weights of other samples"
+)
 
 
 class Gate(Frozen):
@@ -71,15 +76,6 @@ def weighted(parts: Array, weights: Array) -> Array:
     return value
 
 
-def shuffled(weights: Array, present: Array, rng: np.random.Generator) -> Array:
-    """Each sample's weights ``(N, M)`` exchanged for those of another sample that has the same modalities."""
-    found = weights.copy()
-    for pattern in np.unique(present, axis=0):
-        rows = np.flatnonzero((present == pattern).all(axis=1))
-        found[rows] = weights[rng.permutation(rows)]
-    return found
-
-
 @sections.register()
 class GateSection(Section):
     """What weights by sample add, where the decision has such weights."""
@@ -90,21 +86,29 @@ class GateSection(Section):
     fields = {"gate": (Gate | None, Field(None, description="of a decision with weights by sample"))}
 
     def measure(self, e: Examination) -> Mapping[str, Any]:
-        p, figures, labels = e.predictions, e.figures, e.predictions.labels
-        if not all(m in p.weights for m in e.names):
-            e.lacks("gate", e.single or "the decision has no weights by sample, or they are not known", NEEDS)
+        p, figures, labels, fused = e.predictions, e.figures, e.predictions.labels, e.decision.fused
+        present = p.present_mask()
+        if e.single:
+            e.lacks("gate", e.single, NEEDS)
             return {}
-        parts = None if e.single else gated_parts(p, e.decision.fused, e.decision.contribution)
-        if parts is None:
-            e.lacks("gate", e.single or "the logits with the weights by sample do not sum to the fused decision", NEEDS)
+        if p.exchanged is not None:
+            without = [p.exchanged]
+        elif not all(m in p.weights for m in e.names):
+            e.lacks("gate", "the decision has no weights by sample, or they are not known", NEEDS)
             return {}
-        weights, present = weights_of(p), p.present_mask()
-        rng = np.random.default_rng(e.fold_seed)  # the verdict rests on these figures, and no seed may change it
-        without = [weighted(parts, shuffled(weights, present, rng)) for _ in range(SHUFFLES)]
-        accuracy = correct(e.decision.fused, labels) - np.mean([correct(x, labels) for x in without], axis=0)
-        nats = log_likelihood(e.decision.fused, labels)
+        else:
+            parts = gated_parts(p, fused, e.decision.contribution)
+            if parts is None:
+                e.lacks("gate", "the logits with the weights by sample do not sum to the fused decision", NEEDS)
+                return {}
+            weights = weights_of(p)
+            rng = np.random.default_rng(e.fold_seed)  # the verdict rests on these figures, and no seed may change it
+            without = [weighted(parts, weights[exchanged(present, rng)]) for _ in range(SHUFFLES)]
+        accuracy = correct(fused, labels) - np.mean([correct(x, labels) for x in without], axis=0)
+        nats = log_likelihood(fused, labels)
         nats = nats - np.mean([log_likelihood(x, labels) for x in without], axis=0)
-        rows = {m: np.flatnonzero(present[:, k]) for k, m in enumerate(e.names) if present[:, k].any()}
+        there = {m: present[:, k] for k, m in enumerate(e.names) if m in p.weights}
+        rows = {m: np.flatnonzero(here) for m, here in there.items() if here.any()}
         found = Gate(
             accuracy=figures.mean("gate.accuracy", accuracy, bounds=GAIN),
             log_likelihood=figures.mean("gate.log_likelihood", nats),
@@ -126,7 +130,8 @@ class GateSection(Section):
             Column("mean", list(g.weights.values()), NATS),
             Column("spread over the samples", list(g.spread.values()), NATS),
         ]
-        return [Table.of(gain, caption="To the same weights, shuffled over the samples."), Table.of(weights)]
+        found = [Table.of(gain, caption="To the same weights, shuffled over the samples.")]
+        return [*found, Table.of(weights)] if g.weights else found
 
     def sentences(self, d: Diagnosis) -> list[str]:
         g = d.gate
