@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Device, Force, Json
+from mmbal.cli.options import Device, Force, Json, Like, Normalise, normalisation
 from mmbal.errors import UsageError
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -35,17 +35,8 @@ def import_model(
     ] = None,
     scores: Annotated[Scores, typer.Option(help="What the numbers of a CSV are.")] = Scores.auto,
     data: Annotated[Path | None, typer.Option(help="For a checkpoint: the store to run it on.")] = None,
-    normalise: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODALITY=HOW",
-            help="For a checkpoint: how its inputs were normalised: dataset, none, imagenet or MEAN,STD. Repeatable.",
-        ),
-    ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option(metavar="PRESET", help="For a checkpoint: normalise as a published repository does: ogm_ge, ast."),
-    ] = None,
+    normalise: Normalise = None,
+    like: Like = None,
     classes: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="For a checkpoint: its classes in its order. Default: its repository's."),
@@ -72,7 +63,7 @@ def import_model(
     ending = source.suffix.lower()
     if ending in CHECKPOINTS:
         order = None if classes is None else [name.strip() for name in classes.split(",")]
-        _import_checkpoint(source, data, _normalisation(normalise, like), order, device, out, force, as_json)
+        _import_checkpoint(source, data, normalisation(normalise, like), order, device, out, force, as_json)
         return
     if ending in TABLES:
         found = predictions_from_csv(source, scores.value)
@@ -97,21 +88,6 @@ def import_model(
     for line in told(found, out):
         console.say(line)
     console.commands(next_commands(out))
-
-
-def _normalisation(given: list[str] | None, like: str | None) -> dict[str, str]:
-    """What the options say of each modality; raises UsageError where one is not of the form MODALITY=HOW."""
-    from mmbal.data.store.normalisation import preset
-
-    ways = {} if like is None else dict(preset(like).normalise)
-    for text in given or []:
-        modality, equals, how = text.partition("=")
-        if not equals:
-            raise UsageError(
-                f"--normalise {text} is not of the form MODALITY=HOW.", "For example: --normalise audio=none"
-            )
-        ways[modality] = how
-    return ways
 
 
 def _import_checkpoint(

@@ -33,6 +33,17 @@ Data = Annotated[
 Encoder = Annotated[
     list[str] | None, typer.Option(help="resnet18, cnn, mlp..., for all modalities or as MODALITY=NAME. Repeatable.")
 ]
+Normalise = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODALITY=HOW",
+        help="How a checkpoint's inputs were normalised: dataset, none, imagenet or MEAN,STD. Repeatable.",
+    ),
+]
+Like = Annotated[
+    str | None,
+    typer.Option(metavar="PRESET", help="Normalise a checkpoint's inputs as a repository does: ogm_ge, ast."),
+]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs.")]
 BatchSize = Annotated[int | None, typer.Option(min=2, help="Samples in each step.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
@@ -274,3 +285,18 @@ def _encoders(given: list[str], store: Any) -> dict[str, dict[str, Any]]:
         for m in fitting:
             found.setdefault(m, {"name": name})
     return found
+
+
+def normalisation(given: list[str] | None, like: str | None) -> dict[str, str]:
+    """What the options say of each modality; raises UsageError where one is not of the form MODALITY=HOW."""
+    from mmbal.data.store.normalisation import preset
+
+    ways = {} if like is None else dict(preset(like).normalise)
+    for text in given or []:
+        modality, equals, how = text.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--normalise {text} is not of the form MODALITY=HOW.", "For example: --normalise audio=none"
+            )
+        ways[modality] = how
+    return ways

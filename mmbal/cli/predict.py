@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Json
+from mmbal.cli.options import Json, Like, Normalise, normalisation
 from mmbal.errors import DataError, UsageError
 
 SHOWN_REASONS = 20
@@ -24,10 +24,12 @@ def predict(
     ],
     start: Annotated[float | None, typer.Option(min=0, help="Second of the clip where it begins.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Second of the clip where it ends.")] = None,
+    normalise: Normalise = None,
+    like: Like = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Classify your own clips. They are prepared as the training data were.
+    """Classify your own clips. They are prepared as the training data were, unless --normalise or --like says otherwise.
 
     Each modality's margin for the predicted class is its contribution to that class minus its mean contribution to the
     other classes, in nats. A file that can't be read gives exit code 4, after all other files are done.
@@ -37,7 +39,7 @@ def predict(
     from mmbal.engine.predict import predict as run
     from mmbal.report.training import classified
 
-    result = run(checkpoint, files, start=start, end=end, device=device)
+    result = run(checkpoint, files, start=start, end=end, device=device, normalise=normalisation(normalise, like))
     if as_json:
         console.print_json(result.to_dict())
     else:

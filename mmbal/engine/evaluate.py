@@ -37,12 +37,14 @@ def collect(
     *,
     meta: Mapping[str, Any] | None = None,
     brief: bool = False,
+    exchange: bool = False,
 ) -> Predictions:
     """The model's decisions on a loader; encoders run once a batch.
 
     Where the decision is not additive, the fused logits of every coalition of modalities are kept as well, and the
     contributions are their exact Shapley values plus an equal share of the empty coalition's logits, so that they sum
-    to the fused logits as b/M does for linear heads. ``brief`` leaves out all but logits and fused. Raises NotFinite where
+    to the fused logits as b/M does for linear heads. ``brief`` leaves out all but logits and fused. ``exchange``: a fusion with
+    gates decides once more, by the gates of other samples, in a second pass. Raises NotFinite where
     a decision is not finite.
     """
     columns: dict[str, list[Tensor]] = {}
@@ -65,7 +67,7 @@ def collect(
                 columns.setdefault(f"present_{m}", []).append(batch.present[m].cpu())
             if not brief:
                 _keep_parts(keep, model, method, output, batch)
-                if output.fused is own.fused:  # the fusion decides, and not the method
+                if exchange and output.fused is own.fused:  # the fusion decides, and not the method
                     for name, gate in model.fusion.gates(own.inputs).items():
                         keep(f"{GATE}{name}", gate)
     index = torch.cat(rows).numpy()

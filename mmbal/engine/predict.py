@@ -14,12 +14,13 @@ from mmbal.data.media.clip import collate, encode_clip
 from mmbal.data.media.decode import walk
 from mmbal.data.preparation.scan import COLUMN
 from mmbal.data.store.loader import Batch
+from mmbal.data.store.normalisation import normalised
 from mmbal.data.store.store import ModalitySpec
 from mmbal.decision.fused import with_rule
 from mmbal.engine.checkpoint import load_model, move
 from mmbal.engine.evaluate import collect
 from mmbal.engine.seeding import pick_device
-from mmbal.errors import DataError, UsageError
+from mmbal.errors import DataError, UsageError, did_you_mean
 
 ORDER = (
     "audio",
@@ -155,19 +156,25 @@ def predict(
     start: float | None = None,
     end: float | None = None,
     device: str = "auto",
+    normalise: Mapping[str, str] = {},
 ) -> Classified:
     """Classify clips by a checkpoint or run folder; ``paths`` are files, or folders of them, of which the seconds from
     ``start`` to ``end`` are taken.
 
     Files of one name are one sample (:func:`find_samples`), which has the modalities that its files give; the others count
-    as missing. Raises UsageError (no such file; a model whose modalities were given as arrays), ConfigError (no usable
-    checkpoint) and DataError (not one sample can be read).
+    as missing. ``normalise`` says by modality how values become inputs, where not as the checkpoint says
+    (:mod:`mmbal.data.store.normalisation`). Raises UsageError (no such file or modality; a model whose modalities were given
+    as arrays), ConfigError (no usable checkpoint) and DataError (not one sample can be read).
     """
     samples = find_samples(paths)
     loaded = load_model(checkpoint)
     target = pick_device(device)
     loaded = move(loaded, target)
     specs = {m: loaded.modalities[m] for m in loaded.model.modalities}
+    for m, how in normalise.items():
+        if m not in specs:
+            raise UsageError(f"The model has no modality '{m}'.", did_you_mean(m, specs))
+        specs[m] = normalised(specs[m], how, m)
     clips = _Clips(samples, specs, loaded.classes, (start, end))
     found = collect(loaded.model, loaded.method, clips, target)  # type: ignore[arg-type]
     rule = loaded.rule_name

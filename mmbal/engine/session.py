@@ -122,7 +122,8 @@ class Session:
             meta["rule"] = (
                 self.model.fusion.rule
             )  # the rule decides, so the sum before it is not stated as the decision
-        return collect(self.model, self.method, self.loader(split), self.device, meta=meta, brief=brief)
+        loader = self.loader(split)
+        return collect(self.model, self.method, loader, self.device, meta=meta, brief=brief, exchange=not brief)
 
     def evaluated(self) -> tuple[str, ...]:
         """The splits that are decided on: validation, and test where the store has one."""

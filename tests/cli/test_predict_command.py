@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 from scipy.special import log_softmax
-from terminal import as_json, ok
+from terminal import as_json, mmbal, ok
 
 from mmbal.decision import rule_from_json
 from mmbal.predictions.format import Predictions
@@ -108,3 +108,12 @@ def test_a_sound_alone_is_decided_by_the_rule_for_sound_alone(run, tmp_path):
     alone = log_softmax(recorded.logits["audio"][:1], axis=-1)
     expected = log_softmax(state["weight"][k] * state["beta"][k] * alone, axis=-1)
     assert np.log(list(found["probabilities"].values())) == pytest.approx(expected[0], abs=1e-3)
+
+
+def test_inputs_can_be_normalised_in_another_way(run):
+    clips, out = run
+    file = next(iter(sorted(clips.iterdir())))
+    as_trained = as_json("predict", out, file)
+    assert as_json("predict", out, file, "--normalise", "audio=dataset") == as_trained
+    assert as_json("predict", out, file, "--like", "ogm_ge") != as_trained
+    assert "no modality 'sound'" in mmbal("predict", out, file, "--normalise", "sound=none").stderr

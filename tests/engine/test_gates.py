@@ -83,14 +83,14 @@ def test_a_gate_that_matters_is_seen_to_matter(tmp_path):
     model = MultimodalClassifier({"a": Same(), "v": Same()}, fusion)
     method = methods.get("joint")(model)
     store = signs(tmp_path / "signs", informed=True)
-    found = collect(model, method, Loader(store, "test", 16), torch.device("cpu"))
+    found = collect(model, method, Loader(store, "test", 16), torch.device("cpu"), exchange=True)
     assert not found.weights  # one unit open, one shut: the mean gate is the same in every sample
     said = diagnose(found, bootstrap=200, rule="temperature")
     # half of the samples get the gate of their own class, and else the logits are the wrong way round by 4
     assert said.gate.accuracy.value == pytest.approx(0.5, abs=0.1)
     assert said.gate.log_likelihood.value == pytest.approx(4 * said.gate.accuracy.value, rel=0.01)
     assert "The gate matters: " in " ".join(said.verdict)
-    collected = collect(model, method, Loader(store, "test", 7), torch.device("cpu"))
+    collected = collect(model, method, Loader(store, "test", 7), torch.device("cpu"), exchange=True)
     assert np.allclose(collected.exchanged, found.exchanged)  # not within batches: these are of one class each
     found.save(tmp_path / "p.npz")
     assert np.allclose(type(found).load(tmp_path / "p.npz").exchanged, found.exchanged)
