@@ -43,9 +43,9 @@ def collect(
 
     Where the decision is not additive, the fused logits of every coalition of modalities are kept as well, and the
     contributions are their exact Shapley values plus an equal share of the empty coalition's logits, so that they sum
-    to the fused logits as b/M does for linear heads. ``brief`` leaves out all but logits and fused. ``exchange``: a fusion with
-    gates decides once more, by the gates of other samples, in a second pass. Raises NotFinite where
-    a decision is not finite.
+    to the fused logits as b/M does for linear heads. ``brief`` leaves out all but logits and fused. ``exchange``: a fusion
+    with gates decides once more, by the gates of other samples, in a second pass. Raises NotFinite where a decision is not
+    finite.
     """
     columns: dict[str, list[Tensor]] = {}
     modalities = model.modalities
