@@ -26,7 +26,8 @@ from mmbal.text import Line, duration
 
 SOON = 2.0  # seconds after which the time is told first; what is over before needs no word
 EVERY = 15.0  # seconds between two lines of work that has no figures of its own, at most
-LEAST = 0.005  # share from which on the time left can be told
+LEAST, SURE = 0.005, 0.1  # shares from which on the time left can be told: late, and soon after the beginning
+LATE = 10.0  # seconds after which a small share tells enough: before, it holds what is done but once, such as imports
 ROWS = 8  # lines of figures in a live view
 
 
@@ -75,7 +76,7 @@ class Work:
     def left(self) -> str:
         """The time left at the speed so far; empty where it is not known, or nothing is left."""
         done = self.share - self._from
-        if done < LEAST or self.share >= 1:
+        if done < (LEAST if self.took() > LATE else SURE) or self.share >= 1:
             return ""
         return duration(max(self.took() * (1 - self.share) / done, 1.0))
 

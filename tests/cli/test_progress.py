@@ -69,12 +69,12 @@ def test_lines_of_figures_end_with_the_time_left(at, capsys):
 
 def test_what_was_done_before_counts_for_no_speed(at, capsys):
     with progress.Counted({"rows": "Preparing"}) as counted:
-        counted(90, 100, "rows")  # an earlier run had done them
+        counted(80, 100, "rows")  # an earlier run had done them
         at(5.0)
-        counted(5, 100, "rows")
+        counted(10, 100, "rows")
         at(6.0)
     assert capsys.readouterr().err.splitlines() == [
-        "Preparing: 95 %, 1/s, about 5 s left",
+        "Preparing: 90 %, 2/s, about 5 s left",
         "Preparing: 6 s in all.",
     ]
 
@@ -98,3 +98,14 @@ def test_the_live_view_fits_the_terminal_and_has_the_figures_of_the_lines(at, mo
     assert ("learning" in shown) == (width >= 80), "the last figures go first"
     for text in ("0.612", "71.0 %"):
         assert text in shown
+
+
+def test_the_first_parts_tell_no_time_before_they_are_worth_it(at, capsys):
+    """They hold what is done but once, such as imports: 2 % after 3 s would say 147 s."""
+    with progress.working("Diagnosing") as report:
+        at(3.0)
+        report.reach(0.02)
+        at(20.0)
+        report.reach(0.04)
+        at(25.0)
+    assert capsys.readouterr().err.splitlines() == ["Diagnosing: 4 %, about 8 min left", "Diagnosing: 25 s in all."]
