@@ -69,12 +69,12 @@ def test_lines_of_figures_end_with_the_time_left(at, capsys):
 
 def test_what_was_done_before_counts_for_no_speed(at, capsys):
     with progress.Counted({"rows": "Preparing"}) as counted:
-        counted(80, 100, "rows")  # an earlier run had done them
+        counted(70, 100, "rows")  # an earlier run had done them
         at(5.0)
-        counted(10, 100, "rows")
+        counted(20, 100, "rows")
         at(6.0)
     assert capsys.readouterr().err.splitlines() == [
-        "Preparing: 90 %, 2/s, about 5 s left",
+        "Preparing: 90 %, 4/s, about 2 s left",
         "Preparing: 6 s in all.",
     ]
 
