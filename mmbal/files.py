@@ -104,6 +104,13 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not valid JSON ({error}).") from None
 
 
+def require_version(document: Mapping[str, Any], key: str, known: int, what: str) -> None:
+    """Raise DataError where a document is of another version than this mmbal reads; one that names none is of version 1."""
+    version = document.get(key, 1)
+    if version != known:
+        raise DataError(f"{what} has the version {version}; this mmbal reads {known}.", "Use the mmbal that wrote it.")
+
+
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a compressed .npz, atomically."""
     with atomic(path) as temporary, temporary.open("wb") as stream:

@@ -20,10 +20,11 @@ import numpy as np
 from mmbal.config import read_yaml
 from mmbal.data.store.store import Store
 from mmbal.errors import DataError, UsageError
-from mmbal.files import read_json, sha256, write_json
+from mmbal.files import read_json, require_version, sha256, write_json
 from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.source import predictions_of
 
+FORMAT = 1  # of the files in a run's folder that have no version of their own; env.json names it
 CONFIG = "config.yaml"
 ENVIRONMENT = "env.json"
 METRICS = "metrics.jsonl"
@@ -69,8 +70,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """env.json of a run: its kind, its store, versions, machine and seed."""
+    """env.json of a run: its kind, its store, versions, machine and seed. Raises DataError for a run of a newer mmbal."""
     found: dict[str, Any] = read_json(folder / ENVIRONMENT)
+    require_version(found, "format", FORMAT, f"The run {folder}")
     return found
 
 
@@ -248,6 +250,8 @@ def find_predictions(path: str | Path, *, ruled: bool = True, unlabelled: bool =
         if path.is_dir():
             require_run(path)
         return predictions_of(path, unlabelled=unlabelled)
+    if (folder / ENVIRONMENT).is_file():
+        read_environment(folder)  # refuses a run of a newer mmbal
     parts = {s: Predictions.load(file) for s in SPLITS if (file := prediction_file(folder, s)).is_file()}
     if not parts:
         raise UsageError(f"{folder} has no predictions yet.", f"Finish it: mmbal train --resume {folder}")
@@ -274,11 +278,20 @@ def find_reference(path: str | Path) -> Reference | None:
     beside = sorted(folder.parent.glob(f"*/{SUMMARY}"), key=lambda file: (file.stat().st_mtime_ns, str(file)))
     candidates = [file.parent for file in reversed(beside)]
     for candidate in [*([started_from(folder, named)] if named else []), *candidates]:
-        if finished(candidate) and (candidate / ENVIRONMENT).is_file():
-            environment = read_environment(candidate)
-            if environment["kind"] == PRETRAIN and environment["store"]["hash"] == own["store"]["hash"]:
-                return Reference(str(candidate), find_predictions(candidate, ruled=False))
+        if finished(candidate) and _is_reference(candidate, own["store"]["hash"]):
+            return Reference(str(candidate), find_predictions(candidate, ruled=False))
     return None
+
+
+def _is_reference(folder: Path, store: str) -> bool:
+    """Whether a run has the separately trained encoders of a store; one of a newer mmbal is none that can be read."""
+    if not (folder / ENVIRONMENT).is_file():
+        return False
+    try:
+        found = read_environment(folder)
+    except DataError:
+        return False
+    return bool(found["kind"] == PRETRAIN and found["store"]["hash"] == store)
 
 
 def started_from(folder: Path, named: str) -> Path:

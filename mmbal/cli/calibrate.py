@@ -61,14 +61,15 @@ def calibrate(
     """
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
-    from mmbal.files import refuse_existing, write_json
+    from mmbal.files import locked, refuse_existing, write_json
     from mmbal.runs import RULES, find_predictions, run_folder
 
     run = run_folder(path) if out is None else None
     target = None if run is not None else out or path.with_name(f"{path.stem}.rule.json")
     where = str(run if target is None else target)
     if remove:
-        _remove(path, target, where, json)
+        with locked(Path(where)):
+            _remove(path, target, where, json)
         return
     predictions = find_predictions(path, ruled=False)
     console.told_of(path, predictions.meta, predictions.warnings)
@@ -77,19 +78,20 @@ def calibrate(
         result = fit(predictions, rule, split, test, folds, seed, protect=protect)
     shown, _ = result.worth_storing()
     stored = shown or force
-    if run is not None:
-        write_json(run / RULES, result.to_json())
-    if stored and target is None:
-        from mmbal.engine.checkpoint import attach_rule  # needs torch, which a file of predictions does not
+    with locked(Path(where)):
+        if run is not None:
+            write_json(run / RULES, result.to_json())
+        if stored and target is None:
+            from mmbal.engine.checkpoint import attach_rule  # needs torch, which a file of predictions does not
 
-        config = {} if protect is None else {"protect": protect}
-        attach_rule(path, rule_to_json(result.rule), split=result.split, folds=folds, seed=seed, **config)
-    elif stored and target is not None:
-        write_json(target, rule_to_json(result.rule))
-    if run is not None:
-        from mmbal.report.pages import renew_pages
+            config = {} if protect is None else {"protect": protect}
+            attach_rule(path, rule_to_json(result.rule), split=result.split, folds=folds, seed=seed, **config)
+        elif stored and target is not None:
+            write_json(target, rule_to_json(result.rule))
+        if run is not None:
+            from mmbal.report.pages import renew_pages
 
-        renew_pages(path)
+            renew_pages(path)
     if json:
         warnings = list(predictions.warnings)
         told = {"source": str(path), "stored": where if stored else None, "warnings": warnings}

@@ -66,7 +66,7 @@ def diagnose(
     from mmbal.diagnosis.policy import by_conditions, failure, judge, summary
     from mmbal.diagnosis.sections.suspects import listing
     from mmbal.diagnosis.stored import diagnosis_of, keep
-    from mmbal.files import refuse_existing, write_json
+    from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report.tables import csv
     from mmbal.runs import subject
 
@@ -108,7 +108,7 @@ def diagnose(
         if html is not None:
             _write_page(html, diagnosis, found)
     if suspects is not None:
-        suspects.write_text(csv(listing(diagnosis)), encoding="utf-8")
+        write_text(suspects, csv(listing(diagnosis)))
         console.note(f"Wrote {suspects}")
     if out is not None:
         write_json(out, document)

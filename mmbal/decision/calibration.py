@@ -89,6 +89,7 @@ class Calibration:
         """All of it as JSON values."""
         shown, reason = self.worth_storing()
         return {
+            "schema_version": 1,
             "rule": self.name,
             "split": self.split,
             "samples": self.n,

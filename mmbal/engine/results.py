@@ -19,7 +19,7 @@ from scipy.special import log_softmax
 from mmbal.config import Frozen
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.errors import DataError
-from mmbal.files import locked
+from mmbal.files import locked, require_version
 from mmbal.predictions.format import Predictions
 from mmbal.runs import prediction_file, read_config, read_environment, read_metrics, read_summary
 
@@ -32,6 +32,7 @@ Select = Literal["accuracy", "nll"]
 class Record(Frozen):
     """One training run of a sweep."""
 
+    schema_version: int = 1
     data: str
     variant: str
     kind: Literal["trial", "run"] = Field(description="a trial of the search, or a run of the study")
@@ -68,10 +69,16 @@ class Results:
             return []
         found: dict[tuple[Any, ...], Record] = {}
         for number, line in enumerate(self.path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+            where = f"Line {number} of {self.path}"
             try:
-                record = Record.model_validate_json(line)
+                given = json.loads(line)
+                if isinstance(given, dict):
+                    require_version(given, "schema_version", 1, where)
+                record = Record.model_validate(given)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{where} is no record ({error}).") from None
             except ValidationError as error:
-                raise DataError(f"Line {number} of {self.path} is no record ({error.errors()[0]['msg']}).") from None
+                raise DataError(f"{where} is no record ({error.errors()[0]['msg']}).") from None
             found[record.data, record.variant, record.kind, record.number, record.seed] = record
         return list(found.values())
 

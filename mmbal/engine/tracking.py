@@ -18,7 +18,7 @@ from typing import Any
 from mmbal.data.store.store import Store
 from mmbal.errors import UsageError
 from mmbal.files import is_temporary, locked, refuse_existing, write_text
-from mmbal.runs import CONFIG, ENVIRONMENT, METRICS
+from mmbal.runs import CONFIG, ENVIRONMENT, FORMAT, METRICS
 from mmbal.version import __version__
 
 PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "scikit-learn", "av", "pydantic")
@@ -38,6 +38,7 @@ def versions() -> dict[str, str | None]:
 def environment(kind: str, store: Store, seed: int, device: str) -> dict[str, Any]:
     """What a run ran with: versions, machine, git revision of the current directory, store and seed."""
     return {
+        "format": FORMAT,
         "kind": kind,
         "versions": versions(),
         "platform": platform.platform(),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbal.decision.comparison import rules_table
-from mmbal.files import read_json
+from mmbal.files import read_json, require_version
 from mmbal.maths.bootstrap import Estimate
 from mmbal.runs import RULES
 from mmbal.tables import Table
@@ -28,6 +28,7 @@ class Rules:
         if folder is None or not (folder / RULES).is_file():
             return None
         found = read_json(folder / RULES)
+        require_version(found, "schema_version", 1, str(folder / RULES))
         on_test = found["test"] is not None
         judged = (
             f"Fitted on '{found['split']}', judged on the {found['test_samples']} samples of 'test'"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +13,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mmbal
+from mmbal import runs
 from mmbal.data.store.store import Store
-from mmbal.decision import fit_rule, rule_from_json, rule_to_json
+from mmbal.decision import calibrate, fit_rule, rule_from_json, rule_to_json
 from mmbal.diagnosis import Diagnosis, diagnose
+from mmbal.diagnosis.sections.tails import read_tails
 from mmbal.engine.checkpoint import read_checkpoint
+from mmbal.engine.config import TrainConfig
+from mmbal.engine.results import Results
+from mmbal.engine.train import resume, train
 from mmbal.errors import MmbalError
 from mmbal.files import write_tensors
 from mmbal.predictions.format import Predictions
+from mmbal.report.rules import Rules
 
 SCORES = np.random.default_rng(0).normal(size=(40, 3))
 GIVEN = {"labels": np.arange(40) % 3, "logits_a": SCORES, "logits_b": SCORES[::-1]}
@@ -58,6 +66,62 @@ def test_a_rule_and_a_diagnosis(tmp_path):
     (tmp_path / "d.json").write_text(json.dumps({**document, "schema_version": 99}))
     with pytest.raises(MmbalError, match="it says: 99"):
         Diagnosis.load(tmp_path / "d.json")
+
+
+VERSIONED = {  # each file of a run's folder -> what its version is read from; None: it is written for people, never read
+    "config.yaml": "env.json",
+    "env.json": "env.json",
+    "metrics.jsonl": "env.json",
+    "summary.json": "env.json",
+    "checkpoint.pt": "checkpoint",
+    "last.pt": "checkpoint",
+    "within.pt": "checkpoint",
+    "failed.pt": "checkpoint",
+    "rule.json": "rule",
+    "rules.json": "rules.json",
+    "tails.json": "tails.json",
+    "diagnosis.json": "diagnosis",
+    "CARD.md": None,
+    "report.html": None,
+}
+
+
+def test_every_file_of_a_run_has_a_version():
+    names = {
+        v
+        for v in vars(runs).values()
+        if isinstance(v, str) and v.endswith((".json", ".jsonl", ".pt", ".yaml", ".md", ".html"))
+    }
+    assert names == set(VERSIONED)
+
+
+def test_a_run_of_a_newer_mmbal(toy, tmp_path):
+    given = TrainConfig(data=str(toy({"a": 3, "b": 2}).path), epochs=1, device="cpu", record=["heavy_tails"])
+    folder = train(given, out=tmp_path / "run").folder
+    changes: tuple[tuple[str, str, Callable[[Path], object]], ...] = (
+        ("env.json", "format", resume),
+        ("env.json", "format", runs.find_predictions),
+        ("tails.json", "format", read_tails),
+        ("rules.json", "schema_version", Rules.of),
+    )
+    (folder / "rules.json").write_text(json.dumps(calibrate(GIVEN, "sum", split="test").to_json()))
+    for name, key, read in changes:
+        before = (folder / name).read_text()
+        assert json.loads(before)[key] == 1
+        read(folder)
+        (folder / name).write_text(json.dumps({**json.loads(before), key: 2}))
+        with pytest.raises(MmbalError, match="has the version 2; this mmbal reads 1"):
+            read(folder)
+        without = {k: v for k, v in json.loads(before).items() if k != key}
+        (folder / name).write_text(json.dumps(without))
+        read(folder)  # older files name no version
+        (folder / name).write_text(before)
+
+
+def test_a_record_of_a_sweep_of_a_newer_mmbal(tmp_path):
+    (tmp_path / "results.jsonl").write_text(json.dumps({"schema_version": 2, "anything": 1}) + "\n")
+    with pytest.raises(MmbalError, match=r"Line 1 of .*results.jsonl has the version 2; this mmbal reads 1"):
+        Results(tmp_path / "results.jsonl").read()
 
 
 PLAIN = st.recursive(

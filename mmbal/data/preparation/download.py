@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import threading
@@ -15,13 +16,14 @@ from urllib.parse import quote, urljoin
 
 from mmbal.data.preparation.findings import Finding, Progress
 from mmbal.errors import Interrupted, UsageError
-from mmbal.files import sha256
+from mmbal.files import locked, sha256
 
 PARALLEL = 8
 ATTEMPTS = 6
 BLOCK = 1 << 16
 TIMEOUT = 30.0  # seconds without a byte
 LONGEST_WAIT = 60.0  # seconds between two attempts
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EMFILE, errno.EIO)
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -54,12 +56,16 @@ def download(
     """Fetch what is not yet below ``root``; a finding for each file that could not be fetched.
 
     A file in transfer is ``NAME.part`` and goes on from its length; it gets its name when its SHA-256 is right.
-    The wait after an attempt doubles from ``pause`` seconds. Raises UsageError for
-    a URL that is not http(s).
+    The wait after an attempt doubles from ``pause`` seconds. Raises UsageError for a URL that is not http(s), and where
+    another process downloads into ``root``; OSError where the disk takes no more.
     """
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"'{url}' is not an http(s) address.")
-    base = url if url.endswith("/") else url + "/"
+    with locked(root):
+        return _download(items, root, url if url.endswith("/") else url + "/", progress, pause)
+
+
+def _download(items: Sequence[Item], root: Path, base: str, progress: Progress | None, pause: float) -> list[Finding]:
     total = sum(item.bytes for item in items)
     findings = []
     pool, stopped = ThreadPoolExecutor(PARALLEL), threading.Event()
@@ -122,6 +128,8 @@ def _transfer(address: str, part: Path, item: Item, stopped: threading.Event) ->
             final = error.code not in RETRIED and error.code != 416
             raise _Failed(f"HTTP {error.code} {error.reason}", wait=_asked_wait(error), final=final) from None
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            if getattr(error, "errno", None) in OF_THE_DISK:
+                raise
             raise _Failed(
                 f"connection failed ({getattr(error, 'reason', None) or error or type(error).__name__})"
             ) from None

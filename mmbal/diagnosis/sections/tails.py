@@ -19,7 +19,7 @@ from mmbal.config import Frozen
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.errors import DataError
-from mmbal.files import read_json
+from mmbal.files import read_json, require_version
 from mmbal.maths.bootstrap import Estimate
 from mmbal.maths.significance import holm
 from mmbal.maths.tails import TailIndex
@@ -68,6 +68,8 @@ def read_tails(run: Path) -> Tails | None:
     if not (run / TAILS).is_file():
         return None
     document = read_json(run / TAILS)
+    if isinstance(document, dict):
+        require_version(document, "format", 1, str(run / TAILS))
     try:
         return Tails.model_validate(
             {kind: {m: t for m, t in document[kind].items() if "not_computed" not in t} for kind in Tails.model_fields}
