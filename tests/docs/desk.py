@@ -150,6 +150,19 @@ def _your_model(prepared: Prepared) -> Names:
     return stand_ins.late_model(found)
 
 
+def _read_a_report(prepared: Prepared) -> None:
+    copy(prepared, "RUN", "A")
+    copy(prepared, "B")
+
+
+def _tutorial_clips(prepared: Prepared) -> None:
+    write_recordings(Path("clips"))
+
+
+def _tutorial_ci(prepared: Prepared) -> None:
+    copy(prepared, "predictions.npz", "mine.npz")
+
+
 def _training(prepared: Prepared) -> None:
     copy(prepared, "STORE", "S")
 
@@ -162,6 +175,10 @@ DESKS: dict[str, Callable[[Prepared], Names | None]] = {
     "decision-layer": _decision_layer,
     "diagnosis": _diagnosis,
     "explain": _explain,
+    "choose-a-method": _training,
+    "read-a-report": _read_a_report,
     "training": _training,
+    "tutorial-ci": _tutorial_ci,
+    "tutorial-clips": _tutorial_clips,
     "your-model": _your_model,
 }
