@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from mmbal.predictions.columns import Array
 
 Report = Callable[[int, int, str], None]  # rows asked for so far, rows in all, a line of figures
 SHOWN_ROWS = 3
+MOST_LOOKED_AT = 1000  # entries of a list, mapping or object in which torch modules are looked for
 
 
 @dataclass
@@ -130,26 +133,56 @@ def classes_of(predict: Any) -> list[str] | None:
 
 
 def modules_of(predict: Any) -> list[Any]:
-    """The torch modules that a function uses: itself, its object, its arguments, what it closes over, its globals."""
+    """The torch modules that a function uses: itself, its object, its arguments, what it closes over, its globals.
+
+    Functions that it uses are followed, and lists and mappings looked into; installed packages are not.
+    """
     if "torch" not in sys.modules:
         return []
     from torch import nn
 
     found: list[Any] = []
+    seen: dict[int, Any] = {}  # the values as well, so that no id is given to another one meanwhile
     waiting: list[Any] = [predict]
     while waiting:
         one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen[id(one)] = one
         if isinstance(one, nn.Module):
             found.append(one)
-        elif isinstance(one, functools.partial):
-            waiting += [one.func, *one.args, *one.keywords.values()]
-        elif hasattr(one, "__func__"):
-            waiting += [one.__self__] if isinstance(one.__self__, nn.Module) else list(vars(one.__self__).values())
-        elif hasattr(one, "__code__"):
-            cells = [cell.cell_contents for cell in one.__closure__ or () if _full(cell)]
-            names = [one.__globals__[name] for name in one.__code__.co_names if name in one.__globals__]
-            waiting += [value for value in [*cells, *names] if isinstance(value, nn.Module)]
-    return list({id(module): module for module in found}.values())
+        else:
+            waiting += _parts(one)
+    return found
+
+
+def _parts(one: Any) -> list[Any]:
+    """What may hold torch modules in a value that is none."""
+    from torch import nn
+
+    if isinstance(one, functools.partial):
+        return [one.func, *one.args, *one.keywords.values()]
+    if hasattr(one, "__func__"):
+        return [one.__self__, one.__func__]
+    if hasattr(one, "__code__"):
+        if "site-packages" in one.__code__.co_filename:
+            return []
+        cells = [cell.cell_contents for cell in one.__closure__ or () if _full(cell)]
+        return cells + [one.__globals__[name] for name in _names(one.__code__) if name in one.__globals__]
+    if isinstance(one, (list, tuple)):
+        return list(one[:MOST_LOOKED_AT])
+    if isinstance(one, dict):
+        return list(islice(one.values(), MOST_LOOKED_AT))
+    if isinstance(one, (type, ModuleType)) or not hasattr(one, "__dict__"):
+        return []
+    held = islice(vars(one).values(), MOST_LOOKED_AT)
+    return [value for value in held if isinstance(value, (nn.Module, list, tuple, dict))]
+
+
+def _names(code: CodeType) -> set[str]:
+    """The names that a function uses, with those of the functions within it."""
+    within = [_names(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return set(code.co_names).union(*within)
 
 
 def _full(cell: Any) -> bool:

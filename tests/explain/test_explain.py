@@ -280,6 +280,37 @@ def test_the_model_keeps_its_modes_and_gets_no_gradient():
     assert not net.head.training
 
 
+@pytest.mark.parametrize("how", ["function within a function", "list", "mapping", "object", "method", "comprehension"])
+def test_modules_are_found_wherever_the_function_has_them(how):
+    """Dropout that is not switched off would answer differently each time."""
+    net = Net()
+
+    class Holder:
+        def __init__(self):
+            self.net = net
+
+        def ask(self, batch):
+            return self.net(**batch)
+
+    def inner(batch):
+        return net(**batch)
+
+    nets, holder = [net], Holder()
+    named = {"only": net}
+    predict = {
+        "function within a function": lambda b: inner(b),
+        "list": lambda b: nets[0](**b),
+        "mapping": lambda b: named["only"](**b),
+        "object": lambda b: holder.net(**b),
+        "method": holder.ask,
+        "comprehension": lambda b: sum(one(**b) for one in (lambda: nets)()),
+    }[how]
+    x, y = torch.randn(6, 2), torch.randn(6, 3)
+    twice = [mmbal.explain(predict, {"x": x, "y": y}, [0, 1, 2] * 2).fused for _ in range(2)]
+    np.testing.assert_array_equal(*twice)
+    assert net.training
+
+
 def test_a_stopped_call_goes_on_where_it_was(tmp_path):
     rng = np.random.default_rng(0)
     data, label = {"x": rng.normal(size=50), "y": rng.normal(size=50)}, np.arange(50) % 2
