@@ -25,6 +25,7 @@ from mmbal.predictions.format import Predictions, subsets_of
 from mmbal.predictions.names import SEGMENT
 
 GATE = "gate "  # before the name of a gate, among the columns
+MOST_OF_GATES = 2**28  # numbers, 1 GiB: the gates of a larger split are not kept, and so not exchanged
 COALITIONS_AT_ONCE = 16  # more would hold as many copies of a batch in memory
 
 
@@ -68,7 +69,9 @@ def collect(
             if not brief:
                 _keep_parts(keep, model, method, output, batch)
                 if exchange and output.fused is own.fused:  # the fusion decides, and not the method
-                    for name, gate in model.fusion.gates(own.inputs).items():
+                    held = model.fusion.gates(own.inputs)
+                    numbers = sum(gate[0].numel() for gate in held.values()) * len(loader.split_rows)
+                    for name, gate in held.items() if numbers <= MOST_OF_GATES else ():
                         keep(f"{GATE}{name}", gate)
     index = torch.cat(rows).numpy()
     store = loader.store

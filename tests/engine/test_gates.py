@@ -73,7 +73,7 @@ def signs(folder, informed):
     return Store.open(folder)
 
 
-def test_a_gate_that_matters_is_seen_to_matter(tmp_path):
+def test_a_gate_that_matters_is_seen_to_matter(tmp_path, monkeypatch):
     """The gate opens one hidden unit for each class; with the gate of another sample the class is right half of the time."""
     fusion = build_fusion("gated", {"dim": 2, "by": "a"}, {"a": 1, "v": 1}, 2)
     with torch.no_grad():
@@ -92,5 +92,7 @@ def test_a_gate_that_matters_is_seen_to_matter(tmp_path):
     assert "The gate matters: " in " ".join(said.verdict)
     collected = collect(model, method, Loader(store, "test", 7), torch.device("cpu"), exchange=True)
     assert np.allclose(collected.exchanged, found.exchanged)  # not within batches: these are of one class each
+    monkeypatch.setattr("mmbal.engine.evaluate.MOST_OF_GATES", 2 * 200 - 1)
+    assert collect(model, method, Loader(store, "test", 16), torch.device("cpu"), exchange=True).exchanged is None
     found.save(tmp_path / "p.npz")
     assert np.allclose(type(found).load(tmp_path / "p.npz").exchanged, found.exchanged)

@@ -13,6 +13,7 @@ from mmbal.engine.checkpoint import load_model
 from mmbal.engine.importing import import_run
 from mmbal.errors import ConfigError, UsageError
 from mmbal.report.pages import renew_pages
+from mmbal.report.training import imported
 from mmbal.runs import find_predictions
 
 
@@ -91,3 +92,20 @@ def test_other_classes_are_refused(tmp_path, store):
     with pytest.raises(ConfigError, match="5 classes"):
         import_run(tmp_path / "best.pth", store, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_shared_head_decides_as_the_method_that_it_is_of(tmp_path, store):
+    """MLA's code: the mean of both modalities' decisions through one head; the run keeps that, and says it."""
+    given = state(3)
+    head = given["module.fusion_module.fc_out.weight"]
+    given["module.fusion_module.fc_out.weight"] = head[:, :512].clone()
+    torch.save({"model": given}, tmp_path / "mla.pth")
+    result = import_run(tmp_path / "mla.pth", store, out=tmp_path / "run", device="cpu")
+    found = find_predictions(result.folder)
+    assert np.allclose(found.fused, (found.logits["audio"] + found.logits["video"]) / 2, atol=1e-5)
+    assert not found.weights  # the same in every sample: no gate
+    again = load_model(result.folder)
+    assert again.config.method.name == "mla"
+    assert torch.equal(again.method.head.weight, given["module.fusion_module.fc_out.weight"])
+    table, _ = imported(result)
+    assert "as in mla, weights: audio 0.5, video 0.5" in str(table)
