@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import mmbal
 from mmbal.registry import methods
 
 ROOT = Path(__file__).parents[2]
@@ -24,3 +25,10 @@ def test_every_extra_is_in_the_table():
     extras = set(re.findall(r"^(\w+) = \[", table[1], re.MULTILINE))
     told = (ROOT / "README.md").read_text("utf-8").split("## Extras")[1]
     assert set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)) == extras
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    listed = set(re.findall(r"^\.\. auto\w+:: mmbal\.(?:\w+\.)*(\w+)$", page, re.MULTILINE))
+    assert set(mmbal.__all__) <= listed
+    assert all((getattr(mmbal, name).__doc__ or "").strip() for name in mmbal.__all__)

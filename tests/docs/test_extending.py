@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "extending.md").read_text("utf-8"), re.M | re.S)
+PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
+(PROJECT,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)
+POINTS = PROJECT[PROJECT.index("[project.entry-points") :]
 MEMBERS = {"method": "own_losses", "rule": "most_confident", "dataset": "my_clips", "section": "confident"}
 TRY = """
 from pathlib import Path
@@ -36,8 +39,9 @@ def test_its_classes_are_found_and_work(tmp_path):
     (package / "__init__.py").touch()
     for name, code in zip(MEMBERS.values(), BLOCKS, strict=False):
         (package / f"{name}.py").write_text(code, encoding="utf-8")
-    points = "".join(f"[mmbal.{kind}]\n{name} = my_package.{name}\n" for kind, name in MEMBERS.items())
+    points = re.sub(r'^\[project\.entry-points\."(.+)"\]$', r"[\1]", POINTS, flags=re.M).replace('"', "")
     (told / "entry_points.txt").write_text(points, encoding="utf-8")
+    assert re.findall(r"^\[mmbal\.(\w+)\]\n(\w+) = ", points, re.M) == list(MEMBERS.items())
     (told / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1\n", encoding="utf-8")
     for clip in ("train/no/one.mp4", "test/yes/two.mp4"):
         (tmp_path / "media" / clip).parent.mkdir(parents=True)
