@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mmbal.data.store.store import Store
     from mmbal.decision import cross_fit, fit_rule
     from mmbal.decision.calibration import calibrate
+    from mmbal.decision.export import export_rule
+    from mmbal.deployment import apply_rule, load_rule
     from mmbal.diagnosis import diagnose
     from mmbal.engine.checkpoint import load_model
     from mmbal.engine.config import TrainConfig
@@ -27,15 +29,18 @@ _PUBLIC = {
     "Predictions": ("mmbal.predictions.format", "Predictions"),
     "Store": ("mmbal.data.store.store", "Store"),
     "TrainConfig": ("mmbal.engine.config", "TrainConfig"),
+    "apply_rule": ("mmbal.deployment", "apply_rule"),
     "calibrate": ("mmbal.decision.calibration", "calibrate"),
     "collect": ("mmbal.models.collect", "collect"),
     "compare": ("mmbal.report.compare", "compare"),
     "cross_fit": ("mmbal.decision", "cross_fit"),
     "diagnose": ("mmbal.diagnosis", "diagnose"),
     "explain": ("mmbal.explain", "explain"),
+    "export_rule": ("mmbal.decision.export", "export_rule"),
     "fit_rule": ("mmbal.decision", "fit_rule"),
     "load": ("mmbal.runs", "find_predictions"),
     "load_model": ("mmbal.engine.checkpoint", "load_model"),
+    "load_rule": ("mmbal.deployment", "load_rule"),
     "prepare": ("mmbal.data.prepare", "prepare"),
     "pretrain": ("mmbal.training", "pretrain"),
     "train": ("mmbal.training", "train"),

@@ -25,6 +25,7 @@ FLOORS = [  # from the ground up; what stands on one floor may be imported by th
     {"decision"},
     {"models"},
     {"runs"},
+    {"deployment"},
     {"methods"},
     {"engine"},
     {"diagnosis"},
@@ -35,7 +36,7 @@ FLOORS = [  # from the ground up; what stands on one floor may be imported by th
     {"__main__"},
 ]
 ROOMS = [{"store"}, {"media"}, {"preparation"}, {"datasets"}, {"prepare", "describe"}]  # of data, from the ground up
-EXAMINING = {"predictions", "decision", "runs", "diagnosis", "report"}
+EXAMINING = {"predictions", "decision", "runs", "deployment", "diagnosis", "report"}
 TRAINING = {"engine", "methods"}
 
 

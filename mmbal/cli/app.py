@@ -14,11 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from mmbal.cli import console, streams
+from mmbal.cli.apply import apply
 from mmbal.cli.calibrate import calibrate
 from mmbal.cli.check import check
 from mmbal.cli.diagnose import diagnose
 from mmbal.cli.doctor import doctor
 from mmbal.cli.explain import explain
+from mmbal.cli.export import export
 from mmbal.cli.first_look import first_look
 from mmbal.cli.importer import import_model
 from mmbal.cli.init import init
@@ -37,10 +39,12 @@ from mmbal.version import __version__
 
 DEBUG = "MMBAL_DEBUG"
 PAGES = {  # module of a command -> the page that explains it, named where the command fails
+    "apply": "docs/deploy.md",
     "calibrate": "docs/decision-layer.md",
     "check": "docs/ci.md",
     "diagnose": "docs/diagnosis.md",
     "doctor": "docs/your-model.md",
+    "export": "docs/deploy.md",
     "explain": "docs/explain.md",
     "first_look": "docs/data.md",
     "importer": "docs/your-model.md",
@@ -130,7 +134,7 @@ def options(
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     "From data to a diagnosis": (pretrain, init, train, calibrate, diagnose, report),
-    "More": (quickstart, explain, check, predict, sweep, missing, doctor),
+    "More": (quickstart, explain, check, predict, apply, export, sweep, missing, doctor),
 }
 prepare = typer.Typer(cls=WithDefault, help="Turn media, features or a known data set into a store.")
 for name, subcommand in PREPARE.items():

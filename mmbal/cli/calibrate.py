@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,8 +102,19 @@ def calibrate(
     console.say()
     if stored:
         console.say(f"Stored in {where}.")
+        if target is not None and "heads" not in predictions.meta:
+            console.commands(next_commands(target, path))
     else:
         console.say("Not stored; --force stores it.", style="yellow")
+
+
+def next_commands(rule: Path, file: Path) -> list[tuple[str, str]]:
+    """What to do with a rule that was stored in a file of its own; both commands run as they are."""
+    stored = shlex.quote(str(rule))
+    return [
+        (f"mmbal apply {stored} {shlex.quote(str(file))}", "decides samples by it: give a file of new ones"),
+        (f"mmbal export {stored} --format json", "writes it for where your model runs: also onnx, torch_export"),
+    ]
 
 
 def _remove(path: Path, target: Path | None, where: str, json: bool) -> None:

@@ -70,7 +70,7 @@ def export_rule(rule: Rule, out: str | Path, format: str | None = None, force: b
     if format not in SUFFIXES:
         raise UsageError(f"There is no format '{format}'.", did_you_mean(format, SUFFIXES))
     refuse_existing(out, force)
-    with atomic(out.with_suffix(SUFFIXES[format]) if not out.suffix else out) as file:
+    with atomic(out) as file:
         decide = {"onnx": _onnx, "torch_export": _torch_export, "json": _json}[format](rule, file)
         difference = None if decide is None else _difference(rule, decide)
         if difference is not None and not difference <= TOLERANCE:

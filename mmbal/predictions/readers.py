@@ -45,17 +45,17 @@ EMPTY = ("", "nan", "na", "n/a", "none", "null", "-")  # cells of scores that ho
 Scores = Literal["auto", "probabilities", "logits"]
 
 
-def predictions_from_csv(path: str | Path, scores: Scores = "auto") -> Predictions:
-    """Read the CSV described above.
+def predictions_from_csv(path: str | Path, scores: Scores = "auto", *, unlabelled: bool = False) -> Predictions:
+    """Read the CSV described above; ``unlabelled``: whether the column of labels may be missing.
 
     ``auto`` finds the form of each modality's scores by their range and sums: probabilities, percent, one-vs-rest
     probabilities or logits. The result is in ``meta["scores"]``: one word where all are alike, else by modality.
     Raises UsageError (no file) or DataError (which row and column).
     """
-    return predictions_from_table(read_table(Path(path)), scores)
+    return predictions_from_table(read_table(Path(path)), scores, unlabelled=unlabelled)
 
 
-def predictions_from_frame(frame: Any, scores: Scores = "auto") -> Predictions:
+def predictions_from_frame(frame: Any, scores: Scores = "auto", *, unlabelled: bool = False) -> Predictions:
     """Read a pandas DataFrame with the columns of the CSV described above; raises what :func:`predictions_from_csv` does.
 
     Empty cells are NaN, None or NA.
@@ -66,17 +66,18 @@ def predictions_from_frame(frame: Any, scores: Scores = "auto") -> Predictions:
         ["" if gone else str(cell).strip() for cell, gone in zip(row, missing, strict=True)]
         for row, missing in zip(frame.itertuples(index=False, name=None), empty, strict=True)
     ]
-    return predictions_from_table(Table(Path("the DataFrame"), header, cells, list(range(len(cells)))), scores)
+    table = Table(Path("the DataFrame"), header, cells, list(range(len(cells))))
+    return predictions_from_table(table, scores, unlabelled=unlabelled)
 
 
-def predictions_from_table(table: Table, scores: Scores = "auto") -> Predictions:
+def predictions_from_table(table: Table, scores: Scores = "auto", *, unlabelled: bool = False) -> Predictions:
     """The same of a table that was read already."""
     path = table.path
     if not table.rows:
         raise DataError(f"{path} holds no samples.")
     names = {name.lower(): name for name in table.header}
     label = key_of(names, "labels")
-    if label is None:
+    if label is None and not unlabelled:
         raise DataError(f"{path} has no column 'label'.", did_you_mean("label", table.header))
     column = {what: names[key] for what in ALIASES if (key := key_of(names, what))}
     blocks, classes = _blocks(table, set(column.values()))
@@ -84,7 +85,8 @@ def predictions_from_table(table: Table, scores: Scores = "auto") -> Predictions
     for what in ("labels", "ids", "split", "group"):
         if what in column:
             arrays[what] = np.array(table.column(column[what]))
-    empty = [line for line, cell in zip(table.lines, table.column(column["labels"]), strict=True) if not cell]
+    labels = table.column(column["labels"]) if "labels" in column else []
+    empty = [line for line, cell in zip(table.lines, labels, strict=False) if not cell]
     if empty:
         raise DataError(f"{path}, row {empty[0]}: there is no label.", "Leave samples without a label out.")
     forms: dict[str, Told] = {}
@@ -173,7 +175,10 @@ def _flat(path: Path, m: str, z: Array) -> Array:
 def _checked(path: Path, arrays: Mapping[str, Any], notes: list[str], **meta: Any) -> Predictions:
     try:
         found = Predictions.from_arrays(
-            arrays, {"producer": "mmbal import", "dataset": path.stem, **meta}, examine=True
+            arrays,
+            {"producer": "mmbal import", "dataset": path.stem, **meta},
+            examine=True,
+            unlabelled="labels" not in arrays,
         )
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None

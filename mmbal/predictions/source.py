@@ -22,5 +22,5 @@ def predictions_of(value: Any, *, unlabelled: bool = False) -> Predictions:
     if isinstance(value, (str, os.PathLike)) and is_feature_file(Path(value)):
         return load_features(Path(value))
     if hasattr(value, "iloc") and hasattr(value, "itertuples"):
-        return predictions_from_frame(value)
+        return predictions_from_frame(value, unlabelled=unlabelled)
     return Predictions.of(value, unlabelled=unlabelled)
