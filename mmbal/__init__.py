@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmbal.decision.export import export_rule
     from mmbal.deployment import apply_rule, load_rule
     from mmbal.diagnosis import diagnose
+    from mmbal.diagnosis.without import without
     from mmbal.engine.checkpoint import load_model
     from mmbal.engine.config import TrainConfig
     from mmbal.explain.ask import explain
@@ -44,6 +45,7 @@ _PUBLIC = {
     "prepare": ("mmbal.data.prepare", "prepare"),
     "pretrain": ("mmbal.training", "pretrain"),
     "train": ("mmbal.training", "train"),
+    "without": ("mmbal.diagnosis.without", "without"),
 }
 
 __all__ = sorted(_PUBLIC)

@@ -43,11 +43,8 @@ def load_rule(path: str | os.PathLike[str]) -> Rule:
         file = folder / RULE
     else:
         file = path if path.suffix == ".json" else path.with_name(f"{path.stem}.rule.json")
-    if not file.is_file():
-        beside = f" ({file.name} is not there)" if file != path else ""
-        raise UsageError(
-            f"{path} has no stored rule{beside}.", f"Fit one: mmbal calibrate {path if folder else 'FILE'}"
-        )
+    if file != path and not file.is_file():
+        raise UsageError(f"{path} has no stored rule: {file.name} is not there.", f"Fit one: mmbal calibrate {path}")
     return rule_from_json(read_json(file))
 
 
@@ -125,7 +122,7 @@ def apply_rule(rule: Rule, new: Any, scores: Scores = "auto") -> Applied:
     ``scores``: the form of the scores of a CSV. Raises ConfigError where classes or modalities are not those of the fit.
     """
     if isinstance(new, (str, os.PathLike)) and Path(new).suffix.lower() in TABLES:
-        found = predictions_from_csv(new, scores, unlabelled=True)
+        found = predictions_from_csv(Path(new), scores, unlabelled=True)
     else:
         found = predictions_of(new, unlabelled=True)
     numbered = tuple(map(str, range(len(rule.classes))))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -74,17 +75,13 @@ class DecisionLayer(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each sample ``(N,)``."""
-        found: Array = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+        log_p = self.predict_log_proba(X)
+        found: Array = self.classes_[log_p.argmax(axis=1)]
         return found
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True  # of a missing modality
-        return tags
 
     def _joined(self, X: Any) -> Any:
         """``X`` as one table; the modalities of a mapping stand next to each other."""
-        if not isinstance(X, Mapping):
+        if not _by_modality(X):
             return X
         blocks = {m: np.asarray(block, dtype=np.float64) for m, block in X.items()}
         names = getattr(self, "modalities_", blocks) if self.modalities is None else self.modalities
@@ -95,7 +92,7 @@ class DecisionLayer(ClassifierMixin, BaseEstimator):
     def _columns(self, X: Any) -> dict[str, Array]:
         """Modality -> positions of its columns."""
         every = np.arange(self.n_features_in_)
-        if isinstance(X, Mapping):
+        if _by_modality(X):
             widths = {m: int(np.prod(np.shape(X[m])[1:])) for m in self.modalities or X}
             return dict(zip(widths, np.split(every, np.cumsum(list(widths.values()))[:-1]), strict=True))
         if self.modalities is None:
@@ -135,3 +132,8 @@ class DecisionLayer(ClassifierMixin, BaseEstimator):
         if labels is not None:
             arrays["labels"] = labels
         return Predictions.from_arrays(arrays, {"scores": "logits"}, unlabelled=labels is None)
+
+
+def _by_modality(X: Any) -> bool:
+    """Whether ``X`` is a mapping modality -> scores; one kind of sparse matrix is a dict too."""
+    return isinstance(X, Mapping) and not issparse(X)

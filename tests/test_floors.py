@@ -25,7 +25,7 @@ FLOORS = [  # from the ground up; what stands on one floor may be imported by th
     {"decision"},
     {"models"},
     {"runs"},
-    {"deployment"},
+    {"deployment", "sklearn"},
     {"methods"},
     {"engine"},
     {"diagnosis"},
