@@ -32,7 +32,10 @@ def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
         Column("p", [t and p_value(t.p_holm) for t in tests], drop=3),
         Column("NLL", figures["nll"], NATS, drop=5, better=-1),
         Column("ECE", figures["ece"], ERROR, drop=6, better=-1),
-        Column("weakest alone %", [_weak(row) for row in rows], drop=7),
+        Column("weakest alone %", figures["weak_accuracy"], SHARE.bare(), drop=7, better=1),
+        Column(
+            "weakest", [row.weak_modality if row.figures["weak_accuracy"] else None for row in rows], left=True, drop=7
+        ),
         Column("last epoch %", [row.last for row in rows], SHARE.bare(), drop=7, better=1),
         Column("best epoch", [_best_epoch(row) for row in rows], drop=8),
         Column("McNemar p", [t and p_value(t.mcnemar) for t in tests], drop=9),
@@ -92,11 +95,6 @@ def latex(table: Table, comparison: Comparison, caption: str = "") -> str:
     if caption:
         return tables.latex(table, " ".join([sentence(caption), *told]))
     return "".join(f"% {text}\n" for text in told) + tables.latex(table)
-
-
-def _weak(row: Row) -> str | None:
-    figure = row.figures["weak_accuracy"]
-    return None if figure is None else f"{SHARE.bare().text(figure)} {row.weak_modality}"
 
 
 def _best_epoch(row: Row) -> str | None:

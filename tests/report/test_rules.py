@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from mmbal import calibrate
+from mmbal.errors import DataError
 from mmbal.files import write_json
 from mmbal.predictions.synthetic import GaussianWorld
 from mmbal.report.rules import Rules
@@ -25,3 +28,10 @@ def test_the_kept_comparison_is_read_as_it_was_printed(tmp_path: Path) -> None:
         assert [c.texts() for c in table.columns] == [c.texts() for c in printed.columns]
         assert table.title == printed.title.removesuffix(", 5 folds")
         assert found.sentence == result.sentence()
+
+
+@pytest.mark.parametrize("found", [{}, {"test": None, "rule": "adaptive"}])
+def test_a_file_that_calibrate_did_not_write_ends_in_a_sentence(tmp_path, found):
+    write_json(tmp_path / RULES, {"schema_version": 1, **found})
+    with pytest.raises(DataError, match=r"rules.json is not what this mmbal writes"):
+        Rules.of(tmp_path)
