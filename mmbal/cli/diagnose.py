@@ -139,7 +139,7 @@ def _write_page(file: Path, diagnosis: Diagnosis, found: Subject) -> None:
 
 def show(diagnosis: Diagnosis, full: bool = False) -> None:
     """Print the verdict, the next commands, and the tables: the main ones, or all."""
-    from mmbal.diagnosis.tables import reasons, tables_of, title_of
+    from mmbal.diagnosis.tables import gaps, tables_of, title_of
     from mmbal.runs import decided_by
 
     console.say(title_of(diagnosis), style="bold")
@@ -148,28 +148,17 @@ def show(diagnosis: Diagnosis, full: bool = False) -> None:
     console.say(decided_by(diagnosis.data.meta.get("rule")), style="dim")
     console.commands((advice.command, advice.purpose) for advice in diagnosis.advice)
     console.show(*tables_of(diagnosis, full))
-    if full:
-        for reason, whats in reasons(diagnosis).items():
-            console.note(f"Not computed: {', '.join(whats)}: {reason}.")
-    elif diagnosis.not_computed:
-        wanting = [n.what for n in diagnosis.not_computed if n.needs == "labels"]
-        if wanting:
-            console.note(f"These figures need labels: {', '.join(wanting)}.")
-        whats = list(dict.fromkeys(n.what.split(".")[0] for n in diagnosis.not_computed if n.what not in wanting))
-        console.note(
-            f"Not computed: parts of {', '.join(whats)}. --full gives the reasons; --json or --out FILE gives all figures."
-        )
+    for text in gaps(diagnosis, full):
+        console.note(text)
 
 
 def _side_by_side(compared: SideBySide) -> None:
     from mmbal.diagnosis.tables import title_of
-    from mmbal.text import p_value
 
     for name, d in compared.diagnoses.items():
         console.say(f"{name}: {title_of(d)}", style="bold")
         console.paragraph(d.verdict)
         console.say()
     console.show(compared.table())
-    for name, difference in compared.differences.items():
-        if difference.mcnemar is not None:
-            console.say(f"{name} against the first: McNemar's p of equal accuracy {p_value(difference.mcnemar)}")
+    for line in compared.conclusions():
+        console.say(line)

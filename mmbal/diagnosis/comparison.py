@@ -22,7 +22,7 @@ from mmbal.predictions.pairing import shared_rows
 from mmbal.progress import steps
 from mmbal.runs import Subject, read
 from mmbal.tables import Column, Table
-from mmbal.text import signed
+from mmbal.text import p_value, signed
 
 LEAST_SHARED = 0.5  # of the smaller one's samples must be in all, or the comparison is not paired
 
@@ -63,6 +63,14 @@ class SideBySide(Frozen):
             else "The samples differ, so the intervals are not paired."
         )
         return Table.of(columns, caption=how)
+
+    def conclusions(self) -> list[str]:
+        """Whether each model is as accurate as the first, where the samples are the same."""
+        return [
+            f"{name} against the first: McNemar's p of equal accuracy {p_value(difference.mcnemar)}"
+            for name, difference in self.differences.items()
+            if difference.mcnemar is not None
+        ]
 
 
 def compare_diagnoses(

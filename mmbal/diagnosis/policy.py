@@ -157,11 +157,17 @@ def failure(judged: Sequence[Judged]) -> MmbalError | None:
     """What the command ends with where a gate that counts failed or is undecided; None where all passed."""
     failed = [one for one in judged if one.counts and one.state == "fail"]
     if failed:
-        return GateFailed(". ".join(map(str, failed)) + ".")
+        return GateFailed(_told(failed, judged))
     undecided = [one for one in judged if one.counts and one.state == "undecided"]
     if undecided:
         return GateUndecided(
-            ". ".join(map(str, undecided)) + ".",
+            _told(undecided, judged),
             "The interval spans the limit: take more samples, or say what that counts as: --undecided pass|fail.",
         )
     return None
+
+
+def _told(some: Sequence[Judged], judged: Sequence[Judged]) -> str:
+    """Each of ``some`` as a sentence, with its source where several were judged."""
+    several = len({one.source for one in judged}) > 1
+    return ". ".join(f"{one.source}: {one}" if several else str(one) for one in some) + "."

@@ -44,6 +44,20 @@ def reasons(d: Diagnosis) -> dict[str, list[str]]:
     return found
 
 
+def gaps(d: Diagnosis, full: bool = True) -> list[str]:
+    """What was not computed, in sentences: each reason, or only of which sections something is missing."""
+    if full:
+        return [f"Not computed: {', '.join(whats)}: {reason}." for reason, whats in reasons(d).items()]
+    wanting = [n.what for n in d.not_computed if n.needs == "labels"]
+    others = list(dict.fromkeys(n.what.split(".")[0] for n in d.not_computed if n.what not in wanting))
+    told = [f"These figures need labels: {', '.join(wanting)}."] if wanting else []
+    if others:
+        told.append(
+            f"Not computed: parts of {', '.join(others)}. --full gives the reasons; --json or --out FILE gives all figures."
+        )
+    return told
+
+
 def modalities(d: Diagnosis) -> Table:
     """One row a modality, and one for the fused decision; the most important columns first."""
     first = Column("modality", [*d.data.modalities, "fused"])

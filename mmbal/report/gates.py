@@ -8,6 +8,7 @@ import xml.etree.ElementTree as xml
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mmbal.diagnosis.policy import Judged, State, summary
 from mmbal.report.tables import escape_markdown, markdown
@@ -99,7 +100,7 @@ def sarif(judged: Sequence[Judged]) -> str:
             "kind": kinds[one.state],
             "level": one.gate.severity if one.state == "fail" else "none",
             "message": {"text": f"{one}. {one.gate.reason}".strip()},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": Path(one.source).as_posix()}}}],
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(Path(one.source).as_posix())}}}],
         }
         for one in judged
     ]

@@ -105,6 +105,23 @@ def test_the_files_for_ci_systems(folder):
         ("a|b <c>", "pass", "none"),
     ]
     assert all(run["tool"]["driver"]["rules"][r["ruleIndex"]]["id"] == r["ruleId"] for r in run["results"])
+    # The properties and values that the schema of SARIF 2.1.0 knows; a URI has no spaces.
+    assert {key for r in run["results"] for key in r} == {
+        "ruleId",
+        "ruleIndex",
+        "kind",
+        "level",
+        "message",
+        "locations",
+    }
+    assert {r["level"] for r in run["results"]} <= {"none", "note", "warning", "error"}
+    assert all(rule["id"] for rule in run["tool"]["driver"]["rules"])
+    Path("a b.json").write_text(Path("bad.json").read_text(encoding="utf-8"), encoding="utf-8")
+    both = check("bad.json", "a b.json", "--sarif", "t.json")
+    assert "bad.json: balanced: " in both.stderr, "of several, a failure names its source"
+    found = json.loads(Path("t.json").read_text(encoding="utf-8"))["runs"][0]["results"]
+    places = {r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in found}
+    assert places == {"bad.json", "a%20b.json"}
     page = Path("m.md").read_text(encoding="utf-8")
     assert page.startswith("### ❌ mmbal: 3 gates: 1 failed, 2 passed.\n")
     assert "| a\\|b \\<c> | ✅ pass |" in page
