@@ -55,7 +55,10 @@ def main() -> None:
     found = mmbal.explain(
         predict, held_out, given.target[~train], split=split[~train], baseline="mask", scores="logits"
     )
-    print(*mmbal.diagnose(found).verdict, sep="\n")
+    diagnosis = mmbal.diagnose(found)
+    print(*diagnosis.verdict, sep="\n")
+    for pair, told in diagnosis.interaction.items():
+        print(f"{pair}: {told.kind['log_likelihood'] or 'no clear interaction'}, {told.log_likelihood.value:+.2f} nats")
 
     rule = mmbal.fit_rule(found.select("calibration"), "adaptive")
     mended = mmbal.explain.Mended(predict, rule, baseline="mask", scores="logits")

@@ -38,7 +38,10 @@ def main() -> None:
         split=split[~train],
         baseline=["mean", "conditional"],
     )
-    print(*mmbal.diagnose(found).verdict, sep="\n")
+    diagnosis = mmbal.diagnose(found)
+    print(*diagnosis.verdict, sep="\n")
+    for pair, told in diagnosis.interaction.items():
+        print(f"{pair}: {told.kind['log_likelihood'] or 'no clear interaction'}, {told.log_likelihood.value:+.2f} nats")
 
     # the decision layer, put back: an absent group is replaced by its mean among the training samples
     means = frame[train].mean()

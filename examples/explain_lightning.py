@@ -69,9 +69,12 @@ def main() -> None:
     )
     trainer.fit(module, loader("train"), loader("val"))
     print(*monitor.diagnosis.verdict, sep="\n")
+    for pair, told in monitor.diagnosis.interaction.items():
+        print(f"{pair}: {told.kind['log_likelihood'] or 'no clear interaction'}, {told.log_likelihood.value:+.2f} nats")
 
     # the decision layer: fitted on the last validation pass, put back on the parts of the linear head
     rule = mmbal.fit_rule(mmbal.Predictions.load("monitored/predictions.npz"), "adaptive")
+    layer = rule.to_module()  # a torch module of the parts, in the order of layer.modalities
     weights = module.head.weight.split(WIDTH, dim=1)
     module.eval()
     right = np.zeros(2)
@@ -79,7 +82,7 @@ def main() -> None:
         with torch.no_grad():
             features = {"audio": module.audio(audio), "image": module.image(image)}
             parts = {m: z @ w.T + module.head.bias / 2 for (m, z), w in zip(features.items(), weights, strict=True)}
-            decided = [module(audio, image), rule.apply(parts)]
+            decided = [module(audio, image), layer(*parts.values())]
         right += [float((logits.argmax(dim=1) == labels).sum()) for logits in decided]
     before, after = right / len(store.rows("test"))
     print(f"as it is: {before:.1%} of the test samples are right\nwith the fitted rule: {after:.1%}")

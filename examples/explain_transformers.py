@@ -79,9 +79,12 @@ def main() -> None:
     trainer.add_callback(monitor)
     trainer.train()
     print(*monitor.diagnosis.verdict, sep="\n")
+    for pair, told in monitor.diagnosis.interaction.items():
+        print(f"{pair}: {told.kind['log_likelihood'] or 'no clear interaction'}, {told.log_likelihood.value:+.2f} nats")
 
     # the decision layer: fitted on the last evaluation pass, put back on what each modality alone gives
     rule = mmbal.fit_rule(mmbal.Predictions.load("monitored/predictions.npz"), "adaptive")
+    layer = rule.to_module()  # a torch module of the parts, in the order of layer.modalities
     test = rows("test")
     batch = {key: torch.stack([torch.as_tensor(row[key]) for row in test]) for key in test[0]}
     weights = dict(zip(("text", "image"), model.head.weight.split(WIDTH, dim=1), strict=True))
@@ -92,7 +95,7 @@ def main() -> None:
             "image": model.image(pixel_values=batch["pixel_values"]).last_hidden_state.mean(dim=1),
         }
         parts = {m: z @ weights[m].T + model.head.bias / 2 for m, z in features.items()}
-        decided = {"as it is": model(**batch)["logits"], "with the fitted rule": rule.apply(parts)}
+        decided = {"as it is": model(**batch)["logits"], "with the fitted rule": layer(*parts.values())}
     for name, logits in decided.items():
         print(
             f"{name}: {float((logits.argmax(dim=1) == batch['labels']).float().mean()):.1%} of the test samples are right"

@@ -89,6 +89,7 @@ def test_models_of_other_frameworks(tmp_path: Path, name: str, needs: tuple[str,
         pytest.importorskip(package)
     said = run(tmp_path, sys.executable, ROOT / "examples" / f"explain_{name}.py")
     assert shown in said
+    assert re.search(r"(redundant|additive|synergistic|no clear interaction), [+-]\d\.\d\d nats", said)
     before = re.search(r"as it is: ([\d.]+)%", said)
     after = re.search(r"with the fitted rule: ([\d.]+)%", said)
     assert before is not None
