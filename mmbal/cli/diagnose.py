@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Force, Json
 from mmbal.cli.progress import working
 from mmbal.errors import UsageError
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def diagnose(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Runs, checkpoints, predictions or feature files (.npz); two or more are compared."),
+        typer.Argument(
+            help="Runs, checkpoints, predictions or feature files (.npz); two or more are compared.",
+            autocompletion=completion.runs,
+        ),
     ],
     split: Annotated[str, typer.Option(help="Split to diagnose.")] = "test",
     reference: Annotated[
@@ -32,7 +35,12 @@ def diagnose(
     baseline: Annotated[
         Path | None, typer.Option(help="An earlier diagnosis (JSON): says what has changed since. Needs no labels.")
     ] = None,
-    rule: Annotated[str, typer.Option(help="Decision rule to compare the model's own decision with.")] = "adaptive",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="Decision rule to compare the model's own decision with.", autocompletion=completion.members("rule")
+        ),
+    ] = "adaptive",
     full: Annotated[
         bool, typer.Option("--full", help="All tables: Shapley, samples, missing modalities, norms, geometry.")
     ] = False,

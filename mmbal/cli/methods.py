@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Json
 
 Kind = Annotated[str | None, typer.Option(help="method, fusion, rule, encoder or dataset. Default: all.")]
@@ -46,7 +46,9 @@ def show_member(
         console.show(*keys(described))
 
 
-def cite(names: Annotated[list[str], typer.Argument(help="Training methods.")]) -> None:
+def cite(
+    names: Annotated[list[str], typer.Argument(help="Training methods.", autocompletion=completion.members("method"))],
+) -> None:
     """Print the BibTeX of methods, as their pages cite them."""
     from mmbal.registry import methods
     from mmbal.report.citations import bibtex

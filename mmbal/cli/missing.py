@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Device, Json
 
 
 def missing(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder or its checkpoint.pt.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run's folder or its checkpoint.pt.", autocompletion=completion.runs),
+    ],
     impute: Annotated[
         list[str] | None,
         typer.Option(help="zero, mean, noise or diffusion. Repeatable. Default: all.", show_default=False),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Json, Like, Normalise, normalisation
 from mmbal.errors import DataError, UsageError
 
@@ -15,7 +15,10 @@ SHOWN_REASONS = 20
 
 
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.pt, or a run folder.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="A checkpoint.pt, or a run folder.", autocompletion=completion.runs),
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(
