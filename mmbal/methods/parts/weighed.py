@@ -3,7 +3,7 @@
 from pydantic import Field
 from torch import Tensor
 
-from mmbal.config import Config
+from mmbal import config
 from mmbal.data.store.loader import Batch
 from mmbal.methods.base import Method, Phase, Run, own_losses
 from mmbal.models.multimodal import Output
@@ -12,7 +12,7 @@ from mmbal.models.multimodal import Output
 class WeighedLogits(Method):
     """Decides by ``sum_m w_m o_m``, and learns from that decision and from the modalities' own."""
 
-    class Config(Config):
+    class Config(config.Config):
         weigh: bool = Field(True, description="weigh the logits, in the loss and in the test")
         own: float = Field(1.0, ge=0, description="weight of the modalities' own losses")
 
