@@ -46,6 +46,7 @@ UNDER_RULE = "rule_"  # prefix of the decisions under a rule that was stored aft
 TRAIN = "train"  # kinds of runs, by the command that makes them
 PRETRAIN = "pretrain"  # separately trained encoders
 IMPORT = "import"
+RECORDS = "results.jsonl"  # of a sweep, a line for each training
 RESULTS = (SUMMARY, DIAGNOSIS, RULES, CARD, PAGE)  # what a finished run has
 
 

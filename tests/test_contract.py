@@ -252,7 +252,9 @@ def test_the_page_says_where_it_is_from_and_what_it_does(name: str):
     assert entry.about.status in ("exact", "with stated deviations", "our instantiation")
     if entry.about.status == "our instantiation":
         assert "our instantiation" in text
-    assert re.search(rf"^\| `{name}` ", (ROOT / "REPRODUCIBILITY.md").read_text(), re.MULTILINE)
+    (row,) = re.findall(rf"^\| `{name}` .*$", (ROOT / "REPRODUCIBILITY.md").read_text(), re.MULTILINE)
+    assert len(row) < 250, "no line that is read at a glance"
+    assert "](docs/" in row, "no link to the details"
     for key, field in entry.cls.Config.model_fields.items():
         assert field.description, f"{key} is not described"
 

@@ -72,6 +72,9 @@ def report(
     checklist: Annotated[
         bool, typer.Option("--checklist", help="What a comparison should say of itself; filled in for a sweep.")
     ] = False,
+    against: Annotated[
+        str | None, typer.Option(metavar="published", help="Place one run in the table of results that mmbal ships.")
+    ] = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,
     force: Force = False,
     as_json: Json = False,
@@ -99,6 +102,9 @@ def report(
     for target in (out, html):
         refuse_existing(target, force)
     paths = paths or []
+    if against is not None:
+        _show_against(against, paths, as_json)
+        return
     if checklist or (len(paths) == 1 and is_sweep(paths[0])):
         chosen = {"markdown": markdown, "latex": latex, "csv": csv, "json": as_json}
         form = next((name for name, wanted in chosen.items() if wanted), "terminal")
@@ -151,6 +157,19 @@ def report(
         show(table, comparison)
         if optimistic and not any(row.optimistic for row in comparison.rows):
             console.note("No run recorded its best test epoch; train with --optimistic to have it.")
+
+
+def _show_against(what: str, paths: list[Path], as_json: bool) -> None:
+    from mmbal.report.published import PUBLISHED, against_published
+
+    if what != PUBLISHED or len(paths) != 1:
+        raise UsageError("--against takes 'published' and one run.", "mmbal report RUN --against published")
+    table, told = against_published(paths[0])
+    if as_json:
+        console.print_json({"rows": [dict(zip(table.head, row, strict=True)) for row in table.rows()], "note": told})
+        return
+    console.show(table)
+    console.say(told, style="dim")
 
 
 def _labels(given: list[str]) -> dict[str, str]:

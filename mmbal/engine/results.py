@@ -21,9 +21,9 @@ from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.errors import DataError
 from mmbal.files import locked, require_version
 from mmbal.predictions.format import Predictions
-from mmbal.runs import prediction_file, read_config, read_environment, read_metrics, read_summary
+from mmbal.runs import RECORDS, prediction_file, read_config, read_environment, read_metrics, read_summary
 
-RESULTS = "results.jsonl"
+RESULTS = RECORDS
 STEP = {"accuracy": 0.01, "nll": 0.02}  # a last epoch that is better by more is no end
 Status = Literal["converged", "still improving", "diverged", "pruned"]
 Select = Literal["accuracy", "nll"]

@@ -6,6 +6,7 @@ splits, tuning, seeds and tests. Each question here is one of those; an answer i
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 
 from mmbal.errors import UsageError
 from mmbal.report.study import Run, Study, runs_of, study_of
-from mmbal.runs import find_predictions, read_config, read_environment, read_summary
+from mmbal.runs import RECORDS, find_predictions, read_config, read_environment, read_summary
 from mmbal.tables import Column, Table
 from mmbal.text import duration, plural
 
 BASELINES = ("joint", "late_fusion", "unimodal")
+MANY = 10  # methods that are counted, not listed
 QUESTIONS = {
     "splits": "Are training, validation and test samples apart, also by speaker or patient where samples have one?",
     "selection": "Did validation data alone choose the epoch and the hyper-parameters?",
@@ -101,8 +103,25 @@ def _tuning(runs: Sequence[Run]) -> str:
         variants.setdefault(str(read_summary(run.folder)["method"]), set()).add(run.variant)
     sizes = {method: len(found) for method, found in sorted(variants.items())}
     told = ", ".join(f"{method} {n}" for method, n in sizes.items())
+    if len(sizes) > MANY and len(set(sizes.values())) == 1:
+        told = f"{plural(next(iter(sizes.values())), 'variant')} of each of {len(sizes)} methods"
     alike = "the same number for each" if len(set(sizes.values())) == 1 else "NOT the same number for each"
-    return f"Variants by method: {told}; {alike}."
+    return f"Variants by method: {told}; {alike}. {_trials(runs)}"
+
+
+def _trials(runs: Sequence[Run]) -> str:
+    """How many trials a search gave to each variant, by results.jsonl."""
+    file = runs[0].folder.parents[1] / RECORDS
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
+    shown = {(run.data, run.variant) for run in runs}
+    trials = {(r["data"], r["variant"], r["number"]) for r in map(json.loads, lines) if r["kind"] == "trial"}
+    sizes = {sum(t[:2] == unit for t in trials) for unit in shown}
+    if sizes == {0}:
+        return "No search is recorded."
+    few, many = min(sizes), max(sizes)
+    return (
+        f"Search: {many} trials for each." if few == many else f"Search: {few} to {many} trials, NOT the same for each."
+    )
 
 
 def _baselines(runs: Sequence[Run]) -> str:

@@ -19,6 +19,7 @@ def ranking(study: Study) -> Table:
         for v in group:
             letters[v] += letter
     rows = study.rows
+    odd = [Column("not converged", [row.not_converged or None for row in rows], better=-1)]
     sets = [Column(f"{s} %", [r.by_set[s] for r in rows], SHARE.bare(), drop=4, better=1) for s in study.sets]
     columns = [
         Column("variant", [row.variant for row in rows], wrap=True),
@@ -28,6 +29,7 @@ def ranking(study: Study) -> Table:
         *(sets if len(sets) > 1 else []),
         Column("weakest alone %", [row.weak_accuracy for row in rows], SHARE.bare(), drop=2, better=1),
         Column("seconds", [row.seconds for row in rows], Form(1), drop=2, better=-1),
+        *(odd if any(row.not_converged for row in rows) else []),
         Column("Pareto", [_fronts(row) for row in rows], drop=3, left=True),
     ]
     return Table.of(columns, title="Ranks")
@@ -82,5 +84,10 @@ def legend(study: Study) -> list[str]:
         f"p: Holm-corrected over {len(study.pairs)} pairs.",
         f"Equal within {points} pp: the 90 % interval of the difference lies inside ±{points} pp.",
         "Pareto: no variant is as accurate and better in the weakest modality alone, or in seconds.",
+        *(
+            ["Not converged: runs that results.jsonl marks as diverged or still improving; they are in the means."]
+            if any(row.not_converged for row in study.rows)
+            else []
+        ),
         *study.notes,
     ]

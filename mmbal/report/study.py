@@ -1,8 +1,8 @@
 """A sweep as a whole: ranks over its data sets, all pairs of variants tested, and what accuracy costs elsewhere.
 
-The folder of a sweep holds ``<data set>/<variant>-s<seed>``. Of two variants the difference of accuracy is the mean over the
-data sets, each with its own paired difference over samples and seeds (:class:`mmbal.report.paired.Difference`); p is
-corrected by Holm over all pairs. Two variants are
+The folder of a sweep holds ``<data set>/<variant>-s<seed>``; that of one data set is a sweep too. Of two variants the
+difference of accuracy is the mean over the data sets, each with its own paired difference over samples and seeds
+(:class:`mmbal.report.paired.Difference`); p is corrected by Holm over all pairs. Two variants are
 
 - *told apart* where p < 0.05;
 - *practically equal* within x points where the 90 % interval of the difference lies inside [-x, x] (two one-sided tests,
@@ -14,6 +14,7 @@ Ranks and groups are drawn as by Demsar (JMLR 2006), with these tests in place o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -32,7 +33,7 @@ from mmbal.notebook import Content, Shown, plots_of, plotted
 from mmbal.predictions.format import Array, Predictions
 from mmbal.report.paired import Difference, align
 from mmbal.report.ranking import differences, legend, ranking
-from mmbal.runs import CONFIG, find_predictions, finished, read_summary
+from mmbal.runs import CONFIG, RECORDS, find_predictions, finished, read_summary
 from mmbal.text import plural
 
 LEVEL = 0.05  # of the corrected p below which two variants are told apart
@@ -65,6 +66,7 @@ class Standing(Frozen):
     by_set: dict[str, float]
     weak_accuracy: float | None = Field(description="of the weakest modality's own decision")
     seconds: float = Field(description="of training, one run")
+    not_converged: int = Field(0, description="runs that results.jsonl marks; their figures are in the means")
     best_for_weak: bool = Field(description="no variant is as accurate and has a better weakest modality")
     best_for_seconds: bool = Field(description="no variant is as accurate and faster")
 
@@ -108,16 +110,29 @@ class Run:
 
 def is_sweep(path: Path) -> bool:
     """Whether ``path`` is the folder of a sweep."""
-    return path.is_dir() and not (path / CONFIG).is_file() and any(path.glob(f"*/*-s*/{CONFIG}"))
+    return path.is_dir() and not (path / CONFIG).is_file() and any(_configs(path))
+
+
+def _configs(folder: Path) -> list[Path]:
+    """Where the runs of a sweep, or of one of its data sets, are configured; trials have no seed in their names."""
+    found = [*folder.glob(f"*/*-s*/{CONFIG}"), *folder.glob(f"*-s*/{CONFIG}")]
+    return sorted(config for config in found if config.parent.name.rpartition("-s")[2].isdigit())
+
+
+def marked(folder: Path) -> set[tuple[str, str, int]]:
+    """Data set, variant and seed of the runs that results.jsonl marks as not converged."""
+    files = [file for file in (folder / RECORDS, folder.parent / RECORDS) if file.is_file()]
+    lines = files[0].read_text(encoding="utf-8").split("\n")[:-1] if files else []
+    records = [json.loads(line) for line in lines]
+    last = {(r["data"], r["variant"], r["seed"]): bool(r["converged"]) for r in records if r["kind"] == "run"}
+    return {run for run, converged in last.items() if not converged}
 
 
 def runs_of(folder: Path) -> tuple[list[Run], list[str]]:
     """The finished runs of a sweep, and a sentence on each that is not finished."""
     found, notes = [], []
-    for config in sorted(folder.glob(f"*/*-s*/{CONFIG}")):
+    for config in _configs(folder):
         run, (variant, _, seed) = config.parent, config.parent.name.rpartition("-s")
-        if not seed.isdigit():
-            continue
         if finished(run):
             found.append(Run(run.parent.name, variant, int(seed), run))
         else:
@@ -145,7 +160,7 @@ def study_of(folder: str | Path, split: str = "test", within: float = 0.01, conf
             f"{folder} has {len(whole)} variants that are finished on every data set with every seed; two are needed.",
             "Go on with `mmbal sweep`.",
         )
-    names, kinds = sorted(whole), {}
+    names, kinds, odd = sorted(whole), {}, marked(Path(folder))
     scores: dict[str, dict[str, Array]] = {}
     members, weak, seconds = {}, {v: [] for v in names}, {v: [] for v in names}  # type: ignore[var-annotated]
     for data in sets:
@@ -179,6 +194,7 @@ def study_of(folder: str | Path, split: str = "test", within: float = 0.01, conf
             by_set=means[v],
             weak_accuracy=alone[k],
             seconds=took[k],
+            not_converged=sum((run.data, run.variant, run.seed) in odd for run in whole[v].values()),
             best_for_weak=for_weak[k],
             best_for_seconds=for_seconds[k],
         )

@@ -130,7 +130,7 @@ def test_the_checklist_is_filled_in_from_the_runs(sweep: Path):
     rows = {row["item"]: row["answer"] for row in as_json("report", sweep, "--checklist")["checklist"]}
     assert rows.keys() == QUESTIONS.keys()
     assert rows["splits"] == "digits: 300 train, 200 test; scenes: 300 train, 200 test."
-    assert rows["tuning"] == "Variants by method: joint 1, mmcosine 1, qmf 1; the same number for each."
+    assert rows["tuning"] == "Variants by method: joint 1, mmcosine 1, qmf 1; the same number for each. No search is recorded."
     assert rows["baselines"] == "There: joint. Not there: late_fusion, unimodal."
     assert rows["seeds"] == "3 seeds"
     assert "3 pairs, Holm-corrected: 2 told apart, 1 practically equal within 1 pp, 0 undecided." in rows["tests"]
@@ -146,3 +146,21 @@ def test_the_checklist_can_be_had_empty_and_a_run_is_no_sweep(sweep: Path):
 def test_the_page_of_the_checklist_has_its_questions():
     page = (Path(__file__).parents[2] / "docs" / "checklist.md").read_text(encoding="utf-8")
     assert all(f"| {item} | {question} | " in page for item, question in QUESTIONS.items())
+
+
+def test_one_data_set_of_a_sweep_is_a_sweep_and_marked_runs_are_counted(sweep: Path):
+    lines = [
+        ("joint", 0, True),
+        ("joint", 1, False),
+        ("qmf", 2, False),
+        ("qmf", 2, True),
+    ]  # the last line of a run counts
+    records = [
+        json.dumps({"data": "digits", "variant": v, "seed": s, "kind": "run", "converged": c}) for v, s, c in lines
+    ]
+    (sweep / "results.jsonl").write_text("\n".join(records) + "\n")
+    found = study_of(sweep / "digits")
+    assert found.sets == {"digits": N}
+    assert {row.variant: row.not_converged for row in found.rows} == {"joint": 1, "mmcosine": 0, "qmf": 0}
+    assert "not converged" in ok("report", sweep / "digits", "--markdown")
+    assert "not converged" not in ok("report", sweep / "scenes", "--markdown")
