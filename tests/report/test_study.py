@@ -130,7 +130,8 @@ def test_the_checklist_is_filled_in_from_the_runs(sweep: Path):
     rows = {row["item"]: row["answer"] for row in as_json("report", sweep, "--checklist")["checklist"]}
     assert rows.keys() == QUESTIONS.keys()
     assert rows["splits"] == "digits: 300 train, 200 test; scenes: 300 train, 200 test."
-    assert rows["tuning"] == "Variants by method: joint 1, mmcosine 1, qmf 1; the same number for each. No search is recorded."
+    variants = "Variants by method: joint 1, mmcosine 1, qmf 1; the same number for each."
+    assert rows["tuning"] == f"{variants} No search is recorded."
     assert rows["baselines"] == "There: joint. Not there: late_fusion, unimodal."
     assert rows["seeds"] == "3 seeds"
     assert "3 pairs, Holm-corrected: 2 told apart, 1 practically equal within 1 pp, 0 undecided." in rows["tests"]
