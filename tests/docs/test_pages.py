@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "examples" / "README.md"])
 
 
 def anchors(page: Path) -> set[str]:
@@ -17,7 +17,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         if link.startswith("http"):
@@ -33,6 +33,18 @@ def test_files_that_a_page_names_are_there(page):
     named = r"\b(?:mmbal|examples|benchmarks)(?:/\w+)+\.(?:py|yaml|sh)\b"
     for name in re.findall(named, page.read_text(encoding="utf-8")):
         assert (ROOT / name).is_file(), name
+
+
+def test_every_example_says_what_it_shows_and_how_long_it_takes():
+    """Its row has its name, a sentence, and a time or a number of runs."""
+    rows = re.findall(r"^\| (`.+`) \| (.+) \| (.+) \|$", (ROOT / "examples/README.md").read_text("utf-8"), re.M)
+    told = {name for cell, _, _ in rows for name in re.findall(r"`([^`]+)`", cell)}
+    there = {f"{p.name}/" if p.is_dir() else p.name for p in (ROOT / "examples").iterdir()} - {
+        "README.md",
+        "__pycache__/",
+    }
+    assert told == there
+    assert all(re.search(r"\d|seconds|minute|hour", cost) for _, _, cost in rows)
 
 
 def test_the_readme_gives_a_reason_for_every_dependency():
