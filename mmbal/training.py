@@ -88,13 +88,13 @@ def sweep(
     *,
     workers: int = 1,
     report: Report | None = None,
-    pages: bool = False,
+    pages: bool = True,
     save_every: float | None = None,
     max_hours: float | None = None,
 ) -> dict[str, list[Path]]:
     """Train what is not finished of a study, with ``pages`` each run with its own; the run folders by data set.
 
-    See :func:`mmbal.engine.sweep.sweep`. The pages of a run of small networks take longer than its training.
+    See :func:`mmbal.engine.sweep.sweep`. The pages of a run of small networks can take longer than its training.
     """
     saving = Saving.of(save_every, max_hours)
     return study.sweep(plan, out, workers=workers, report=report, after=renew_pages if pages else None, saving=saving)

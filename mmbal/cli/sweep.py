@@ -26,7 +26,7 @@ def sweep(
     data: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this data set of the study. Repeatable.")
     ] = None,
-    pages: Annotated[bool, typer.Option("--pages", help="Write diagnosis, card and page into each run.")] = False,
+    pages: Annotated[bool, typer.Option(help="Write diagnosis, card and page into each run.")] = True,
     tables: Annotated[bool, typer.Option(help="Diagnose the runs at the end, and print the tables.")] = True,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     as_json: Json = False,

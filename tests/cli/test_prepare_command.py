@@ -242,7 +242,7 @@ def test_a_changed_store_is_exit_code_4(pets):
 PICKLES = [
     code
     for code in re.findall(
-        r"^```\n(.*?)^```$", (ROOT / "docs" / "data.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+        r"^```bash\n(.*?)^```$", (ROOT / "docs" / "data.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
     if "pickle" in code
 ]
@@ -283,9 +283,9 @@ def test_pickles_are_converted_as_the_page_says(pets):
     assert set(np.load("mosi.npz")) == set(ARRAYS)
     # As MMSA's: real labels and raw texts (objects) beside what is taken.
     part = {**ARRAYS, "regression_labels": np.linspace(-1, 1, 4), "raw_text": np.array(["a", None, "b", "c"], object)}
-    Path("mosi.pkl").write_bytes(pickle.dumps({"train": part, "valid": part, "test": part}))
+    Path("mmsa.pkl").write_bytes(pickle.dumps({"train": part, "valid": part, "test": part}))
     shell(by_split)
-    store = Store.open("stores/mosi")
+    store = Store.open("stores/mmsa")
     assert store.splits() == {"train": 4, "val": 4, "test": 4}
     assert set(store.modalities) == {"text", "audio", "vision"}
     assert store.classes == ("Negative", "Positive")

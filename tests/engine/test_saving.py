@@ -6,6 +6,7 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,7 +177,11 @@ def test_every_command_that_trains_stops_in_time_and_says_how_to_go_on(toy, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_stops(number, monkeypatch):
+def test_the_first_signal_asks_and_the_second_stops(number, request):
+    # whoever starts the tests in the background lets them ignore Ctrl-C
+    request.addfinalizer(
+        partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+    )
     before, told = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}, list[str]()
     with Watch(Saving(), told.append) as watch:
         os.kill(os.getpid(), number)

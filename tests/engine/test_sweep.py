@@ -52,10 +52,10 @@ def test_a_stopped_study_goes_on_and_runs_nothing_twice(study: Path, tmp_path: P
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-def test_pages_are_written_where_they_are_asked_for(study: Path, tmp_path: Path):
+def test_each_run_has_its_pages_unless_they_are_declined(study: Path, tmp_path: Path):
     plan = read_study(study).model_copy(update={"seeds": (0,)})
-    (plain, _) = with_pages(plan, tmp_path / "plain")["toy"]
-    (paged, _) = with_pages(plan, tmp_path / "paged", pages=True)["toy"]
+    (plain, _) = with_pages(plan, tmp_path / "plain", pages=False)["toy"]
+    (paged, _) = with_pages(plan, tmp_path / "paged")["toy"]
     assert not {"report.html", "diagnosis.json"} & {file.name for file in plain.iterdir()}
     assert {"report.html", "diagnosis.json"} <= {file.name for file in paged.iterdir()}
 
