@@ -30,6 +30,7 @@ from mmbal.text import DIFFERENCE, SHARE, plural, some
 
 TABLES = (".csv", ".tsv", ".txt")
 SHOWN = 20  # rows of the table in the terminal
+FITTED_ON = ("train", "val", "calibration")  # splits on which a rule or a model is fitted: they judge none
 
 
 def load_rule(path: str | os.PathLike[str]) -> Rule:
@@ -57,6 +58,7 @@ class Applied:
     before: Estimate | None = None  # accuracy of the decision as it is
     accuracy: Estimate | None = None  # accuracy under the rule
     gain: Estimate | None = None
+    judged: int = 0  # samples that the three figures are of
 
     def probabilities(self) -> np.ndarray:
         """``(N, C)``."""
@@ -72,9 +74,10 @@ class Applied:
             told += f", {int((~mask.all(axis=1)).sum())} of them with a missing modality"
         if self.before is None or self.accuracy is None or self.gain is None:
             return told + "."
+        which = "" if self.judged == n else f" of the {plural(self.judged, 'sample')} that no rule is fitted on"
         return (
-            f"{told}. It is right in {SHARE.text(self.accuracy)}, the decision as it is in {SHARE.text(self.before)}: "
-            f"{DIFFERENCE.text(self.gain)}."
+            f"{told}. It is right in {SHARE.text(self.accuracy)}{which}, the decision as it is in "
+            f"{SHARE.text(self.before)}: {DIFFERENCE.text(self.gain)}."
         )
 
     def table(self, most: int = SHOWN) -> Table:
@@ -96,7 +99,7 @@ class Applied:
             {"id": sample, "decision": classes[k], "probabilities": dict(zip(classes, own, strict=True))}
             for sample, k, own in zip(self.predictions.ids.tolist(), p.argmax(axis=1), p.tolist(), strict=True)
         ]
-        figures = {"fused": self.before, "accuracy": self.accuracy, "gain": self.gain}
+        figures = {"fused": self.before, "accuracy": self.accuracy, "gain": self.gain, "judged": self.judged}
         return dict(to_jsonable_python({"rule": self.rule, "sentence": self.sentence(), **figures, "rows": rows}))
 
     def save(self, out: Path) -> None:
@@ -119,7 +122,8 @@ def apply_rule(rule: Rule, new: Any, scores: Scores = "auto") -> Applied:
     """Decide new samples by a fitted rule: predictions, a mapping, a DataFrame, or the path of a predictions file or CSV.
 
     Labels may be missing. A file without labels and without names of classes has those of the rule, in their order.
-    ``scores``: the form of the scores of a CSV. Raises ConfigError where classes or modalities are not those of the fit.
+    ``scores``: the form of the scores of a CSV. Where there are labels, the accuracy before and after is that of the samples
+    outside the splits that rules are fitted on. Raises ConfigError where classes or modalities are not those of the fit.
     """
     if isinstance(new, (str, os.PathLike)) and Path(new).suffix.lower() in TABLES:
         found = predictions_from_csv(Path(new), scores, unlabelled=True)
@@ -139,9 +143,12 @@ def apply_rule(rule: Rule, new: Any, scores: Scores = "auto") -> Applied:
     decided = with_rule(found, rule, name)
     if not found.labelled:
         return Applied(name, decided)
-    own = found.unruled or found
+    held_out = np.flatnonzero(~np.isin(found.split, FITTED_ON))
+    if not len(held_out):
+        return Applied(name, decided)
+    own = (found.unruled or found).take(held_out)
     assert decided.fused is not None
-    right = [correct(log_p, own.labels) for log_p in (as_it_is(own), decided.fused)]
+    right = [correct(log_p, own.labels) for log_p in (as_it_is(own), decided.fused[held_out])]
     boot = Bootstrap.of(len(own), groups_of(own.group))
     before, after = (boot.mean(each) for each in right)
-    return Applied(name, decided, before, after, boot.gain(right[1] - right[0], bounds=GAIN))
+    return Applied(name, decided, before, after, boot.gain(right[1] - right[0], bounds=GAIN), len(own))

@@ -60,6 +60,21 @@ def test_new_samples_are_decided_with_and_without_labels(stored):
     assert "decided 40 samples." in ok("apply", "mine.rule.json", "new.npz")
 
 
+def test_samples_that_a_rule_may_be_fitted_on_do_not_judge_it(stored):
+    """The first ten are calibration samples, with labels that no decision has right."""
+    new = modular(n=40, seed=1, c=3)
+    wrong = new.fused[:10].argmin(axis=1)
+    labels = np.concatenate([wrong, new.labels[10:]])
+    write("both.npz", new, labels=labels, split=np.repeat(["val", "test"], [10, 30]))
+    told = as_json("apply", "mine.rule.json", "both.npz")
+    assert (told["judged"], len(told["rows"])) == (30, 40)
+    assert told["accuracy"]["value"] == pytest.approx((new.fused[10:].argmax(axis=1) == new.labels[10:]).mean())
+    assert "of the 30 samples that no rule is fitted on" in told["sentence"]
+    write("fitted.npz", new, labels=labels, split=np.repeat(["val"], 40))
+    told = as_json("apply", "mine.rule.json", "fitted.npz")
+    assert (told["judged"], told["accuracy"], len(told["rows"])) == (0, None, 40)
+
+
 def test_a_csv_without_labels_is_decided_to_a_csv(stored):
     header = "id," + ",".join(f"{m}:{c}" for m in ("a", "b", "fused") for c in "012")
     (stored / "new.csv").write_text(f"{header}\nx,1,2,3,0,0,0,3,-1,5\ny,,,,0,0,1,9,2,-3\n")
