@@ -13,7 +13,10 @@ from mmbal.predictions.readers import predictions_from_csv
 
 PAGES = [p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]) if p.name != "CHANGELOG.md"]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-OWN_TEST = {"extending.md": "tests/docs/test_extending.py"}  # its classes need an installation of their own
+OWN_TEST = {  # extending: its classes need an installation of their own
+    "deploy.md": "tests/docs/test_deploy_page.py",
+    "extending.md": "tests/docs/test_extending.py",
+}
 RUNNING = [
     page
     for page in PAGES
