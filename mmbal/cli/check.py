@@ -19,7 +19,7 @@ def check(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="diagnosis.json, runs, predictions or feature files (.npz).",
             autocompletion=completion.runs,
         ),

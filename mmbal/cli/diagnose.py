@@ -22,6 +22,7 @@ def diagnose(
     paths: Annotated[
         list[Path],
         typer.Argument(
+            metavar="FILE",
             help="Runs, checkpoints, predictions or feature files (.npz); two or more are compared.",
             autocompletion=completion.runs,
         ),

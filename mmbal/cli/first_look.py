@@ -26,7 +26,10 @@ RESERVED = 20.0  # seconds for the diagnosis, the decision layer and the page
 def first_look(
     context: typer.Context,
     source: Annotated[
-        Path, typer.Argument(help="A folder of class folders, a manifest (clips.csv) or features (features.npz).")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A folder of class folders, a manifest (clips.csv) or features (features.npz)."
+        ),
     ],
     minutes: Annotated[
         float, typer.Option(min=0.5, max=600, help="The time that all of it may take, files included.")

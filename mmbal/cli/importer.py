@@ -28,7 +28,10 @@ class Scores(str, Enum):
 def import_model(
     source: Annotated[
         Path,
-        typer.Argument(help="scores.csv, features.npz with a linear head, or a two-ResNet-18 checkpoint .pt/.pth."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="scores.csv, features.npz with a linear head, or a two-ResNet-18 checkpoint .pt/.pth.",
+        ),
     ],
     head: Annotated[
         Path | None, typer.Option(help="The head's .npz (weight, bias), if not in the feature file.")

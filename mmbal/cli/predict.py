@@ -22,7 +22,7 @@ def predict(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="Clips, or folders of them; files of one name (1.png, 1.txt) are one sample."
+            metavar="FILE", help="Clips, or folders of them; files of one name (1.png, 1.txt) are one sample."
         ),
     ],
     start: Annotated[float | None, typer.Option(min=0, help="Second of the clip where it begins.")] = None,

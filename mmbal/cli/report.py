@@ -25,6 +25,7 @@ def report(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
+            metavar="FILE",
             help="Runs, checkpoints, diagnosis.json, predictions or feature files (.npz); or one sweep.",
             autocompletion=completion.runs,
         ),

@@ -17,7 +17,9 @@ from mmbal.text import plural
 
 
 def sweep(
-    study: Annotated[Path, typer.Argument(help="A YAML file with data, variants, base and seeds; see examples/.")],
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A YAML file with data, variants, base and seeds; see examples/.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the runs. Default: runs/<name of the file>.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs trained side by side, one thread each.")] = 1,
     save_every: SaveEvery = None,

@@ -59,7 +59,9 @@ class Exported:
 
 
 def export_rule(rule: Rule, out: str | Path, format: str | None = None, force: bool = False) -> Exported:
-    """Write a fitted rule to ``out`` in the ``format`` onnx, torch_export or json; of none, that of the file's ending.
+    """Write a fitted rule to ``out`` in the ``format`` onnx, torch_export or json.
+
+    Without a format, the ending of the file decides.
 
     Raises UsageError for an unknown format, for a file that is there already (without ``force``), and where the packages
     of the extra `export` are missing for onnx; MmbalError where the written file decides otherwise than the rule.
