@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 
-from mmbal.diagnosis.balance import adjusted_p_values, shares_of
+from mmbal.diagnosis.balance import adjusted_p_values, layer_of, shares_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.maths.bootstrap import Bootstrap, Estimate
 from mmbal.predictions.synthetic import GaussianWorld
@@ -50,7 +50,9 @@ def draw(world: GaussianWorld, n: int, seed: int, replicates: int) -> tuple[floa
     """The estimated index, three shares of covered truths, and whether something was flagged, of one sample."""
     predictions = world.sample(n, seed, calibration=0)
     boot = Bootstrap.of(n, replicates=replicates, seed=seed)
-    shares, tested = (shares_of(decision_of(predictions), predictions, table) for table in (boot, boot.jackknife()))
+    shares, tested = (
+        shares_of(layer_of(decision_of(predictions), predictions), table) for table in (boot, boot.jackknife())
+    )
     overall, by_class = adjusted_p_values(tested)
     flagged = any(p is not None and p < 0.05 for p in (overall[0], *(row[0] for row in by_class)))
     index = boot.estimate(shares.index)

@@ -17,7 +17,7 @@ def members(kind: str) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         from mmbal import registry
 
-        return [name for name in getattr(registry, f"{kind}s").names() if name.startswith(incomplete)]
+        return [one.name for one in getattr(registry, f"{kind}s").outline() if one.name.startswith(incomplete)]
 
     return complete
 

@@ -13,7 +13,6 @@ from mmbal.cli import console
 from mmbal.cli.options import training_config
 from mmbal.cli.steps import heading, run
 from mmbal.errors import UsageError
-from mmbal.files import refuse_existing
 from mmbal.text import duration
 
 SMALL = "--size 32 --mels 40 --hop 320"  # of media, where there is no GPU
@@ -43,6 +42,8 @@ def first_look(
     Without a GPU it takes small pictures and small networks, so expect less accuracy than a real training gives.
     Every step is a command that is printed before it runs, so that you can run it again with other settings.
     """
+    from mmbal.files import refuse_existing
+
     began = time.monotonic()
     if not source.exists():
         raise UsageError(f"There is no file or folder '{source}'.", "Known data sets: mmbal prepare NAME --root DIR.")

@@ -23,9 +23,9 @@ def list_members(kind: Kind = None, as_json: Json = False) -> None:
 
 
 def _names(incomplete: str) -> list[str]:
-    from mmbal.report.members import members
+    from mmbal.report.members import outlined
 
-    return [entry.name for _, entry in members() if entry.name.startswith(incomplete)]
+    return [one["name"] for one in outlined() if one["name"].startswith(incomplete)]
 
 
 def show_member(

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from typer.core import TyperGroup
 
 from mmbal.cli import completion, console
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
     from mmbal.engine.config import TrainConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
@@ -192,19 +192,6 @@ def _completed(choices: tuple[Any, ...]) -> Callable[[str], list[str]]:
         return [str(choice) for choice in choices if str(choice).startswith(incomplete)]
 
     return complete
-
-
-class WithDefault(TyperGroup):
-    """A group of commands that takes what is none of their names for arguments of its first command."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
-            args = [next(iter(self.commands)), *args]
-        return super().parse_args(ctx, args)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, command, rest = super().resolve_command(ctx, args)
-        return ("" if name == next(iter(self.commands)) else name), command, rest  # help shows the name as it is typed
 
 
 def choose_store(data: Path | None) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Force, Json, from_model
 from mmbal.cli.progress import Counted
 from mmbal.data.preparation.options import SPLITS, Options
@@ -23,11 +22,11 @@ DOING = {"rows": "Preparing", "files": "Comparing", "bytes": "Downloading"}
 CHECKS = "Checks"
 
 
-def complete_source(incomplete: str) -> list[str]:
+def complete_source(ctx: typer.Context, incomplete: str) -> list[str]:
     """What a shell may complete a source to: known data sets and the other sub-commands."""
-    from mmbal.registry import datasets
-
-    return [name for name in (*datasets.names(), *COMMANDS) if name.startswith(incomplete) and name != "source"]
+    group: Any = ctx.parent.command if ctx.parent else None
+    others = [] if group is None else group.list_commands(ctx)[1:]
+    return [*completion.members("dataset")(incomplete), *(name for name in others if name.startswith(incomplete))]
 
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="A store.", show_default=False)]
@@ -197,9 +196,6 @@ def list_sets(as_json: Json = False) -> None:
         console.print_json({entry.name: asdict(entry.about) for entry in datasets})
         return
     console.show(data_sets())
-
-
-COMMANDS: dict[str, Callable[..., Any]] = {"source": prepare, "init": init, "check": check, "list": list_sets}
 
 
 def _show(result: Preparation) -> None:

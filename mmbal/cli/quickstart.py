@@ -12,7 +12,6 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.steps import heading, run
-from mmbal.files import refuse_existing
 
 VOTES = "votes.npz"
 
@@ -90,6 +89,8 @@ def _next(folder: Path) -> None:
 
 
 def _new_folder(out: Path | None) -> Path:
+    from mmbal.files import refuse_existing
+
     if out is None:
         names = ("mmbal-quickstart", *(f"mmbal-quickstart-{n}" for n in range(2, 1000)))
         out = next(Path(name) for name in names if not Path(name).exists())

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from mmbal.decision.base import Rule
 from mmbal.decision.fused import FUSED, Takes, only
@@ -20,6 +19,7 @@ from mmbal.decision.protect import within_bound
 from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
 from mmbal.decision.rules.temperature import inverse_temperatures
+from mmbal.maths.arrays import log, logsumexp
 from mmbal.maths.bootstrap import units_of
 from mmbal.maths.folds import folds_of
 from mmbal.maths.loglinear import FAST
@@ -170,7 +170,9 @@ def held_out_gain(folds: list[Fold], prior: np.ndarray, n: int, start: np.ndarra
     for fold in folds:
         others = [other.likelihood for other in folds if other.repeat == fold.repeat and other is not fold]
         weights = mixture_weights(gathered(others, len(prior)), prior)
-        gains.append(logsumexp(fold.likelihood, axis=1, b=weights) - logsumexp(fold.likelihood, axis=1, b=start))
+        gains.append(
+            logsumexp(fold.likelihood + log(weights), axis=1) - logsumexp(fold.likelihood + log(start), axis=1)
+        )
     return n * float(np.concatenate(gains).mean()) if gains else 0.0
 
 
@@ -179,7 +181,7 @@ def protected(folds: list[Fold], weights: np.ndarray, bound: float) -> tuple[flo
     unit = np.concatenate([fold.unit for fold in folds])
     log_p = np.concatenate([fold.log_p for fold in folds])
     kind = np.concatenate([(~fold.whole).astype(int) for fold in folds])
-    average = logsumexp(log_p, axis=1, b=weights[kind][..., None])
+    average = logsumexp(log_p + log(weights[kind])[..., None], axis=1)
     labels = np.concatenate([fold.labels for fold in folds])
     return within_bound(average, log_p[:, AS_IT_IS], labels, bound, unit)
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.special import log_softmax
 
+from mmbal.maths.arrays import log_softmax
 from mmbal.maths.shapley import shapley_values
 from mmbal.predictions.format import Array, Predictions, subsets_of
 

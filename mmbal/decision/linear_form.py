@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from mmbal.decision.base import Rule
 from mmbal.decision.fused import FUSED, centred
+from mmbal.maths.arrays import log_softmax
 from mmbal.predictions.format import subsets_of
 
 MOST = 5  # modalities up to which every set of present ones has its own weights; above, the whole set alone
@@ -31,9 +31,9 @@ class LinearForm:
     def apply(self, given: dict[str, np.ndarray]) -> np.ndarray:
         """Log-probabilities ``(N, C)`` of inputs ``(N, D_m)`` of one of the sets of modalities."""
         weight, bias = next(found for names, found in self.weights.items() if set(names) == set(given))
-        x = {m: log_softmax(v, axis=1) if self.inputs == "log_probabilities" else v for m, v in given.items()}
+        x = {m: log_softmax(v, axis=-1) if self.inputs == "log_probabilities" else v for m, v in given.items()}
         total: np.ndarray = bias + sum(x[m] @ w.T for m, w in weight.items())
-        return np.asarray(log_softmax(total, axis=1))
+        return np.asarray(log_softmax(total, axis=-1))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -70,7 +70,7 @@ def _fitted(rule: Rule, names: tuple[str, ...], inputs: str) -> tuple[dict[str, 
     n = 2 * sum(widths) + 20
     given = {m: random.normal(scale=SPREAD, size=(2 * n, rule.width(m))) for m in rule.modalities}
     scores = centred(rule.apply(given, present={m: np.full(2 * n, m in names) for m in rule.modalities}))
-    x = {m: log_softmax(z, axis=1) for m, z in given.items()} if inputs == "log_probabilities" else given
+    x = {m: log_softmax(z, axis=-1) for m, z in given.items()} if inputs == "log_probabilities" else given
     design = np.concatenate([*(x[m] for m in names), np.ones((2 * n, 1))], axis=1)
     solution = np.linalg.lstsq(design[:n], scores[:n], rcond=None)[0]
     if np.abs(design[n:] @ solution - scores[n:]).max() > TOLERANCE * max(1.0, np.abs(scores).max()):

@@ -17,8 +17,8 @@ follow from the class frequencies; here they follow from the bound.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtrit
 
+from mmbal.maths.distributions import t_quantile
 from mmbal.maths.scoring import correct
 
 SHARES = tuple(np.linspace(1, 0, 11).tolist())  # a
@@ -79,5 +79,6 @@ def most_lost(lost: np.ndarray, labels: np.ndarray, classes: int, unit: np.ndarr
     units = (np.bincount(cell, minlength=cells[0] * classes).reshape(cells) > 0).sum(axis=0)
     freedom = np.maximum(units - 1, 1)
     error = np.sqrt(units / freedom * (sums**2).sum(axis=0)) / np.maximum(count, 1)
-    value: np.ndarray = mean + np.where(units > 1, stdtrit(freedom, CONFIDENCE) * error, 0.0)
+    quantile = [t_quantile(own, CONFIDENCE) for own in freedom.tolist()]
+    value: np.ndarray = mean + np.where(units > 1, quantile * error, 0.0)
     return value

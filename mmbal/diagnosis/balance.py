@@ -35,17 +35,18 @@ part of the interval.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import block_diag, solve_triangular
-from scipy.special import log_softmax, ndtr
 
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import Decision, centred
+from mmbal.maths.arrays import log_softmax
 from mmbal.maths.bootstrap import MIN_SAMPLES, Bootstrap, ratio
-from mmbal.maths.loglinear import Design, Posterior
-from mmbal.maths.newton import nearest_non_negative, newton
+from mmbal.maths.distributions import normal_cdf
+from mmbal.maths.loglinear import Design, Posterior, mode_of
+from mmbal.maths.newton import nearest_non_negative
 from mmbal.maths.significance import holm
 from mmbal.predictions.format import Array, Predictions
 
@@ -78,23 +79,136 @@ class Weights:
     deviations: Array
 
 
+class Mode(NamedTuple):
+    """A mode ``(P,)`` with what its replicates need: the ``error (N, C)`` of the probabilities, the prior's gradient
+    ``(P,)``, and R ``(P, P)`` of which R'R is the posterior covariance.
+    """
+
+    at: Array
+    error: Array
+    prior: Array
+    root: Array
+
+    @classmethod
+    def of(cls, posterior: Posterior, at: Array, factor: Array | None = None) -> Mode:
+        """Of parameters ``at``; ``factor``: Cholesky's of the Hessian there, where it is known."""
+        factor = _factor(posterior, at) if factor is None else factor
+        error = posterior.evaluate(at)[1] - posterior.target
+        return cls(at, error, posterior.pull(at - posterior.mean), np.linalg.inv(factor))
+
+    def replicates(self, contributions: Array, unit: float, boot: Bootstrap) -> Array:
+        """The mode and its replicates ``(1 + B, P)``: one Newton step of the re-weighted likelihood from the mode."""
+        each = [boot.sums(self.error * contributions[:, k]) for k in range(contributions.shape[1])]
+        by_class = unit * np.stack(each, axis=1)
+        if len(self.at) < by_class[0].size + self.error.shape[1]:  # one weight per modality
+            by_class = by_class.sum(axis=2)
+        gradient = np.concatenate([by_class.reshape(len(by_class), -1), boot.sums(self.error)], axis=1) + self.prior
+        moved = self.at - (gradient @ self.root.T) @ self.root
+        moved[0] = self.at
+        return moved
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The weights that predict the labels best, as they were fitted to ``contributions (N, M, C)`` times ``unit``.
+
+    ``free`` is the mode without the bound, ``bounded`` that under ``w >= 0``; they are the same where no weight is negative.
+    """
+
+    contributions: Array
+    labels: Array
+    unit: float
+    free: Mode
+    bounded: Mode
+
+    @classmethod
+    def of(cls, contributions: Array, labels: Array) -> Layer:
+        """Fit, with the class-wise spread chosen by the marginal likelihood."""
+        c = contributions.shape[2]
+        total = centred(contributions.sum(axis=1))
+        unit = max(inverse_temperature(log_softmax(total), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
+        del total
+        found = best_fit(unit * contributions, labels)
+        free = bounded = Mode.of(found.posterior, found.mode, found.factor)
+        size = len(found.mode) - c  # the weights come first, the bias last
+        if (found.mode[:size] < 0).any():
+            lower = np.repeat([0.0, -np.inf], [size, c])
+            bounded = Mode.of(found.posterior, mode_of(found.posterior, found.mode, lower=lower))
+        return cls(contributions, labels, unit, free, bounded)
+
+    def free_weights(self, boot: Bootstrap) -> Array:
+        """The weights without the bound and their replicates ``(1 + B, M, C)``."""
+        return self._by_class(self.free.replicates(self.contributions, self.unit, boot))
+
+    def weights(self, boot: Bootstrap) -> Array:
+        """The weights under ``w >= 0`` and their replicates ``(1 + B, M, C)``."""
+        found, size = self.bounded.replicates(self.contributions, self.unit, boot), len(self.bounded.at) - self.classes
+        negative = 1 + np.flatnonzero((found[1:, :size] < 0).any(axis=1))
+        if len(negative):
+            covariance, active = self.bounded.root.T @ self.bounded.root, self.bounded.at[:size] <= 0
+            for row in negative:
+                found[row] = nearest_non_negative(found[row], covariance, size, active)
+        return self._by_class(found)
+
+    @property
+    def classes(self) -> int:
+        return int(self.contributions.shape[2])
+
+    @cached_property
+    def deviations(self) -> Array:
+        """``(P, M, C)``: their squares and products, summed over P, are the free weights' posterior covariance."""
+        return self._by_class(self.free.root)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """What the contributions claim, and how the evidence along them depends on the free weights."""
+        return self._claims(self._by_class(self.free.at), along=None)
+
+    def evidence(self) -> Claims:
+        """What the contributions carry under the bounded weights, and how that depends on them.
+
+        Where all weights of a modality are zero it is the slope of the contributions. Without any weight the evidence is
+        exactly 0; the slope is right to first order.
+        """
+        weights = self._by_class(self.bounded.at)
+        return self._claims(weights, along=weights)
+
+    def _claims(self, weights: Array, along: Array | None) -> Claims:
+        """Modality by modality, so that no more than one is copied."""
+        n, m, c = self.contributions.shape
+        sizes, linear, slopes = np.empty((n, m)), np.empty((n, m)), np.empty((c, m, c))
+        rows = np.split(np.argsort(self.labels, kind="stable"), np.cumsum(np.bincount(self.labels, minlength=c))[:-1])
+        for k in range(m):
+            part = self.contributions[:, k]
+            own = centred(part if along is None else part * along[k])
+            sizes[:, k] = np.abs(own).mean(axis=1)
+            if along is not None and not along[k].any():
+                own = centred(part)
+            slope = part * _directions(own)
+            slope /= c
+            linear[:, k] = slope @ weights[k]
+            for row in range(c):
+                slopes[row, k] = slope[rows[row]].sum(axis=0)
+        return Claims(sizes, linear, slopes)
+
+    def _by_class(self, theta: Array) -> Array:
+        return self.unit * _by_class(theta, self.contributions.shape[1], self.classes)
+
+
+class Claims(NamedTuple):
+    """Of each sample and modality: mean absolute evidence ``sizes (N, M)``; what weights make along it, ``linear (N, M)``;
+    and ``slopes (C, M, C)`` of its class sums in the weights: class, modality, weight.
+    """
+
+    sizes: Array
+    linear: Array
+    slopes: Array
+
+
 def fit_weights(contributions: Array, labels: Array, boot: Bootstrap) -> Weights:
     """Weights of ``contributions (N, M, C)``, the class-wise spread chosen by the marginal likelihood."""
-    _, m, c = contributions.shape
-    total = centred(contributions.sum(axis=1))
-    unit = max(inverse_temperature(log_softmax(total, axis=-1), labels), SMALLEST_UNIT / max(float(total.std()), 1e-12))
-    posterior, mode, _ = best_fit(unit * contributions, labels)
-    free, root = _replicates(posterior, mode, boot)
-    size = len(mode) - c  # the weights come first, the bias last
-    bounded, metric = free, root
-    if (mode[:size] < 0).any():
-        lower = np.repeat([0.0, -np.inf], [size, c])
-        mode = newton(posterior.objective, np.maximum(mode, lower), lower)
-        bounded, metric = _replicates(posterior, mode, boot)
-    bounded = bounded.copy()
-    for row in 1 + np.flatnonzero((bounded[1:, :size] < 0).any(axis=1)):
-        bounded[row] = nearest_non_negative(bounded[row], metric.T @ metric, size)
-    return Weights(*(unit * _by_class(theta, m, c) for theta in (bounded, free, root)))
+    layer = Layer.of(contributions, labels)
+    return Weights(layer.weights(boot), layer.free_weights(boot), layer.deviations)
 
 
 class Fit(NamedTuple):
@@ -103,6 +217,7 @@ class Fit(NamedTuple):
     posterior: Posterior
     mode: Array
     evidence: float
+    factor: Array  # (P, P): Cholesky's of the Hessian
 
 
 def best_fit(contributions: Array, labels: Array) -> Fit:
@@ -121,9 +236,10 @@ def fit(contributions: Array, labels: Array, spread: float, weights: Array, bias
     """The fit with a class-wise ``spread``; starts from ``weights (M, C)`` and ``bias (C,)``."""
     posterior = regression(contributions, labels, spread)
     start = weights if spread else weights.mean(axis=1)
-    mode = newton(posterior.objective, np.concatenate([start.ravel(), bias]))
-    value, _, hessian = posterior.objective(mode)
-    return Fit(posterior, mode, 0.5 * (_log_volume(posterior.precision) - _log_volume(hessian)) - value)
+    mode = mode_of(posterior, np.concatenate([start.ravel(), bias]))
+    factor, prior = _factor(posterior, mode), np.linalg.cholesky(posterior.precision)
+    volume = float(np.log(np.diag(prior)).sum() - np.log(np.diag(factor)).sum())
+    return Fit(posterior, mode, volume - posterior.evaluate(mode)[0], factor)
 
 
 def regression(contributions: Array, labels: Array, spread: float) -> Posterior:
@@ -136,29 +252,14 @@ def regression(contributions: Array, labels: Array, spread: float) -> Posterior:
     design = Design(none if spread else contributions, contributions if spread else none, np.zeros((n, 0)), bias=True)
     each = c if spread else 1
     covariance = MODALITY_SPREAD**2 * np.ones((each, each)) + spread**2 * np.eye(each)
-    precision = block_diag(np.kron(np.eye(m), np.linalg.inv(covariance)), BIAS_SPREAD**-2 * np.eye(c))
+    precision = np.diag(np.full(m * each + c, BIAS_SPREAD**-2))
+    precision[: m * each, : m * each] = np.kron(np.eye(m), np.linalg.inv(covariance))
     return Posterior(design, np.eye(c)[labels], np.repeat([1.0, 0.0], [m * each, c]), precision)
 
 
-def _replicates(posterior: Posterior, mode: Array, boot: Bootstrap) -> tuple[Array, Array]:
-    """The mode and its replicates ``(1 + B, P)``, and R ``(P, P)`` of which R'R is the posterior covariance."""
-    p = posterior.evaluate(mode)[1]
-    error, design = p - posterior.target, posterior.design
-    parts = design.columns if design.columns.shape[1] else design.experts
-    by_class = boot.sums(error[:, None, :] * parts)
-    if parts is design.experts:
-        by_class = by_class.sum(axis=2)
-    prior = posterior.pull(mode - posterior.mean)
-    gradient = np.concatenate([by_class.reshape(len(by_class), -1), boot.sums(error)], axis=1) + prior
-    hessian = posterior.objective(mode)[2]
-    moved = mode - np.linalg.solve(hessian, gradient.T).T
-    moved[0] = mode
-    root = solve_triangular(np.linalg.cholesky(hessian), np.eye(len(mode)), lower=True)
-    return moved, root
-
-
-def _log_volume(matrix: Array) -> float:
-    return float(np.linalg.slogdet(matrix)[1])
+def _factor(posterior: Posterior, at: Array) -> Array:
+    """Cholesky's factor ``(P, P)`` of the Hessian of the negative log-posterior."""
+    return np.linalg.cholesky(posterior.design.hessian(posterior.evaluate(at)[1], posterior.mass) + posterior.precision)
 
 
 def _by_class(theta: Array, modalities: int, classes: int) -> Array:
@@ -168,20 +269,26 @@ def _by_class(theta: Array, modalities: int, classes: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Replicates (first: the sample's own) of the shares overall ``(1 + B, M)`` and by class ``(1 + B, C, M)``.
+class Contrast:
+    """What is tested, overall (row 0) and by class: ``(1 + C, M)`` its value and its standard error.
 
-    ``contrast`` is what is tested, overall (row 0) and by class: ``(1 + C, M)`` its value and its standard error.
+    ``class_samples (1 + B, C)``: how many samples each class has.
     """
+
+    contrast: Array
+    contrast_error: Array
+    class_samples: Array
+
+
+@dataclass(frozen=True)
+class Shares(Contrast):
+    """Replicates (first: the sample's own) of the shares overall ``(1 + B, M)`` and by class ``(1 + B, C, M)``."""
 
     contribution: Array
     capability: Array
     class_contribution: Array
     class_capability: Array
-    class_samples: Array
     relative_weight: Array
-    contrast: Array
-    contrast_error: Array
 
     @property
     def index(self) -> Array:
@@ -193,34 +300,41 @@ class Shares:
         )
 
 
-def shares_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> Shares:
-    """Contribution and capability shares of a decision whose additive parts are known."""
-    parts, labels, c = contributions_of(decision, predictions), predictions.labels, len(predictions.classes)
-    fitted = fit_weights(parts, labels, boot)
-    weights, plain = fitted.replicates, centred(parts)
-    claimed = boot.class_sums(np.abs(plain).mean(axis=2), labels, c)
-    evidence = centred(parts * weights[0])
-    carried = boot.class_sums(np.abs(evidence).mean(axis=2), labels, c)
-    # The slope of the evidence in the weights carries the replicates of the weights over to it. Where all weights are
-    # zero it is that of the contributions. Without any weight the evidence is exactly 0; the slope is right to first order.
-    evidence = np.where(weights[0].any(axis=1)[:, None], evidence, plain)
-    carried = np.maximum(carried + _moved(weights - weights[0], _slopes(parts, evidence, labels, c)), 0)
-    carried *= np.expand_dims(np.any(weights, axis=2), axis=1)
-    along = _slopes(parts, plain, labels, c)
-    redrawn = boot.class_sums((parts * _directions(plain) * fitted.free[0]).sum(axis=2) / c, labels, c)
-    redrawn += _moved(fitted.free - fitted.free[0], along)
+def layer_of(decision: Decision, predictions: Predictions) -> Layer:
+    """The best weights of a decision whose additive parts are known."""
+    return Layer.of(contributions_of(decision, predictions), predictions.labels)
+
+
+def contrast_of(layer: Layer, boot: Bootstrap) -> Contrast:
+    """The tests' contrast of contribution and capability."""
+    claims, labels, c = layer.claims, layer.labels, layer.classes
+    claimed = boot.class_sums(claims.sizes, labels, c)
+    free = layer.free_weights(boot)
+    redrawn = boot.class_sums(claims.linear, labels, c) + _moved(free - free[0], claims.slopes)
     contrast = _contrast(claimed, redrawn)
-    posterior = _contrast(claimed[:1], _moved(fitted.deviations, along))
+    posterior = _contrast(claimed[:1], _moved(layer.deviations, claims.slopes))
+    return Contrast(
+        contrast=contrast[0],
+        contrast_error=np.maximum(boot.error(contrast), np.sqrt((posterior**2).sum(axis=0))),
+        class_samples=boot.class_sums(np.ones(len(labels)), labels, c),
+    )
+
+
+def shares_of(layer: Layer, boot: Bootstrap) -> Shares:
+    """Contribution and capability shares."""
+    labels, c, weights, evidence = layer.labels, layer.classes, layer.weights(boot), layer.evidence()
+    claimed = boot.class_sums(layer.claims.sizes, labels, c)
+    # the slope of the evidence in the weights carries the replicates of the weights over to it
+    carried = boot.class_sums(evidence.sizes, labels, c) + _moved(weights - weights[0], evidence.slopes)
+    carried = np.maximum(carried, 0) * np.expand_dims(np.any(weights, axis=2), axis=1)
     mean = weights.mean(axis=2)
     return Shares(
+        **vars(contrast_of(layer, boot)),
         contribution=_share(claimed.sum(axis=1)),
         capability=_share(carried.sum(axis=1)),
         class_contribution=_share(claimed),
         class_capability=_share(carried),
-        class_samples=boot.class_sums(np.ones(len(labels)), labels, c),
         relative_weight=ratio(mean * mean.shape[1], mean.sum(axis=1)),
-        contrast=contrast[0],
-        contrast_error=np.maximum(boot.error(contrast), np.sqrt((posterior**2).sum(axis=0))),
     )
 
 
@@ -235,16 +349,10 @@ def claims_of(decision: Decision, predictions: Predictions, boot: Bootstrap) -> 
 
 
 def _directions(parts: Array) -> Array:
-    """C times the slope of ``mean_k |v[k] - mean v|`` in v, of class-centred ``parts (N, M, C)``."""
+    """C times the slope of ``mean_k |v[k] - mean v|`` in v, of class-centred ``parts (..., C)``."""
     sign = np.sign(parts)
-    value: Array = sign - sign.mean(axis=2, keepdims=True)
+    value: Array = sign - sign.mean(axis=-1, keepdims=True)
     return value
-
-
-def _slopes(parts: Array, evidence: Array, labels: Array, classes: int) -> Array:
-    """Slope in the weights of the class sums of mean absolute evidence: ``(C, M, C)``, class, modality, weight."""
-    slope = parts * _directions(evidence) / parts.shape[2]
-    return np.stack([slope[labels == k].sum(axis=0) for k in range(classes)])
 
 
 def _moved(weights: Array, slopes: Array) -> Array:
@@ -265,7 +373,7 @@ def _share(sums: Array) -> Array:
     return ratio(sums, sums.sum(axis=-1))
 
 
-def adjusted_p_values(shares: Shares) -> tuple[list[float | None], list[list[float | None]]]:
+def adjusted_p_values(shares: Contrast) -> tuple[list[float | None], list[list[float | None]]]:
     """Holm-adjusted p of "contribution equals capability": per modality ``M``, and per class and modality ``C x M``.
 
     All of them are one family; classes of fewer than ``MIN_SAMPLES`` samples are not tested (None). The contrasts of
@@ -277,6 +385,6 @@ def adjusted_p_values(shares: Shares) -> tuple[list[float | None], list[list[flo
     z = np.divide(np.abs(shares.contrast[:, tested]), error, out=np.zeros_like(error), where=error > 0)
     enough = np.concatenate([[shares.class_samples[0].sum()], shares.class_samples[0]]) >= MIN_SAMPLES
     p = np.full(z.shape, np.nan)
-    p[enough] = holm(2 * ndtr(-z[enough]).ravel()).reshape(-1, z.shape[1])
+    p[enough] = holm(2 * normal_cdf(-z[enough]).ravel()).reshape(-1, z.shape[1])
     rows = [[None if np.isnan(v) else float(v) for v in row] * (2 if m == 2 else 1) for row in p]
     return rows[0], rows[1:]

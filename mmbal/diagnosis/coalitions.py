@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
 
 from mmbal.decision.fused import centred as centred
 from mmbal.decision.fused import plain_sum, stated_coalitions, stated_decision, summands
 from mmbal.errors import UsageError
+from mmbal.maths.arrays import log_softmax
 from mmbal.maths.scoring import correct as correct
 from mmbal.maths.scoring import decided_shares
 from mmbal.maths.shapley import shapley_values

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 from torch import Tensor
 
 from mmbal.data.store.loader import Batch, Loader
 from mmbal.decision import scores
 from mmbal.decision.fused import coalition_contributions
 from mmbal.engine.finite import require_finite_decisions
+from mmbal.maths.arrays import log_softmax
 from mmbal.maths.folds import exchanged
 from mmbal.maths.scoring import correct
 from mmbal.methods.base import Method

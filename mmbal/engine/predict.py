@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from mmbal.data.media.clip import collate, encode_clip
 from mmbal.data.media.decode import walk
@@ -21,6 +20,7 @@ from mmbal.engine.checkpoint import load_model, move
 from mmbal.engine.evaluate import collect
 from mmbal.engine.seeding import pick_device
 from mmbal.errors import DataError, UsageError, did_you_mean
+from mmbal.maths.arrays import log_softmax
 
 ORDER = (
     "audio",

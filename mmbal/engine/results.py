@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
-from scipy.special import log_softmax
 
 from mmbal.config import Frozen
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.errors import DataError
 from mmbal.files import locked, require_version
+from mmbal.maths.arrays import log_softmax
 from mmbal.predictions.format import Predictions
 from mmbal.runs import RECORDS, prediction_file, read_config, read_environment, read_metrics, read_summary
 
@@ -119,8 +119,8 @@ def record_of(folder: Path, **known: Any) -> Record:
 def figures(predictions: Predictions) -> dict[str, float]:
     """Accuracy, NLL, NLL after temperature scaling on the same rows, and the accuracy of each modality alone."""
     assert predictions.fused is not None
-    labels, log_p = predictions.labels, log_softmax(predictions.fused, axis=1)
-    calibrated = log_softmax(inverse_temperature(log_p, labels) * log_p, axis=1)
+    labels, log_p = predictions.labels, log_softmax(predictions.fused, axis=-1)
+    calibrated = log_softmax(inverse_temperature(log_p, labels) * log_p, axis=-1)
     rows = np.arange(len(labels))
     found = {
         "accuracy": float((log_p.argmax(axis=1) == labels).mean()),

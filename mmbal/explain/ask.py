@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from mmbal.errors import DataError, UsageError
 from mmbal.explain.baselines import DRAWS, Baseline, StandIn, stand_ins
 from mmbal.explain.inputs import Inputs, Modalities
 from mmbal.explain.model import Model, Report, callable_of, classes_of
 from mmbal.explain.orders import FEWEST_PAIRS, always, codes_of, cost, draw_orders, estimate, pairs_within
+from mmbal.maths.arrays import log_softmax
 from mmbal.maths.scoring import correct
 from mmbal.predictions.columns import Array, plain
 from mmbal.predictions.format import Predictions
@@ -188,7 +188,7 @@ class Plan:
         c = found[0][1].shape[1]
         table = {}
         for code, (rows, logits) in found.items():
-            likely = log_softmax(logits, axis=1)[np.arange(len(rows)), labels[rows]]
+            likely = log_softmax(logits, axis=-1)[np.arange(len(rows)), labels[rows]]
             table[code] = (rows, np.column_stack([logits, correct(logits, labels[rows]), likely]))
 
         def values(codes: Array) -> Array:
@@ -244,5 +244,5 @@ def _without_one(inputs: Inputs) -> list[tuple[str, ...]]:
 
 def _same(a: Array, b: Array) -> bool:
     """Whether two tables of logits ``(N, C)`` are the same answers, up to rounding."""
-    first, second = (np.maximum(log_softmax(x, axis=1), LOWEST) for x in (a, b))
+    first, second = (np.maximum(log_softmax(x, axis=-1), LOWEST) for x in (a, b))
     return bool(np.abs(first - second).max() < UNCHANGED)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbal.diagnosis import Diagnosis, diagnose
-from mmbal.diagnosis.balance import shares_of
+from mmbal.diagnosis.balance import layer_of, shares_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.errors import DataError, UsageError
 from mmbal.explain.heads import AnyHead, Features, head_of
@@ -237,7 +237,7 @@ def figures_of(p: Predictions) -> dict[str, float]:
     found["mmbal/accuracy/fused"] = float(correct(decision.fused, p.labels).mean())
     if len(p) < FEWEST or len(np.unique(p.labels)) < 2:
         return found
-    shares = shares_of(decision, p, Bootstrap.of(len(p), replicates=2))
+    shares = shares_of(layer_of(decision, p), Bootstrap.of(len(p), replicates=2))
     for k, m in enumerate(p.modalities):
         for name, table in (("contribution", shares.contribution), ("capability", shares.capability)):
             if np.isfinite(table[0, k]):

@@ -117,6 +117,11 @@ def ordered(x: AnyArray) -> AnyArray:
     return x.sort(dim=-1).values if is_tensor(x) else np.sort(x, axis=-1)
 
 
+def sigmoid(x: AnyArray) -> AnyArray:
+    """``1 / (1 + exp(-x))``, right to the last digits where it is near 0 too."""
+    return x.sigmoid() if is_tensor(x) else np.exp(-np.logaddexp(0.0, -x))
+
+
 def softplus(x: AnyArray) -> AnyArray:
     """``log(1 + exp(x))``."""
     return sys.modules["torch"].nn.functional.softplus(x) if is_tensor(x) else np.logaddexp(0.0, x)

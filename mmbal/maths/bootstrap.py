@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mmbal.config import Frozen
 from mmbal.errors import UsageError
+from mmbal.maths.distributions import normal_cdf, normal_quantile, t_quantile, t_tail
 from mmbal.maths.folds import by_appearance
 
 SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
@@ -108,11 +108,11 @@ class Mean:
         """Two-sided p of "the mean is zero" (t test)."""
         if self.error == 0:
             return float(self.value == 0)
-        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error)) if self.freedom else 1.0
+        return 2 * t_tail(self.freedom, abs(self.value) / self.error) if self.freedom else 1.0
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The ends of the t interval."""
-        half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error if self.freedom else np.inf
+        half = t_quantile(self.freedom, (1 + confidence) / 2) * self.error if self.freedom else np.inf
         return self.value - half, self.value + half
 
 
@@ -282,7 +282,7 @@ class Bootstrap:
         spread = float(drawn.std(ddof=1))
         if spread == 0:
             return 1.0 if replicates[0] == 0 else 0.0
-        return float(2 * ndtr(-abs(replicates[0]) / spread))
+        return float(2 * normal_cdf(-abs(replicates[0]) / spread))
 
 
 class Jackknife(Bootstrap):
@@ -316,7 +316,7 @@ def mean_interval(values: Array, confidence: float = 0.95) -> Estimate:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Estimate(value=mean)
-    half = float(ndtri((1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = float(normal_quantile((1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Estimate(value=mean, low=mean - half, high=mean + half)
 
 

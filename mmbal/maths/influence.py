@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import softmax
+
+from mmbal.maths.arrays import softmax
 
 Array = np.ndarray
 

@@ -7,13 +7,14 @@
 
 The problem is strictly convex. :func:`maximum_a_posteriori` solves it by Newton's method, and each Newton system by
 preconditioned conjugate gradients. These need only products with the Hessian, so a matrix of 200 x 100 parameters costs
-a few matrix products a step. :meth:`Posterior.objective` gives the whole Hessian, for few parameters, bounds on them
-(:func:`mmbal.maths.newton.newton`) and the covariance of Laplace's approximation. Source: Nocedal and Wright, "Numerical
+a few matrix products a step. :meth:`Posterior.objective` gives the whole Hessian, for few parameters
+(:func:`mmbal.maths.newton.newton`) and for the covariance of Laplace's approximation. Source: Nocedal and Wright, "Numerical
 optimization", 2nd edition, algorithm 7.1 (line-search Newton-CG).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +25,7 @@ from mmbal.maths.arrays import highest, total_of
 EXACT = 1e-16  # nats a row: the log-probabilities of the solution are then right to about 1e-8
 FAST = 1e-3  # nats a row: for fits of which many are averaged, as in the rule `adaptive`
 ROUNDING = 1e-14  # relative error of a sum of losses: a step that raises it by less is taken
+BLOCK = 2**23  # entries of an array that is made for some rows at a time
 
 Array = np.ndarray
 
@@ -42,7 +44,8 @@ class Design:
 
     def astype(self, kind: type[np.floating]) -> Design:
         """The same design in another precision."""
-        return Design(self.experts.astype(kind), self.columns.astype(kind), self.features.astype(kind), self.bias)
+        parts = (x.astype(kind, copy=False) for x in (self.experts, self.columns, self.features))
+        return Design(*parts, self.bias)
 
     @cached_property
     def _flat(self) -> Array:
@@ -98,35 +101,50 @@ class Design:
         return np.concatenate(parts)
 
     def hessian(self, p: Array, mass: Array) -> Array:
-        """Hessian ``(P, P)`` of the negative log-likelihood at probabilities ``p (N, C)``; rows weigh ``mass (N, 1)``."""
-        n, c = p.shape
-        weight = mass * p
-        experts = self._about_mean(p)
-        weighted = weight[:, None] * experts
-        shared = np.tensordot(weighted, experts, axes=([0, 2], [0, 2]))
-        # what has one parameter a class: the columns, the features and the bias
-        features = np.broadcast_to(self.features[..., None], (*self.features.shape, c))
-        own = np.concatenate([self.columns, features, np.ones((n, int(self.bias), c))], axis=1)
-        k = own.shape[1]
-        if not k:
-            return shared
-        # products of matrices, one for each class: faster than einsum, which first plans its path
-        each = np.ascontiguousarray(own.transpose(2, 1, 0))  # (C, k, N)
-        mixed = (weighted.transpose(2, 1, 0) @ each.transpose(0, 2, 1)).transpose(1, 2, 0).reshape(len(shared), k * c)
-        by_class = -(weight[:, None] * own).reshape(n, -1).T @ (p[:, None] * own).reshape(n, -1)
-        by_class.reshape(k, c, k, c)[:, np.arange(c), :, np.arange(c)] += (each * weight.T[:, None]) @ each.transpose(
-            0, 2, 1
-        )
-        if not len(shared):
-            return by_class
-        found = np.empty((len(shared) + k * c, len(shared) + k * c))
-        found[: len(shared), : len(shared)], found[len(shared) :, len(shared) :] = shared, by_class
-        found[: len(shared), len(shared) :], found[len(shared) :, : len(shared)] = mixed, mixed.T
+        """Hessian ``(P, P)`` of the negative log-likelihood at probabilities ``p (N, C)``; rows weigh ``mass (N, 1)``.
+
+        The rows are taken in blocks, so that no array of ``N x P`` is made.
+        """
+        size = sum(self.sizes)
+        found, rows = np.zeros((size, size)), max(1, BLOCK // max(size, 1))
+        for start in range(0, len(p), rows):
+            self._add_hessian(found, slice(start, start + rows), p, mass)
+        first = self.experts.shape[1]
+        found[first:, :first] = found[:first, first:].T
         return found
 
-    def _about_mean(self, p: Array) -> Array:
-        """The experts ``(N, K, C)`` less their mean over the classes under ``p (N, C)``."""
-        return self.experts - np.einsum("nc,nkc->nk", p, self.experts)[..., None]
+    def _add_hessian(self, found: Array, rows: slice, p: Array, mass: Array) -> None:
+        """Add what some rows give to all of the Hessian but its lower left part."""
+        experts, p = self._about_mean(p, rows), p[rows]
+        n, c = p.shape
+        weight = mass[rows] * p
+        first = experts.shape[1]
+        weighted = weight[:, None] * experts
+        found[:first, :first] += np.tensordot(weighted, experts, axes=([0, 2], [0, 2]))
+        # what has one parameter a class: the columns, the features and the bias
+        columns, features = self.columns[rows], self.features[rows]
+        features = np.broadcast_to(features[..., None], (*features.shape, c))
+        own = np.concatenate([columns, features, np.ones((n, int(self.bias), c))], axis=1)
+        k = own.shape[1]
+        if not k:
+            return
+        # products of matrices, one for each class: faster than einsum, which first plans its path
+        each = np.ascontiguousarray(own.transpose(2, 1, 0))  # (C, k, N)
+        if first:
+            mixed = weighted.transpose(2, 1, 0) @ each.transpose(0, 2, 1)
+            found[:first, first:] += mixed.transpose(1, 2, 0).reshape(first, k * c)
+        drawn = ((np.sqrt(mass[rows]) * p)[:, None] * own).reshape(n, k * c)
+        by_class = found[first:, first:]
+        by_class -= drawn.T @ drawn  # a product with itself takes half the time of another
+        diagonal = (each * weight.T[:, None]) @ each.transpose(0, 2, 1)
+        for i in range(k):
+            for j in range(k):
+                by_class[np.arange(i * c, (i + 1) * c), np.arange(j * c, (j + 1) * c)] += diagonal[:, i, j]
+
+    def _about_mean(self, p: Array, rows: slice = slice(None)) -> Array:
+        """The experts ``(n, K, C)`` of some rows less their mean over the classes under ``p (N, C)``."""
+        experts = self.experts[rows]
+        return experts - np.einsum("nc,nkc->nk", p[rows], experts)[..., None]
 
 
 @dataclass(frozen=True)
@@ -162,6 +180,11 @@ class Posterior:
         loss = (self.mass * (np.log(total) + top)).sum() - (self.target * scores).sum()
         return float(loss + 0.5 * (at - self.mean) @ self.pull(at - self.mean)), p
 
+    @property
+    def own_precision(self) -> Array:
+        """The precision of each parameter given the others ``(P,)``."""
+        return np.diag(self.precision) if self.precision.ndim == 2 else self.precision
+
     def gradient(self, at: Array, p: Array) -> Array:
         """The gradient ``(P,)`` where the probabilities are ``p``."""
         return self.design.adjoint(self.mass * p - self.target) + self.pull(at - self.mean)
@@ -183,30 +206,44 @@ def maximum_a_posteriori(
     max_steps: int = 200,
     offset: Array | float = 0.0,
 ) -> Array:
-    """The MAP parameters ``(P,)`` of :class:`Posterior` with a precision ``(P,)``.
+    """The MAP parameters ``(P,)`` of :class:`Posterior`, by :func:`mode_of`."""
+    return mode_of(Posterior(design, target, mean, precision, offset), start, tolerance, max_steps)
+
+
+def mode_of(
+    posterior: Posterior,
+    start: Array | None = None,
+    tolerance: float = EXACT,
+    max_steps: int = 200,
+    lower: Array | float = -np.inf,
+) -> Array:
+    """The mode ``(P,)`` of a posterior under ``parameters >= lower``; no Hessian is formed.
 
     Stops after a step whose Newton decrement promised a gain below ``tolerance`` nats a row. ``start`` (default: the
-    prior mean) changes the time only.
+    prior mean) changes the time only. Bounds are kept as in :func:`mmbal.maths.newton.newton`: every step is one in the
+    parameters that they leave free.
     """
-    posterior = Posterior(design, target, mean, precision, offset)
-    theta, mass = mean if start is None else start, posterior.mass
+    design, mass = posterior.design, posterior.mass
+    theta = np.maximum(posterior.mean if start is None else start, lower)
     value, p = posterior.evaluate(theta)
     # products in single precision find the step well enough for a coarse solution, in half the time
     kind = np.float32 if tolerance >= FAST else np.float64
     light = design.astype(kind)
     for _ in range(max_steps):
         gradient = posterior.gradient(theta, p)
-        diagonal = design.curvature(p, mass) + precision
-        step = newton_step(light, p.astype(kind), mass.astype(kind), precision, -gradient, diagonal)
+        free = (theta > lower) | (gradient < 0)
+        diagonal = design.curvature(p, mass) + posterior.own_precision
+        step = newton_step(light, p.astype(kind), mass.astype(kind), posterior.pull, -gradient, diagonal, free)
         decrement = -float(gradient @ step)
         length = 1.0
         while length > 1e-8:
-            attempt, tried = posterior.evaluate(theta + length * step)
-            if attempt <= value - 1e-4 * length * decrement + ROUNDING * abs(value):
-                theta, value, p = theta + length * step, attempt, tried
+            trial = np.maximum(theta + length * step, lower)
+            attempt, tried = posterior.evaluate(trial)
+            if attempt <= value + 1e-4 * float(gradient @ (trial - theta)) + ROUNDING * abs(value):
+                theta, value, p = trial, attempt, tried
                 break
             length /= 2
-        if decrement < 2 * tolerance * len(target) or length <= 1e-8:
+        if decrement < 2 * tolerance * len(posterior.target) or length <= 1e-8:
             break
     return theta
 
@@ -215,28 +252,31 @@ def newton_step(
     design: Design,
     p: Array,
     mass: Array,
-    precision: Array,
+    pull: Callable[[Array], Array],
     right: Array,
     diagonal: Array,
+    free: Array,
     forcing: float = 0.1,
     most: int = 1000,
 ) -> Array:
     """An inexact solution of ``(Hessian + precision) x = right`` by conjugate gradients, preconditioned by a diagonal.
 
-    Stops when the preconditioned residual has fallen by ``forcing``, or after ``most`` products with the Hessian, which have
-    the precision of ``p``: the gradient alone decides where Newton's method ends.
+    ``pull`` is the product with the precision; x is 0 where it is not ``free (P,)``. Stops when the preconditioned residual
+    has fallen by ``forcing``, or after ``most`` products with the Hessian, which have the precision of ``p``: the gradient
+    alone decides where Newton's method ends.
     """
     x = np.zeros_like(right)
-    residual = right
+    residual = right * free
     direction = scaled = residual / diagonal
     energy = first = float(residual @ scaled)
     weight = mass * p
-    every = np.ones((p.shape[1], p.shape[1]), p.dtype)  # a product with it sums rows, faster than a sum does
+    every = np.ones((p.shape[1], 1), p.dtype)
     for _ in range(most):
         if energy <= forcing**2 * first:
             break
         change = weight * design.scores(direction.astype(weight.dtype))
-        product = design.adjoint(change - p * (change @ every)) + precision * direction
+        change -= p * (change @ every)
+        product = (design.adjoint(change) + pull(direction)) * free
         length = energy / float(direction @ product)
         x = x + length * direction
         residual = residual - length * product

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, logit
 
+from mmbal.maths.arrays import sigmoid
 from mmbal.maths.bootstrap import Array, Bootstrap, ratio
 from mmbal.maths.newton import newton
 
@@ -35,16 +35,17 @@ def reliability_curve(
 
 
 def recalibrated(confidence: Array, right: Array, fold: Array) -> Array:
-    """Confidences ``(n,)`` after held-out recalibration: expit(a + b logit(confidence)), fitted on the other folds.
+    """Confidences ``(n,)`` after held-out recalibration: sigmoid(a + b logit(confidence)), fitted on the other folds.
 
     Two pseudo-samples of even odds bound a and b. Source: Platt 1999; Cox 1958.
     """
-    scores = logit(np.clip(confidence, FLOOR, 1 - FLOOR))
+    clipped = np.clip(confidence, FLOOR, 1 - FLOOR)
+    scores = np.log(clipped) - np.log1p(-clipped)
     found = np.empty(len(confidence))
     for k in np.unique(fold):
         inside = fold == k
         a, b = _platt(scores[~inside], right[~inside])
-        found[inside] = expit(a + b * scores[inside])
+        found[inside] = sigmoid(a + b * scores[inside])
     return found
 
 
@@ -57,7 +58,7 @@ def _platt(scores: Array, right: Array) -> tuple[float, float]:
 
     def objective(x: Array) -> tuple[float, Array, Array]:
         z = design @ x
-        p = expit(z)
+        p = sigmoid(z)
         value = (np.logaddexp(0, z) - right * z).sum() + x @ prior @ x / 2
         return value, design.T @ (p - right) + prior @ x, (design.T * (p * (1 - p))) @ design + prior
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from scipy.special import bdtr, gammaln
+
+from mmbal.maths.distributions import binomial_half_cdf
 
 Array = np.ndarray
 
@@ -16,11 +19,11 @@ def sign_p(more: int, less: int, midp: bool = True) -> float:
     """
     few, n = min(more, less), more + less
     if midp:
-        seen = float(np.exp(gammaln(n + 1) - gammaln(few + 1) - gammaln(n - few + 1) - n * np.log(2)))
+        seen = math.exp(math.lgamma(n + 1) - math.lgamma(few + 1) - math.lgamma(n - few + 1) - n * math.log(2))
         if more == less:
             return 1 - seen / 2 if n else 1.0
-        return float(2 * bdtr(few, n, 0.5) - seen)
-    return float(min(1.0, 2 * bdtr(few, n, 0.5)))
+        return 2 * binomial_half_cdf(few, n) - seen
+    return min(1.0, 2 * binomial_half_cdf(few, n))
 
 
 def sign_test(differences: Array, group: Array | None = None) -> float:

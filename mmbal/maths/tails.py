@@ -15,13 +15,13 @@ import math
 
 import numpy as np
 from pydantic import AliasChoices, Field
-from scipy.special import ndtri
 
 from mmbal.errors import DataError, UsageError
 from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.distributions import normal_quantile
 
 FEWEST = 10  # with fewer order statistics a tail index is meaningless
-Z95 = float(ndtri(0.975))
+Z95 = normal_quantile(0.975)
 LIGHTEST = 1e3  # an index beyond which there is no power tail
 
 
@@ -67,7 +67,7 @@ def hill(values: np.ndarray, k: int | None = None, *, block: int = 1, confidence
     residual = excess / gamma - (excess > 0)
     sums = np.add.reduceat(residual, np.arange(0, n, block)) if block > 1 else None
     variance = 1 / k if sums is None else max(float((sums**2).sum()) / k**2, 1 / k)
-    half = float(ndtri(0.5 + confidence / 2)) * math.sqrt(variance)
+    half = normal_quantile(0.5 + confidence / 2) * math.sqrt(variance)
     alpha = 1 / gamma
     low, high = (float(alpha * math.exp(sign * half)) for sign in (-1, 1))
     return TailIndex(value=float(alpha), low=low, high=high, k=k, n=n, threshold=threshold)

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
-from scipy.special import stdtr, stdtrit
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
 from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean
+from mmbal.maths.distributions import t_quantile, t_tail
 from mmbal.maths.significance import mcnemar
 from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.order import canonical_order
@@ -83,7 +83,7 @@ class Difference:
 
     def estimate(self, confidence: float) -> Estimate:
         """The difference with its t interval."""
-        half = float(stdtrit(self.degrees, (1 + confidence) / 2)) * self.error if self.error else 0.0
+        half = t_quantile(self.degrees, (1 + confidence) / 2) * self.error if self.error else 0.0
         return Estimate(value=self.value, low=self.value - half, high=self.value + half)
 
     @property
@@ -91,7 +91,7 @@ class Difference:
         """Two-sided p of "there is no difference"."""
         if self.error == 0:
             return float(self.value == 0)
-        return float(2 * stdtr(self.degrees, -abs(self.value) / self.error))
+        return 2 * t_tail(self.degrees, abs(self.value) / self.error)
 
 
 def paired_test(

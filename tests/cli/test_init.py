@@ -63,7 +63,5 @@ def test_what_a_shell_completes(tmp_path: Path):
 def test_an_error_names_the_page_that_helps():
     assert mmbal("train", "--method", "nothing").stderr.rstrip().endswith("See docs/training.md.")
     assert mmbal("diagnose", "none.npz").stderr.rstrip().endswith("See docs/diagnosis.md.")
-    commands = {path.stem for path in (ROOT / "mmbal" / "cli").glob("*.py")}
-    for module, page in app.PAGES.items():
-        assert module in commands
-        assert (ROOT / page).is_file()
+    for place in (*app.Commands.places.values(), *app.Prepare.places.values(), *app.Methods.places.values()):
+        assert (ROOT / place.page).is_file()

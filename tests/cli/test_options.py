@@ -9,7 +9,8 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from mmbal.cli.options import WithDefault, from_model
+from mmbal.cli.commands import WithDefault
+from mmbal.cli.options import from_model
 from mmbal.config import Config
 from mmbal.errors import UsageError
 

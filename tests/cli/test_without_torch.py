@@ -16,7 +16,7 @@ try:
     main()
 except SystemExit as end:
     assert not end.code, end.code
-assert not {"torch", "torchvision", "sklearn", "scipy.stats"} & set(sys.modules)
+assert not {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "jinja2"} & set(sys.modules)
 """
 
 

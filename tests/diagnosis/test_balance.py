@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from mmbal.decision.rules.temperature import inverse_temperature
-from mmbal.diagnosis.balance import adjusted_p_values, best_fit, contributions_of, fit, fit_weights, shares_of
+from mmbal.diagnosis.balance import adjusted_p_values, best_fit, contributions_of, fit, fit_weights, layer_of, shares_of
 from mmbal.diagnosis.coalitions import decision_of
 from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.loglinear import Design, Posterior
@@ -26,7 +26,7 @@ def world(overconfidence=1.0, dominance=1.0, capability=STRENGTH, missing=0.0):
 
 def examined(predictions, replicates=300):
     boot = Bootstrap.of(len(predictions), predictions.group, replicates)
-    shares = shares_of(decision_of(predictions), predictions, boot)
+    shares = shares_of(layer_of(decision_of(predictions), predictions), boot)
     return boot, shares
 
 
@@ -107,7 +107,7 @@ def test_the_weights_are_the_most_probable_that_are_not_negative(monkeypatch):
                         size[row, m] += np.abs(x_m - x_m.mean()).mean()
             share = size / size.sum(axis=1, keepdims=True)
             index += np.abs(share[0] - share[1]).sum() / 2 / 3
-        assert shares_of(decision_of(p), p, boot).index[0] == pytest.approx(index, abs=1e-4)
+        assert shares_of(layer_of(decision_of(p), p), boot).index[0] == pytest.approx(index, abs=1e-4)
 
 
 def test_the_evidence_of_a_spread_is_that_of_common_and_class_wise_weights():
@@ -173,7 +173,7 @@ def test_the_standard_error_is_that_of_the_posterior_where_it_is_the_larger(nois
     p = noisy(200, 3, {"a": 60.0, "b": 30.0})  # without errors the bootstrap shows no spread at all
     boot = Bootstrap.of(200, replicates=100)
     parts, labels = contributions_of(decision_of(p), p), p.labels
-    shares, fitted = shares_of(decision_of(p), p, boot), fit_weights(parts, labels, boot)
+    shares, fitted = shares_of(layer_of(decision_of(p), p), boot), fit_weights(parts, labels, boot)
     noise = np.random.default_rng(0).normal(size=(4000, len(fitted.deviations)))
     drawn = np.einsum("kp,pmc->kmc", noise, fitted.deviations)
     plain = parts - parts.mean(axis=2, keepdims=True)

@@ -45,7 +45,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.special import expit
 
 from mmbal.config import Config
 from mmbal.decision.base import Rule
@@ -64,7 +63,7 @@ from mmbal.decision.candidates import (
 from mmbal.decision.fitting import rule_from_json, rule_to_json
 from mmbal.decision.fused import FUSED, Takes, inputs_of
 from mmbal.errors import UsageError
-from mmbal.maths.arrays import AnyArray, at_least, log, log_softmax, logsumexp, smallest_number, stack, where
+from mmbal.maths.arrays import AnyArray, at_least, log, log_softmax, logsumexp, sigmoid, smallest_number, stack, where
 from mmbal.maths.mixture import mixture_weights
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
@@ -173,10 +172,10 @@ class Adaptive(Rule):
         required = float(np.interp(len(predictions), (FEW, MANY), (config.required_gain, -config.allowed_loss)))
         start = as_it_is
         if folds and candidates[AS_IT_IS].takes == FUSED:
-            honest = float(expit(len(predictions) * (held[:, HONEST] - held[:, AS_IT_IS]).mean() - required))
+            honest = float(sigmoid(len(predictions) * (held[:, HONEST] - held[:, AS_IT_IS]).mean() - required))
             start = (1 - honest) * as_it_is + honest * np.eye(len(candidates))[HONEST]
         gain = held_out_gain(folds, prior, len(predictions), start)
-        weight = float(expit(gain - required)) if folds else 0.0
+        weight = float(sigmoid(gain - required)) if folds else 0.0
         weights = weight * stacks + (1 - weight) * start
         more = {}
         if config.protect is not None and folds:

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from scipy.special import log_softmax
 
 from mmbal.config import Config
 from mmbal.decision.heads import HeadRule, head_bias
+from mmbal.maths.arrays import log_softmax
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 

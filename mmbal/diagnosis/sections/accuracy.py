@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.special import ndtri
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.decomposition import reference_accuracy
 from mmbal.diagnosis.schema import NO_REFERENCE, Estimates
 from mmbal.diagnosis.section import Section
 from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
+from mmbal.maths.distributions import normal_quantile
 from mmbal.maths.scoring import correct, decided_shares
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
@@ -132,7 +132,7 @@ def above_chance(e: Examination, right: Array) -> dict[str, Any]:
     majority = figures.mean(
         "accuracy.above_majority", right - ((p == p.max()) / (p == p.max()).sum())[labels], bounds=GAIN
     )
-    half = ndtri((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
+    half = normal_quantile((1 + figures.boot.confidence) / 2) * figures.boot.mean_of(terms, bounds=GAIN).error
     needed = n * (half / HALF_WIDTH) ** 2
     return {
         "above_chance": above,

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.balance import Shares, adjusted_p_values, claims_of, shares_of
+from mmbal.diagnosis.balance import Shares, adjusted_p_values, claims_of, contrast_of, layer_of, shares_of
 from mmbal.diagnosis.coalitions import ADDITIVE
 from mmbal.diagnosis.figures import present
 from mmbal.diagnosis.schema import NO_LABELS, Estimates
@@ -68,9 +68,10 @@ class BalanceSection(Section):
             e.lacks(("index", "capability", "balance"), *NO_LABELS)
             return {"contribution": _claims(e)}
         _claims(e)
-        shares = shares_of(e.decision, e.predictions, e.figures.boot)
+        layer = layer_of(e.decision, e.predictions)
+        shares = shares_of(layer, e.figures.boot)
         # the tests rest on the jackknife, which no seed changes
-        overall_p, class_p = adjusted_p_values(shares_of(e.decision, e.predictions, e.figures.boot.jackknife()))
+        overall_p, class_p = adjusted_p_values(contrast_of(layer, e.figures.boot.jackknife()))
         found = _shares(e, "", shares.contribution, shares.capability, shares, overall_p, len(e.predictions))
         flags = [b.flag for b in found["balance"].values()]
         for k, c in enumerate(e.predictions.classes):

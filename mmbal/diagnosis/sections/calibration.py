@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.special import log_softmax
 
 from mmbal.config import Frozen
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.coalitions import log_likelihood
 from mmbal.diagnosis.figures import Figures
 from mmbal.diagnosis.section import Section
+from mmbal.maths.arrays import log_softmax
 from mmbal.maths.bootstrap import MIN_SAMPLES, Bootstrap, Estimate, ratio
 from mmbal.maths.folds import folds_of, groups_of
 from mmbal.maths.reliability import recalibration_gains, reliability_curve

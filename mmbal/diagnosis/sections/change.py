@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.special import ndtr, ndtri
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.paths import figures_of
@@ -20,6 +19,7 @@ from mmbal.diagnosis.section import Section, all_sections
 from mmbal.diagnosis.words import listed
 from mmbal.errors import DataError
 from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.distributions import normal_cdf, normal_quantile
 from mmbal.maths.significance import holm
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
@@ -57,7 +57,7 @@ class ChangeSection(Section):
         if e.earlier is None:
             return {}
         _require_comparable(e, e.earlier)
-        z = float(ndtri((1 + e.figures.boot.confidence) / 2))
+        z = float(normal_quantile((1 + e.figures.boot.confidence) / 2))
         before = figures_of(e.earlier)
         change: dict[str, Estimate] = {}
         p: dict[str, float] = {}
@@ -75,7 +75,7 @@ class ChangeSection(Section):
                 continue
             error = float(np.hypot(mean.error, (high - low) / (2 * z)))
             change[path] = Estimate(value=difference, low=difference - z * error, high=difference + z * error)
-            p[path] = 2 * float(ndtr(-abs(difference) / error)) if error else float(difference == 0)
+            p[path] = 2 * float(normal_cdf(-abs(difference) / error)) if error else float(difference == 0)
         adjusted = dict(zip(p, holm(list(p.values())).tolist(), strict=True)) if p else {}
         moved = [
             Moved(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.special import log_softmax
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import Decision, own_decisions
 from mmbal.diagnosis.figures import Figures, present
 from mmbal.diagnosis.schema import NO_LABELS, Estimates
 from mmbal.diagnosis.section import Section
+from mmbal.maths.arrays import log_softmax
 from mmbal.maths.bootstrap import SHARE, Estimate
 from mmbal.maths.scoring import TIE, correct
 from mmbal.predictions.format import Array, Predictions
@@ -57,7 +57,7 @@ def samples_of(figures: Figures, predictions: Predictions, decision: Decision) -
     right = np.stack([correct(predictions.logits[m], labels) for m in names], axis=1) * here
     fused = correct(decision.fused, labels)
     rows = np.arange(len(labels))
-    confidence = np.stack([log_softmax(predictions.logits[m], axis=-1)[rows, labels] for m in names], axis=1)
+    confidence = np.stack([log_softmax(predictions.logits[m], axis=-1)[rows, labels] for m in names], axis=-1)
     confidence[~here] = -np.inf
     best = confidence.max(axis=1, keepdims=True)
     nearest = (confidence >= best - TIE * np.abs(best)).sum(axis=1)

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.balance import adjusted_p_values, shares_of
+from mmbal.diagnosis.balance import adjusted_p_values, contrast_of, layer_of, shares_of
 from mmbal.diagnosis.claims import learned, negated
 from mmbal.diagnosis.coalitions import correct, decision_of
 from mmbal.diagnosis.figures import present
@@ -202,8 +202,9 @@ def _shares(e: Examination, path: str, rows: Array) -> dict[str, Any]:
     decision = decision_of(own)
     drawn = Bootstrap.of(len(rows), own.group, len(boot.counts) - 1, e.seed, boot.confidence)
     known = drawn.unit == boot.unit  # too few groups have no interval and no test: their samples are not independent
-    shares = shares_of(decision, own, drawn)
-    overall, _ = adjusted_p_values(shares_of(decision, own, drawn.jackknife()))
+    layer = layer_of(decision, own)
+    shares = shares_of(layer, drawn)
+    overall, _ = adjusted_p_values(contrast_of(layer, drawn.jackknife()))
     tested = [p for p in overall if p is not None and known]
     support = len(rows) if known else 0
     found: dict[str, Any] = {"index": e.figures.add(f"{path}.index", shares.index, support)}

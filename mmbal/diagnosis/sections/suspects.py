@@ -13,13 +13,13 @@ own doubt is above 1/2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import minimize
-from scipy.special import erfc, expit, log_softmax
 
 from mmbal.config import Frozen
 from mmbal.decision.rules.temperature import inverse_temperature
@@ -27,6 +27,8 @@ from mmbal.diagnosis.claims import learned
 from mmbal.diagnosis.coalitions import own_decisions
 from mmbal.diagnosis.section import Section
 from mmbal.diagnosis.words import joined
+from mmbal.maths.arrays import log_softmax, sigmoid
+from mmbal.maths.newton import newton
 from mmbal.predictions.format import Array, Predictions
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from mmbal.diagnosis.document import Diagnosis
     from mmbal.diagnosis.examine import Examination
 
+FAR = 20.0  # bound of log b, and of the log odds of e
 HALF = 0.5  # a doubt above this makes a sample suspect
 MOST_SHOWN = 10  # rows of the table in the terminal; --suspects FILE.csv has all
 LABEL = "label"  # what is suspect: the label, or the name of a modality
@@ -71,13 +74,10 @@ class Mixture(NamedTuple):
         """Fit to logits ``(N, C)`` and labels ``(N,)``."""
         plain = inverse_temperature(log_softmax(logits, axis=-1), labels)
         start = np.log(max(plain, 0.01)) + np.array([0.0, 0.5])
-        found = min(
-            (minimize(_loss, (own, -3.0), args=(logits, labels), method="Nelder-Mead") for own in start),
-            key=lambda result: result.fun,
-        )
-        gain = _likelihood(plain, 0.0, logits, labels)
-        ratio = 2 * (-found.fun - gain)
-        return cls(float(np.exp(found.x[0])), float(expit(found.x[1])), float(erfc(np.sqrt(max(ratio, 0.0) / 2))) / 2)
+        loss = partial(_loss, logits=logits, labels=labels)
+        x = min((newton(loss, np.array([own, -3.0]), lower=-FAR) for own in start), key=lambda x: loss(x)[0])
+        ratio = 2 * (-loss(x)[0] - _likelihood(plain, 0.0, logits, labels))
+        return cls(float(np.exp(x[0])), float(sigmoid(x[1])), math.erfc(math.sqrt(max(ratio, 0.0) / 2)) / 2)
 
     def doubt(self, logits: Array, labels: Array) -> Array:
         """The posterior probability ``(N,)`` that a label is any class."""
@@ -92,8 +92,19 @@ def _likelihood(scale: float, share: float, logits: Array, labels: Array) -> flo
     return float(np.log(np.maximum((1 - share) * own + share / logits.shape[1], 1e-300)).sum())
 
 
-def _loss(x: Array, logits: Array, labels: Array) -> float:
-    return -_likelihood(float(np.exp(np.clip(x[0], -20, 20))), float(expit(x[1])), logits, labels)
+def _loss(x: Array, logits: Array, labels: Array) -> tuple[float, Array, Array]:
+    """The negative log-likelihood of (log b, log odds of e), its gradient ``(2,)``, and the outer products of the scores.
+
+    Their sum ``(2, 2)`` stands for the Hessian, which need not be positive. Source: Berndt, Hall, Hall and Hausman 1974.
+    """
+    scale, share = float(np.exp(min(x[0], FAR))), float(sigmoid(x[1]))
+    rows, classes = np.arange(len(labels)), logits.shape[1]
+    p = np.exp(log_softmax(scale * logits))
+    own = p[rows, labels]
+    slope = scale * own * (logits[rows, labels] - (p * logits).sum(axis=1))
+    total = np.maximum((1 - share) * own + share / classes, 1e-300)
+    scores = np.stack([(1 - share) * slope, share * (1 - share) * (1 / classes - own)]) / total
+    return -float(np.log(total).sum()), -scores.sum(axis=1), scores @ scores.T
 
 
 def product(p: Predictions, scales: Mapping[str, float]) -> Array:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
-from scipy.special import ndtr
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.schema import Estimates
@@ -21,6 +20,7 @@ from mmbal.diagnosis.section import Section
 from mmbal.errors import DataError
 from mmbal.files import read_json, require_version
 from mmbal.maths.bootstrap import Estimate
+from mmbal.maths.distributions import normal_cdf
 from mmbal.maths.significance import holm
 from mmbal.maths.tails import TailIndex
 from mmbal.registry import sections
@@ -100,7 +100,7 @@ def compare_tails(tails: dict[str, TailIndex]) -> list[HeavierTail]:
     if not pairs:
         return []
     chances = [
-        2 * ndtr(-math.log(tails[b].value / tails[a].value) / math.hypot(tails[a].spread, tails[b].spread))
+        float(2 * normal_cdf(-math.log(tails[b].value / tails[a].value) / math.hypot(tails[a].spread, tails[b].spread)))
         for a, b in pairs
     ]
     adjusted = holm(chances)

@@ -1,0 +1,123 @@
+"""Where each command stands, and what becomes of its failures.
+
+A command is imported when it is looked up. So `mmbal report` does not wait for what `mmbal prepare` imports.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from mmbal.errors import Interrupted, MmbalError, of_import, of_system
+
+DEBUG = "MMBAL_DEBUG"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The module of a command, its function there, the page that explains it, and its panel in help."""
+
+    module: str
+    function: str
+    page: str
+    panel: str | None = None
+
+    def load(self, name: str) -> Any:
+        """The command under a ``name``, as Typer runs it."""
+        function = getattr(import_module(f"mmbal.cli.{self.module}"), self.function)
+        alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        alone.command(name, rich_help_panel=self.panel)(guarded(function, self.page))
+        return get_command(alone)
+
+
+class Commands(Mapping[str, Any]):
+    """Commands by name: those of ``places``, each loaded when it is first looked up, and the groups of ``given``."""
+
+    def __init__(self, places: Mapping[str, Place], given: Mapping[str, Any]) -> None:
+        self.places, self.loaded, self.names = places, dict(given), (*places, *given)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.places and name not in self.loaded:
+            self.loaded[name] = self.places[name].load(name)
+        return self.loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Lazy(TyperGroup):
+    """A group of commands that are loaded when they are looked up; a subclass gives their ``places``."""
+
+    places: ClassVar[Mapping[str, Place]] = {}
+
+    def __init__(self, commands: Any = None, **settings: Any) -> None:
+        super().__init__(commands=commands, **settings)
+        if self.places:
+            self.commands: Any = Commands(self.places, self.commands)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+
+class WithDefault(Lazy):
+    """A group of commands that takes what is none of their names for arguments of its first command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return ("" if name == next(iter(self.commands)) else name), command, rest  # help shows the name as it is typed
+
+
+def guarded(command: Callable[..., Any], page: str) -> Callable[..., Any]:
+    """``command``, whose failures print a sentence, a hint and the ``page`` that helps, and give their exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            error: MmbalError = Interrupted("Interrupted.")
+        except MmbalError as failure:
+            error = failure
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except OSError as failure:
+            error = of_system(failure)
+        except Exception as failure:
+            if os.environ.get(DEBUG):
+                raise
+            lacking = of_import(failure) if isinstance(failure, ModuleNotFoundError) else None
+            error = lacking or MmbalError(
+                f"Internal error: {type(failure).__name__}: {failure}",
+                "This is a bug in mmbal. Run the command again with --debug and report what it prints.",
+            )
+        if os.environ.get(DEBUG):
+            raise error
+        from mmbal.cli import console
+
+        console.fail(error.message, error.hint, error.label, "" if isinstance(error, Interrupted) else page)
+        raise typer.Exit(error.exit_code)
+
+    # Help keeps the line breaks of a docstring; those within a sentence are none that a reader wants.
+    run.__doc__ = re.sub(r"(?<![.:;\n])\n(?=\S)", " ", inspect.cleandoc(command.__doc__ or ""))
+    return run
