@@ -91,7 +91,6 @@ def report(
     from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import render
     from mmbal.report.compare import compare_sources
-    from mmbal.report.pages import drawn_of, page_of, write_figures, write_pages
     from mmbal.report.sources import read_source
     from mmbal.report.study import is_sweep
     from mmbal.report.tables import csv as as_csv
@@ -125,8 +124,10 @@ def report(
     table = render.table_of(comparison, optimistic)
     table = table if sort is None else table.sorted(sort)
     table = table if columns is None else table.of_columns(columns.split(","))
-    for source in sources if card else []:
-        for written in write_pages(source):
+    if card:
+        from mmbal.report.pages import write_pages
+
+        for written in (path for source in sources for path in write_pages(source)):
             console.note(f"Wrote {written}")
 
     def told(kind: str) -> str:
@@ -136,6 +137,8 @@ def report(
             return render.latex(table, comparison, caption)
         if kind == "csv":
             return as_csv(table)
+        from mmbal.report.pages import page_of  # needs the templates, which a table does not
+
         return page_of(comparison, sources, optimistic)
 
     if out is not None:
@@ -149,6 +152,8 @@ def report(
         write_text(html, told("html"))
         console.note(f"Wrote {html}")
     if figures is not None:
+        from mmbal.report.pages import drawn_of, write_figures
+
         console.note(f"Wrote {len(write_figures(figures, drawn_of(comparison, sources)))} files into {figures}")
     if as_json:
         console.print_json(comparison.model_dump(mode="json"))

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from mmbal.diagnosis.document import Diagnosis
     from mmbal.diagnosis.examine import Examination
 
-FAR = 20.0  # bound of log b, and of the log odds of e
+FAR = 20.0  # bound of -log b, and of the log odds of e, from below
+DAMPING = 1e-3  # added to the curvature: steps stay short where the likelihood hardly depends on a parameter
+TOLERANCE = 1e-10  # nats
 HALF = 0.5  # a doubt above this makes a sample suspect
 MOST_SHOWN = 10  # rows of the table in the terminal; --suspects FILE.csv has all
 LABEL = "label"  # what is suspect: the label, or the name of a modality
@@ -73,11 +75,11 @@ class Mixture(NamedTuple):
     def fit(cls, logits: Array, labels: Array) -> Mixture:
         """Fit to logits ``(N, C)`` and labels ``(N,)``."""
         plain = inverse_temperature(log_softmax(logits, axis=-1), labels)
-        start = np.log(max(plain, 0.01)) + np.array([0.0, 0.5])
+        start = -np.log(max(plain, 0.01)) - np.array([0.0, 0.5])
         loss = partial(_loss, logits=logits, labels=labels)
-        x = min((newton(loss, np.array([own, -3.0]), lower=-FAR) for own in start), key=lambda x: loss(x)[0])
+        x = min((newton(loss, np.array([own, -3.0]), -FAR, TOLERANCE) for own in start), key=lambda x: loss(x)[0])
         ratio = 2 * (-loss(x)[0] - _likelihood(plain, 0.0, logits, labels))
-        return cls(float(np.exp(x[0])), float(sigmoid(x[1])), math.erfc(math.sqrt(max(ratio, 0.0) / 2)) / 2)
+        return cls(float(np.exp(-x[0])), float(sigmoid(x[1])), math.erfc(math.sqrt(max(ratio, 0.0) / 2)) / 2)
 
     def doubt(self, logits: Array, labels: Array) -> Array:
         """The posterior probability ``(N,)`` that a label is any class."""
@@ -93,18 +95,18 @@ def _likelihood(scale: float, share: float, logits: Array, labels: Array) -> flo
 
 
 def _loss(x: Array, logits: Array, labels: Array) -> tuple[float, Array, Array]:
-    """The negative log-likelihood of (log b, log odds of e), its gradient ``(2,)``, and the outer products of the scores.
+    """The negative log-likelihood of (-log b, log odds of e), its gradient ``(2,)``, and the outer products of the scores.
 
     Their sum ``(2, 2)`` stands for the Hessian, which need not be positive. Source: Berndt, Hall, Hall and Hausman 1974.
     """
-    scale, share = float(np.exp(min(x[0], FAR))), float(sigmoid(x[1]))
+    scale, share = float(np.exp(-x[0])), float(sigmoid(x[1]))
     rows, classes = np.arange(len(labels)), logits.shape[1]
     p = np.exp(log_softmax(scale * logits))
     own = p[rows, labels]
-    slope = scale * own * (logits[rows, labels] - (p * logits).sum(axis=1))
+    slope = scale * own * ((p * logits).sum(axis=1) - logits[rows, labels])
     total = np.maximum((1 - share) * own + share / classes, 1e-300)
     scores = np.stack([(1 - share) * slope, share * (1 - share) * (1 / classes - own)]) / total
-    return -float(np.log(total).sum()), -scores.sum(axis=1), scores @ scores.T
+    return -float(np.log(total).sum()), -scores.sum(axis=1), scores @ scores.T + DAMPING * np.eye(2)
 
 
 def product(p: Predictions, scales: Mapping[str, float]) -> Array:
