@@ -38,9 +38,10 @@ docs-test: $(VENV)/.installed
 
 install: $(VENV)/.installed
 
+# Bytecode is made of what is imported, when it is; most of what is installed never is.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $@
 
 clean:

@@ -24,8 +24,9 @@ def train(
     report: Report | None = None,
     save_every: float | None = None,
     max_hours: float | None = None,
+    pages: bool = True,
 ) -> Result:
-    """Train as configured into a new run folder, and write its diagnosis.json, CARD.md and report.html.
+    """Train as configured into a new run folder, and write its ``pages``: diagnosis.json, CARD.md and report.html.
 
     ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
     ``save_every`` minutes the state within an epoch is saved too; before ``max_hours`` are over the run is saved and
@@ -33,7 +34,7 @@ def train(
     for what can't be trained, UsageError where another process has the folder.
     """
     saving = Saving.of(save_every, max_hours)
-    return _with_pages(engine.train(config, out=out, force=force, report=report, saving=saving))
+    return _with_pages(engine.train(config, out=out, force=force, report=report, saving=saving), pages)
 
 
 def resume(
@@ -44,6 +45,7 @@ def resume(
     report: Report | None = None,
     save_every: float | None = None,
     max_hours: float | None = None,
+    pages: bool = True,
 ) -> Result:
     """Go on with an interrupted run to its original target, or to more ``epochs``, and write its pages.
 
@@ -51,7 +53,7 @@ def resume(
     store is not the same any more.
     """
     saving = Saving.of(save_every, max_hours)
-    return _with_pages(engine.resume(folder, epochs=epochs, data=data, report=report, saving=saving))
+    return _with_pages(engine.resume(folder, epochs=epochs, data=data, report=report, saving=saving), pages)
 
 
 def pretrain(
@@ -62,13 +64,14 @@ def pretrain(
     report: Report | None = None,
     save_every: float | None = None,
     max_hours: float | None = None,
+    pages: bool = True,
 ) -> Result:
     """Train every modality alone, combine them as the unimodal ensemble, and write its pages.
 
     See :func:`mmbal.engine.pretrain.pretrain`. Raises what :func:`train` raises.
     """
     saving = Saving.of(save_every, max_hours)
-    return _with_pages(separate.pretrain(config, out=out, force=force, report=report, saving=saving))
+    return _with_pages(separate.pretrain(config, out=out, force=force, report=report, saving=saving), pages)
 
 
 def resume_pretrain(
@@ -77,9 +80,10 @@ def resume_pretrain(
     report: Report | None = None,
     save_every: float | None = None,
     max_hours: float | None = None,
+    pages: bool = True,
 ) -> Result:
     """Go on with a stopped pretraining, and write its pages. Raises what :func:`pretrain` raises."""
-    return _with_pages(separate.resume(folder, report=report, saving=Saving.of(save_every, max_hours)))
+    return _with_pages(separate.resume(folder, report=report, saving=Saving.of(save_every, max_hours)), pages)
 
 
 def sweep(
@@ -100,8 +104,8 @@ def sweep(
     return study.sweep(plan, out, workers=workers, report=report, after=renew_pages if pages else None, saving=saving)
 
 
-def _with_pages(result: Result) -> Result:
+def _with_pages(result: Result, pages: bool) -> Result:
     """Of several processes under torchrun the first one writes."""
-    if is_first():
+    if pages and is_first():
         renew_pages(result.folder)
     return result

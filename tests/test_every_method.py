@@ -1,7 +1,8 @@
-"""Every method and every fusion, from the command line, on data of each kind: trained, reported and diagnosed.
+"""Every method and every fusion, from the command line, on data of each kind: trained, diagnosed and reported.
 
 The digits are embedded, and a world of Gaussian features is drawn; the other sets skip without the shared real data. Sets of
-2, 3 and 6 modalities are among the slow tests; two further ones, of the same numbers, are left to the long ones.
+2, 3 and 6 modalities are among the slow tests; two further ones, of the same numbers, are left to the long ones. Pages are
+drawn of the runs on the digits: a page knows what was measured, and not which set it was measured on.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ SETS = [
 @pytest.fixture(scope="module", params=SETS)
 def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few rows of a set that `mmbal prepare` has read whole."""
-    folder = tmp_path_factory.mktemp("stores")
+    folder = tmp_path_factory.mktemp("stores") / request.param
+    folder.mkdir()
     options: list[str] = []
     if request.param == "digits":
         source: str | Path = "avmnist"
@@ -85,22 +87,25 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The number of unique classes")  # scikit-learn, of 15 classes in few rows
 @pytest.mark.parametrize(("method", "fusion"), choices())
-def test_it_trains_and_its_figures_are_in_the_run_and_in_the_report(
+def test_it_trains_and_its_figures_are_in_the_run_the_diagnosis_and_the_pages(
     method: str, fusion: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     logged: set[str] = set()
     log = Run.log
     monkeypatch.setattr(Run, "log", lambda run, name, value: logged.add(name) or log(run, name, value))
-    run = tmp_path / "run"
-    trained = as_json(*training(method, fusion, data, run))["runs"][0]
+    run, pages = tmp_path / "run", data.parent.name == "digits"
+    trained = as_json(*training(method, fusion, data, run), "--pages" if pages else "--no-pages")["runs"][0]
     assert {trained["method"], trained["fusion"]} == {method, fusion}
     epoch = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["train"]
     assert set(epoch) == logged
     assert all(math.isfinite(value) for value in epoch.values())
     own = {name for name in logged if not name.startswith("loss/")}
-    diagnosis = as_json("diagnose", run)  # the one that training has kept
+    diagnosis = as_json("diagnose", run, *([] if pages else ["--bootstrap", 100]))  # of a page, the kept one
     assert diagnosis["verdict"]
     assert diagnosis["data"]["modalities"] == sorted(Store.open(data).modalities)
+    assert (run / "report.html").is_file() == pages
+    if not pages:
+        return
     (row,) = as_json("report", run)["rows"]
     assert row["entries"][0]["method"] == {name: epoch[name] for name in own}
     card = (run / "CARD.md").read_text()
@@ -112,7 +117,7 @@ def test_one_modality_is_refused_in_a_sentence_where_the_method_or_the_fusion_ne
     method: str, fusion: str, toy: Callable[..., Store], tmp_path: Path
 ):
     command = training(method, fusion, toy({"audio": 6, "video": 4}, rows=48).path, tmp_path / "run")
-    result = mmbal(*command, "--set", "modalities=[audio]")
+    result = mmbal(*command, "--no-pages", "--set", "modalities=[audio]")
     needed = {f"method '{method}'": methods.get(method).at_least, f"fusion '{fusion}'": fusions.get(fusion).at_least}
     refusing = [f"{part} needs at least {n} modalities" for part, n in needed.items() if n > 1]
     assert result.exit_code == (ConfigError.exit_code if refusing else 0), result.output

@@ -61,6 +61,7 @@ SaveEvery = Annotated[
 MaxHours = Annotated[
     float | None, typer.Option(min=0, metavar="HOURS", help="Save and stop before so many hours are over.")
 ]
+Pages = Annotated[bool, typer.Option(help="Write diagnosis, card and page into each run.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<data>-<method>-<fusion>-s<seed>.")]
 
 

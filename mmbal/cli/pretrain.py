@@ -20,6 +20,7 @@ from mmbal.cli.options import (
     LearningRate,
     MaxHours,
     Out,
+    Pages,
     Patience,
     SaveEvery,
     Seed,
@@ -52,6 +53,7 @@ def pretrain(
     ] = None,
     save_every: SaveEvery = None,
     max_hours: MaxHours = None,
+    pages: Pages = True,
     out: Out = None,
     force: Force = False,
     as_json: Json = False,
@@ -67,7 +69,7 @@ def pretrain(
     if resume is not None:
         refuse_with_resume(modality=modality, config=config, set=assignments, epochs=epochs, out=out)
         with working("Training each modality alone") as report:
-            result = resume_pretrain(resume, report=report, save_every=save_every, max_hours=max_hours)
+            result = resume_pretrain(resume, report=report, save_every=save_every, max_hours=max_hours, pages=pages)
         _show(result, as_json)
         return
     settings = training_config(
@@ -84,7 +86,9 @@ def pretrain(
         device=device,
     )
     with working("Training each modality alone") as report:
-        result = run(settings, out=out, force=force, report=report, save_every=save_every, max_hours=max_hours)
+        result = run(
+            settings, out=out, force=force, report=report, save_every=save_every, max_hours=max_hours, pages=pages
+        )
     _show(result, as_json)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Json, MaxHours, SaveEvery
+from mmbal.cli.options import Json, MaxHours, Pages, SaveEvery
 from mmbal.cli.progress import working
 from mmbal.cli.report import show
 from mmbal.progress import steps
@@ -28,7 +28,7 @@ def sweep(
     data: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this data set of the study. Repeatable.")
     ] = None,
-    pages: Annotated[bool, typer.Option(help="Write diagnosis, card and page into each run.")] = True,
+    pages: Pages = True,
     tables: Annotated[bool, typer.Option(help="Diagnose the runs at the end, and print the tables.")] = True,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     as_json: Json = False,

@@ -20,6 +20,7 @@ from mmbal.cli.options import (
     LearningRate,
     MaxHours,
     Out,
+    Pages,
     Patience,
     SaveEvery,
     Seed,
@@ -70,6 +71,7 @@ def train(
     ] = None,
     save_every: SaveEvery = None,
     max_hours: MaxHours = None,
+    pages: Pages = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Dry run: show config, shapes, sizes and time, and train nothing.")
     ] = False,
@@ -92,7 +94,15 @@ def train(
         with working("Training") as report:
             moved = None if data is None else str(data)
             results = [
-                go_on(resume, epochs=epochs, data=moved, report=report, save_every=save_every, max_hours=max_hours)
+                go_on(
+                    resume,
+                    epochs=epochs,
+                    data=moved,
+                    report=report,
+                    save_every=save_every,
+                    max_hours=max_hours,
+                    pages=pages,
+                )
             ]
         _answer(results, as_json)
         return
@@ -127,7 +137,9 @@ def train(
         for k, folder in steps(list(enumerate(outs))):
             own = settings.model_copy(update={"seed": settings.seed + k})
             told = report if seeds == 1 else about(f"seed {own.seed}", report)
-            results.append(run(own, out=folder, force=force, report=told, save_every=save_every, max_hours=max_hours))
+            results.append(
+                run(own, out=folder, force=force, report=told, save_every=save_every, max_hours=max_hours, pages=pages)
+            )
     _answer(results, as_json)
 
 
