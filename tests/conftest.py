@@ -1,18 +1,43 @@
-"""What all tests share: the folder of shared real data, and small stores made on the spot."""
+"""What all tests share: the folder of shared real data, small stores made on the spot, the counts at the end of a run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from counting import count, lines, taken
 
 from mmbal.data.store.store import ModalitySpec, Store, seal
 
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call":
+        for mark in item.iter_markers("counted"):
+            for kind in mark.args:
+                count(kind)
+        found = taken()
+        if report.passed:
+            report.user_properties += found
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    told = lines(p for report in reports if getattr(report, "when", "") == "call" for p in report.user_properties)
+    for line in told:
+        terminalreporter.write_line(line)
+    if told and not {"failed", "error"} & set(terminalreporter.stats):
+        terminalreporter.write_line("nothing lost")
 
 
 @pytest.fixture(scope="session", autouse=True)
