@@ -15,7 +15,7 @@ Ranks and groups are drawn as by Demsar (JMLR 2006), with these tests in place o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -140,13 +140,21 @@ def runs_of(folder: Path) -> tuple[list[Run], list[str]]:
     return found, notes
 
 
-def study_of(folder: str | Path, split: str = "test", within: float = 0.01, confidence: float = 0.95) -> Study:
+def study_of(
+    folder: str | Path,
+    split: str = "test",
+    within: float = 0.01,
+    confidence: float = 0.95,
+    only: Collection[str] | None = None,
+) -> Study:
     """The study of a sweep's folder on one split; ``within`` is the margin of practical equality, a share.
 
+    ``only`` names the data sets that count; all of them by default.
     A variant counts that has every seed on every data set; the notes name the others. Raises UsageError where fewer than
     two variants are left.
     """
     runs, notes = runs_of(Path(folder))
+    runs = [run for run in runs if only is None or run.data in only]
     sets, seeds = sorted({r.data for r in runs}), sorted({r.seed for r in runs})
     by_variant: dict[str, dict[tuple[str, int], Run]] = {}
     for run in runs:

@@ -57,6 +57,7 @@ def test_ranks_are_means_over_data_sets_and_ties_share_theirs(sweep: Path):
     assert [r.accuracy for r in found.rows] == pytest.approx([0.9, 0.9, 0.6])
     assert [r.weak_accuracy for r in found.rows] == pytest.approx([0.5, 0.6, 0.6])
     assert found.sets == {"digits": N, "scenes": N}
+    assert study_of(sweep, only=["scenes"]).sets == {"scenes": N}
 
 
 def test_pairs_are_told_apart_or_practically_equal(sweep: Path):
