@@ -52,6 +52,9 @@ def train(
         Path | None, typer.Option(help="Start from the trained encoders of this run (see `mmbal pretrain`).")
     ] = None,
     freeze_encoders: Annotated[bool | None, typer.Option("--freeze-encoders", help="Train the fusion alone.")] = None,
+    views: Annotated[
+        int | None, typer.Option(min=1, help="With frozen encoders: cache the features of so many augmented views.")
+    ] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -115,6 +118,7 @@ def train(
         fusion=fusion,
         encoders_from=None if encoders is None else str(encoders),
         freeze_encoders=freeze_encoders,
+        views=views,
         epochs=epochs,
         batch_size=batch_size,
         optimiser__lr=lr,

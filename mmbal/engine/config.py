@@ -55,6 +55,9 @@ class TrainConfig(Config):
     encoder: dict[str, Choice] = Field({}, description="encoder by modality; by kind and size of the input if not set")
     encoders_from: str | None = Field(None, description="run whose trained encoders to start from")
     freeze_encoders: bool = Field(False, description="train the fusion alone")
+    views: int | None = Field(
+        None, ge=1, description="augmented views of a sample whose features are cached where encoders are frozen"
+    )
     epochs: int = Field(30, ge=1, description="number of epochs")
     batch_size: int = Field(32, ge=2, description="samples in a batch")
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -95,6 +98,10 @@ def resolve(config: TrainConfig, store: Store, started: Started = Started()) -> 
         store.require(m)
     with_normalisation(store, config.normalise)  # refuses what can't be
     normalise = {m: how for m, how in {**started.normalise, **config.normalise}.items() if m in modalities}
+    if config.views is not None and not config.freeze_encoders:
+        raise ConfigError(
+            "views are of frozen encoders, and these learn.", "Add --freeze-encoders, or leave out --views."
+        )
     for name in config.record:
         recorders.entry(name)
     require_fusion(config.method.name, config.fusion.name)

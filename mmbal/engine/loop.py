@@ -141,7 +141,7 @@ def train_batch(
     """Every phase of a batch, one optimiser step each; ``learning`` is what :func:`enter_training` returned."""
     optimiser = run.optimiser
     assert optimiser is not None
-    require_finite(batch.inputs, "input")
+    require_finite(batch.features or batch.inputs, "input")
     batch = method.on_batch(batch, run)
     for phase in method.phases(run):
         require_training(learning, method)

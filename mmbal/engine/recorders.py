@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from mmbal.errors import DataError
 from mmbal.maths.tails import TailIndex, hill
@@ -135,7 +134,7 @@ def pooled_tail(epochs: Sequence[Tensor]) -> TailIndex:
 
 
 def _weights(run: Run, m: str) -> Tensor:
-    return parameters_to_vector(run.model.encoders[m].parameters()).detach()
+    return torch.cat([p.detach().flatten() for p in run.model.encoders[m].parameters()])
 
 
 def build_recorders(names: Sequence[str]) -> dict[str, Recorder]:

@@ -21,8 +21,10 @@ from mmbal.engine.checkpoint import attach_trained_rule, build, load_encoders, r
 from mmbal.engine.config import Choice, Started, TrainConfig, resolve
 from mmbal.engine.distributed import Processes
 from mmbal.engine.evaluate import alone, collect, summarise
+from mmbal.engine.features import CachedFeatures, cached_features, why_not
 from mmbal.engine.finite import NotFinite
 from mmbal.engine.loop import fit
+from mmbal.engine.memory import keep_freed_memory
 from mmbal.engine.pace import Pace
 from mmbal.engine.recorders import build_recorders
 from mmbal.engine.saving import Saving, Watch
@@ -67,6 +69,7 @@ class Session:
         self.report = report or (lambda steps, message: None)
         self.watch = Watch(saving, lambda text: self.report(0, text))
         self.device = pick_device(config.device)
+        keep_freed_memory()
         self.processes = Processes.start(self.device)
         seed_all(config.seed)
         self.model, self.method = build(config, self.store.modalities, len(self.store.classes))
@@ -83,6 +86,8 @@ class Session:
             epochs=config.epochs,
             reduce=self.processes.sum,
         )
+        self.features = self.frozen_features()
+        self.run.train.features = self.run.validation.features = self.features
         self.method.setup(self.run)
         self.method.to(self.device)
         self.states = States(self.model, self.method, config, self.store)
@@ -90,6 +95,16 @@ class Session:
         self.history: list[dict[str, Any]] = []
         self.pace = Pace()
         self.started = time.monotonic()
+
+    def frozen_features(self) -> CachedFeatures | None:
+        """What frozen encoders make of the store; None where they learn, or where it can't be cached, which is told."""
+        if not self.config.freeze_encoders:
+            return None
+        refused = why_not(self.store, self.config)
+        if refused:
+            self.report(0, refused)
+            return None
+        return cached_features(self.model, self.store, self.config, self.device)
 
     def loader(self, split: str, training: bool = False) -> Loader:
         """Batches of a split; in training shuffled, augmented and shared among the processes."""
@@ -123,6 +138,7 @@ class Session:
                 self.model.fusion.rule
             )  # the rule decides, so the sum before it is not stated as the decision
         loader = self.loader(split)
+        loader.features = self.features
         return collect(self.model, self.method, loader, self.device, meta=meta, brief=brief, exchange=not brief)
 
     def evaluated(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class MultimodalClassifier(nn.Module):
         Rows without the modality are zero. Encoders outside ``train`` (default: all) give no gradient; those outside
         ``run`` (default: all) do not run, and give zeros, one token each.
         """
-        features = {}
+        features, known = {}, batch.features
         for m, encoder in self.encoders.items():
             if run is not None and m not in run:
                 width = cast(Encoder, encoder).dim
@@ -50,7 +50,7 @@ class MultimodalClassifier(nn.Module):
                 continue
             with nullcontext() if train is None or m in train else torch.no_grad():
                 read = cast(Encoder, encoder).tokens if self.fusion.takes == "tokens" else encoder
-                value = read(batch.inputs[m])
+                value = known[m] if m in known else read(batch.inputs[m])
             features[m] = mask_absent(value, batch.present[m])
         return features
 

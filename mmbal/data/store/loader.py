@@ -18,40 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmbal.data.store.batch import Batch as Batch
+from mmbal.data.store.batch import Encoded, Features, unread
 from mmbal.data.store.normalisation import moments_of
 from mmbal.data.store.store import Indexed, ModalitySpec, Store
 from mmbal.errors import UsageError
-
-
-@dataclass(repr=False)
-class Batch:
-    """B samples: ``inputs[m] (B, ...)``, ``labels (B,)``, ``index (B,)`` rows of the store, ``present[m] (B,)`` bool.
-
-    Where a modality is missing its input is zeros and ``present`` is false.
-    """
-
-    inputs: dict[str, Tensor]
-    labels: Tensor
-    index: Tensor
-    present: dict[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __str__(self) -> str:
-        shapes = ", ".join(f"{m} {tuple(x.shape)}" for m, x in self.inputs.items())
-        return f"Batch of {len(self)} samples on {self.labels.device}: {shapes}"
-
-    __repr__ = __str__
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
-        return Batch(
-            {m: x.to(device, non_blocking=True) for m, x in self.inputs.items()},
-            self.labels.to(device, non_blocking=True),
-            self.index.to(device, non_blocking=True),
-            {m: x.to(device, non_blocking=True) for m, x in self.present.items()},
-        )
 
 
 class Loader:
@@ -62,6 +33,8 @@ class Loader:
     fixed middle ones. ``rank`` and ``world`` give a process its contiguous share of every global batch of
     ``batch_size``; all processes see the batches of a single process. Every row is seen once an epoch: a remainder of
     less than an eighth of a batch (or of one row) joins the batch before it, since batch normalisation needs several rows.
+
+    With ``features`` a batch has those too, and its inputs are read only where something asks for them.
 
     Batches are on ``device``: what is stored goes there as it is (pictures as bytes), and is cropped and normalised there.
 
@@ -95,6 +68,7 @@ class Loader:
         self.device = torch.device(device)
         self.specs = {m: store.require(m) for m in (modalities or store.modalities)}
         self.split_rows = store.rows(split)
+        self.features: Features | None = None
         self._moments = {m: statistics(spec, self.device) for m, spec in self.specs.items()}
 
     @property
@@ -157,7 +131,20 @@ class Loader:
 
     def _batch(self, rows: np.ndarray, share: slice, seed: list[int] | None) -> Batch:
         mine = rows[share]
-        inputs, present = {}, {}
+        present = {m: torch.from_numpy(self.store.present[m][mine]).to(self.device) for m in self.specs}
+        labels = torch.from_numpy(self.store.labels[mine].astype(np.int64)).to(self.device)
+        index = torch.from_numpy(mine).to(self.device)
+        if self.features is None or not self.features.valid():
+            return Batch(self.inputs(rows, share, seed), labels, index, present)
+        batch = Batch(unread(lambda: self.inputs(rows, share, seed)), labels, index, present)
+        known = {m: x[share].to(self.device) for m, x in self.features.of(rows, seed).items()}
+        batch.encoded = Encoded(batch.inputs, known)
+        return batch
+
+    def inputs(self, rows: np.ndarray, share: slice, seed: list[int] | None) -> dict[str, Tensor]:
+        """The inputs of a ``share`` of the rows, augmented as drawn for all of them from the ``seed``, if there is one."""
+        mine = rows[share]
+        inputs = {}
         for m, spec in self.specs.items():
             array = self.store.arrays[m]
             draw = Draw()
@@ -167,11 +154,9 @@ class Loader:
                 draw = Draw.of(spec, len(rows), array.shape, rng).take(share)
             stored = torch.from_numpy(stored_rows(array, mine, spec, draw.frames))
             x = to_input(stored.to(self.device), spec, self._moments[m], draw)
-            have = torch.from_numpy(self.store.present[m][mine]).to(self.device)
-            x[~have] = 0
-            inputs[m], present[m] = x, have
-        labels = torch.from_numpy(self.store.labels[mine].astype(np.int64))
-        return Batch(inputs, labels.to(self.device), torch.from_numpy(mine).to(self.device), present)
+            x[torch.from_numpy(~self.store.present[m][mine]).to(self.device)] = 0
+            inputs[m] = x
+        return inputs
 
 
 @dataclass
@@ -196,6 +181,12 @@ class Draw:
 
     def take(self, share: slice) -> Draw:
         return Draw(*(None if x is None else x[share] for x in (self.frames, self.crop, self.flip)))
+
+
+def is_augmented(store: Store, modality: str) -> bool:
+    """Whether training may see a modality otherwise than it is: cropped, mirrored, or in frames drawn at random."""
+    spec, stored = store.modalities[modality], store.arrays[modality].shape
+    return bool(spec.preprocessing.get("augment")) or (spec.kind == "frames" and stored[1] > spec.shape[0])
 
 
 def stored_rows(
