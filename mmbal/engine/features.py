@@ -108,8 +108,7 @@ def _array(
     """One array of the cache; where that can't be written, in memory alone."""
     spec = store.modalities[m].model_dump(mode="json")
     stated = {"store": store.hash, "encoder": encoder, "kind": str(type(model.encoders[m])), "spec": spec}
-    stated |= {"takes": model.fusion.takes, "views": views}
-    key = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([stated, model.fusion.takes, views], sort_keys=True).encode()).hexdigest()
     file = cache_folder() / FOLDER / f"{key}.npy"
     with locked(file, wait=True):  # another run of a sweep may be computing it
         if not file.is_file():
