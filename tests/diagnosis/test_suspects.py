@@ -43,6 +43,17 @@ def test_where_nothing_is_wrong_nothing_is_said():
     assert not any("look wrong" in s for s in found.verdict)
 
 
+def test_a_modality_called_label_has_figures_of_its_own():
+    plain = sure(n=120, wrong=6, odd=4)
+    arrays = {"labels": plain.labels, "logits_label": plain.logits["audio"], "logits_video": plain.logits["video"]}
+    found = diagnose(Predictions.from_arrays(arrays), bootstrap=100, rule="temperature").suspects
+    same = diagnose(plain, bootstrap=100, rule="temperature").suspects
+    called = {"label": "the label", "audio": "label", "video": "video"}
+    assert found.count == {called[what]: n for what, n in same.count.items()}
+    assert found.p == {called[what]: p for what, p in same.p.items()}
+    assert same.count["label"] > 0
+
+
 def test_the_doubt_by_hand():
     """With scale 1 and share .2 of 2 classes: .1 / (.8 p + .1), where p is the probability of the label."""
     logits = np.log([[0.9, 0.1], [0.9, 0.1]])

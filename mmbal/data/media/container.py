@@ -18,6 +18,7 @@ import av
 from av.stream import Disposition
 
 from mmbal.data.media.decode import OF_SYSTEM, Unusable, check_file, reason_of
+from mmbal.data.media.headers import missing_bytes, samples_of_wav, states_length
 
 av.logging.set_level(av.logging.PANIC)  # messages of the decoder become findings, not lines on stderr
 
@@ -29,6 +30,8 @@ BARE = ("aac", "ac3", "amr", "dts", "eac3", "loas", "mp3", "h264", "hevc", "m4v"
 MATROSKA = "matroska,webm"
 LIVE = (MATROSKA, "flv", "asf")
 DOUBTED = 60.0  # seconds up to which their header is checked
+SHORT = 16 << 20  # bytes of a file up to which it is checked as well
+FALSE = 2.0  # times that a header may claim what is there; beyond, what is there counts
 SEEK_BACK = (0.0, 1.0, 4.0)  # streams without an index are entered late: the jump is then tried from further back
 SEEK_GAP = 1.0  # seconds ahead beyond which jumping to a key frame is cheaper than decoding on
 SAME = 0.002  # seconds by which two lengths may differ that are one, in two units
@@ -37,6 +40,7 @@ KEPT_BYTES = 32 << 20  # of packets that are kept for the other kind of track
 # Tracks that a player does not take by itself.
 NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 ASIDE = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.dub
+COMMENTARY = re.compile(r"comment|audio.?descri", re.IGNORECASE)  # in the titles of such tracks
 
 Media = Literal["audio", "video"]
 
@@ -45,6 +49,11 @@ def step_of(stream: Any) -> float:
     """Seconds a frame of a video stream lasts on average."""
     rate = getattr(stream, "average_rate", None)
     return 1 / float(rate) if rate else 0.04
+
+
+def is_aside(stream: Any) -> bool:
+    """Whether a track is a commentary or a description, by its flags or its title."""
+    return bool(stream.disposition & ASIDE) or COMMENTARY.search(stream.metadata.get("title", "")) is not None
 
 
 class Clip:
@@ -67,11 +76,26 @@ class Clip:
         self._packets: Iterator[Any] | None = None
         self._waiting: dict[int, deque[Any]] = {}
         self._kept = 0
+        # Whether the header states a length at all.
+        self.measured = self.container.format.name in BARE or not states_length(self.path, self.container.format.name)
         self.taken: dict[str, Any] = {kind: self._choose(kind) for kind in ("audio", "video")}
         for stream in self.taken.values():
             if stream is not None:
                 stream.codec_context.thread_count = 1  # one process a core: threads would only contend
                 self._waiting[stream.index] = deque()
+        self.own_coder = self._own_coder(self.taken["audio"])
+        self.measured |= self.own_coder is not None
+
+    def _own_coder(self, stream: Any) -> Any | None:
+        """A decoder for the samples of a WAV file that FFmpeg takes for others."""
+        if stream is None or self.container.format.name != "wav":
+            return None
+        name = samples_of_wav(self.path, stream.codec_context.name)
+        if name is None:
+            return None
+        coder: Any = av.CodecContext.create(name, "r")
+        coder.sample_rate, coder.layout = stream.codec_context.sample_rate, stream.codec_context.layout
+        return coder
 
     def __enter__(self) -> Clip:
         return self
@@ -89,7 +113,7 @@ class Clip:
         best = self.container.streams.best(kind)
         return max(
             (s for s in self.streams(kind) if s.codec_context is not None),
-            key=lambda s: (not s.disposition & ASIDE, bool(s.disposition & Disposition.default), s is best, -s.index),
+            key=lambda s: (not is_aside(s), bool(s.disposition & Disposition.default), s is best, -s.index),
             default=None,
         )
 
@@ -115,7 +139,7 @@ class Clip:
     @property
     def length(self) -> float | None:
         """Seconds that the file claims to last; None where it is not stated."""
-        if self.container.format.name in BARE or not self.container.duration:
+        if self.measured or not self.container.duration:
             return None
         whole = float(self.container.duration) / av.time_base
         # Matroska counts from 0, not from the first packet.
@@ -160,6 +184,12 @@ class Clip:
         self._waiting[index].clear()
         self.rewind_needed.add(self.container.streams[index].type)
 
+    @property
+    def cut_off(self) -> list[tuple[str, str]]:
+        """A remark where bytes are missing at the end of a container that then is read as a shorter one."""
+        lacking = missing_bytes(self.path) if self.container.format.name == "avi" else 0.0
+        return [("truncated", f"{100 * lacking:.0f} % of the file are missing at its end")] if lacking else []
+
     def ends(self, index: int | None = None) -> float | None:
         """Seconds to the end of a stream's last packet, or of the last packet of all; reads to the end of the file."""
         while self._read():
@@ -186,6 +216,7 @@ class Track:
         self.clip = clip
         self.kind = kind
         self.due = -math.inf  # seconds: of the frames up to here only the last is wanted
+        self.found: float | None = None  # seconds to its end, where the header claims far more
 
     @property
     def stream(self) -> Any:
@@ -198,7 +229,7 @@ class Track:
         if len(streams) < 2:
             return []
         default = [s for s in streams if s.disposition & Disposition.default]
-        aside = [s for s in streams if s.disposition & ASIDE]
+        aside = [s for s in streams if is_aside(s)]
         why = "the default one" if default == [taken] else "the one with most data"
         if len(aside) == len(streams) - 1 and taken not in aside:
             why = "the one that is no commentary"
@@ -215,7 +246,7 @@ class Track:
     def own_end(self) -> float | None:
         """Seconds from the clip's first moment to this track's end, as its own header claims; None where it does not."""
         stream, container = self.stream, self.clip.container
-        if not stream.duration or container.format.name in BARE:
+        if not stream.duration or self.clip.measured:
             return None
         lasts = float(stream.duration * stream.time_base)
         if container.duration and abs(lasts - container.duration / av.time_base) < SAME:
@@ -247,7 +278,8 @@ class Track:
         claimed, whole = self.end, self.clip.length
         if claimed is not None:
             differs = self.own_end is not None and whole is not None and self.own_end < whole - TOLERANCE
-            if not differs and (claimed > DOUBTED or self.clip.container.format.name not in LIVE):
+            long = claimed > DOUBTED and self.clip.path.stat().st_size > SHORT
+            if not differs and (long or self.clip.container.format.name not in LIVE):
                 return claimed
         found = self.clip.ends(self.stream.index)
         if found is None:
@@ -256,6 +288,9 @@ class Track:
             found = max(found, self.tagged_end)  # a last picture that is shown for long
         if claimed is None or found > claimed + TOLERANCE or (found < claimed - TOLERANCE and self._outlasted(claimed)):
             return found
+        if claimed > FALSE * found:
+            self.found = found
+            return found
         return claimed
 
     def ends_early(self, what: str, last: float, due: float, end: float | None) -> list[tuple[str, str]]:
@@ -263,6 +298,8 @@ class Track:
         ``end`` that the range asks for.
         """
         claimed = self.end
+        if self.found is not None:
+            last, due = self.found, math.inf
         if claimed is not None and last < min(claimed, due) - TOLERANCE and not self._outlasted(claimed):
             return [("truncated", f"{what} ends at {last:.2f} s, the file claims {claimed:.2f} s")]
         if end is not None and last < end - TOLERANCE:
@@ -297,6 +334,8 @@ class Track:
         clip, stream = self.clip, self.stream
         clip.rewind_needed.add(self.kind)
         origin, unit, coder = clip.origin, stream.time_base, stream.codec_context
+        if self.kind == "audio" and clip.own_coder is not None:
+            coder = clip.own_coder
         clock, newest, flushed = 0.0, -math.inf, False
         while not flushed:
             packet = clip.packet(stream.index)
@@ -311,7 +350,7 @@ class Track:
                     newest = max(newest, time)
             try:
                 # At the end the decoder gives what it has held back, also where the file is cut off.
-                frames = coder.decode(None) if packet is None else packet.decode()
+                frames = coder.decode(packet)
             except (av.FFmpegError, ValueError):
                 continue
             for frame in frames:

@@ -55,12 +55,15 @@ def read_frames(
         times = due_times(begin, finish, n, fps)
         scaler = VideoReformatter()  # one for all frames: setting it up costs more than using it
         pictures = [_picture(scaler, reader.at(time), size) for time in times]
-        remarks = track.ends_early("video", reader.clock, times[-1], end) if reader.ended else []
+        early = reader.ended or track.found is not None
+        remarks = track.ends_early("video", reader.clock, times[-1], end) if early else []
+        if end is None and not remarks:
+            remarks = clip.cut_off
     if reader.slanted:
         remarks.append(
             ("rotated", f"the display matrix turns by {reader.slanted:.0f} degrees; quarter turns are applied")
         )
-    lasts = min(finish, reader.clock) if remarks else finish
+    lasts = min(finish, reader.clock) if remarks and reader.ended else finish
     return Decoded(np.stack(pictures), lasts - begin, remarks, distinct=len(reader.taken), notes=track.choice)
 
 

@@ -25,6 +25,7 @@ from mmbal.data.media.decode import (
 )
 
 ORIENTATION = 0x0112  # the EXIF tag
+PHOTOMETRIC = 0x0106  # the TIFF tag: whether 0 is white (0) or black (1)
 SHOWN: dict[int, Matrix] = {  # its value -> how a viewer turns and mirrors the stored picture
     2: (-1, 0, 0, 1),
     3: (-1, 0, 0, -1),
@@ -40,6 +41,7 @@ SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # colour spaces of profile
 COPY = re.compile(
     r"(.+?)( \(\d+\)| - (Copy|Kopie|Copia|Copie)( \(\d+\))?| copy( \d+)?)"
 )  # names that systems give to copies
+SMALL = re.compile(r"\.?(thumb|preview)", re.IGNORECASE)  # folders of small copies of pictures
 ENDS = 32  # part of a picture's height at its end that must be there
 FULL = 65535.0  # white, of 16 bits
 DIM = 1 / 16  # share of the range below which the brightest sample of a deep picture is said
@@ -144,6 +146,8 @@ def _shallow(picture: Image.Image, made: Decoded) -> Image.Image:
     elif 0 < values.max() < DIM * FULL:
         made.remarks.append(("dim", f"16 bits, but the brightest pixel is {values.max():.0f} of 65535"))
     scaled = np.clip((values - low) / ((top - low) or 1.0), 0, 1) * 255
+    if picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
+        scaled = 255 - scaled  # 0 is white, as scanners and X-rays have it; of 8 bits Pillow knows it
     return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB")
 
 
@@ -151,7 +155,8 @@ def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tu
     """The files of a folder that are its frames, in the order people number them, and remarks on those that are not.
 
     Hidden files are passed over. Of two files of one name (``1.jpg``, ``1.png``, ``1 (1).jpg``) the first is taken. Where
-    names are numbered, the frames are the names that differ in their number alone and are most.
+    names are numbered, the frames are the names that differ in their number alone and are most. Raises Unusable where
+    several folders in it could be meant.
     """
     found = sorted(_pictures_in(folder, pattern), key=lambda file: (natural(file.stem), file.name))
     remarks = []
@@ -162,11 +167,10 @@ def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tu
         if copied is None or copied[1] not in stems:
             named.setdefault(file.stem, file)
     files = list(named.values())
+    if len(files) == 1 and len(found) > 2:  # image, image (1), image (2)... are no copies of one another
+        files = found
     if len(files) < len(found):
         remarks.append(("twice", f"{len(found) - len(files)} frames are there twice; one of each is taken"))
-    numbers = [_number(file.stem) for file in files]
-    if None not in numbers:
-        files = [file for _, file in sorted(zip(numbers, files, strict=True), key=lambda pair: pair[0] or 0.0)]
     kinds: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         kinds["".join(filter(str.isalpha, file.stem.lower()))].append(file)
@@ -180,25 +184,39 @@ def picture_files(folder: Path, pattern: str = "*") -> tuple[list[Path], list[tu
                 ("other pictures", f"{left} of {len(files)} pictures are not among the frames: {other.name}")
             )
             files = kinds[name]
-    return files, remarks
+    return _by_number(files), remarks
 
 
 def _pictures_in(folder: Path, pattern: str) -> list[Path]:
-    """The pictures of a folder; where it has none, those of the one folder in it that has some."""
+    """The pictures of a folder; where it has none, those of the one folder in it that has some (thumbnails aside).
+
+    Raises Unusable where several have some.
+    """
 
     def inside(place: Path) -> list[Path]:
         return [f for f in place.glob(pattern) if f.suffix.lower() in PICTURE_SUFFIXES and not is_beside(f.name)]
 
     if found := inside(folder):
         return found
-    below = (place for place in folder.iterdir() if place.is_dir() and not is_beside(place.name))
-    several = [some for place in below if (some := inside(place))]
-    return several[0] if len(several) == 1 else []
+    below = sorted(place for place in folder.iterdir() if place.is_dir() and not is_beside(place.name))
+    several = {place.name: some for place in below if (some := inside(place))}
+    frames = {name: some for name, some in several.items() if not SMALL.match(name)} or several
+    if len(frames) > 1:
+        raise Unusable("empty", f"the pictures are in several folders: {', '.join(frames)}")
+    return next(iter(frames.values()), [])
 
 
-def _number(stem: str) -> float | None:
-    """A name that is a number alone: ``-3``, or a time as a program writes it (``0.25``, ``10.0``)."""
-    return float(stem) if re.fullmatch(r"-?\d+(\.(0|\d*[1-9]))?", stem) else None
+def _by_number(files: list[Path]) -> list[Path]:
+    """Files whose names are one word and a number, by the number; others as they are.
+
+    A number may be negative (``-3``), or a time as a program writes it (``0.25``, ``10.0``).
+    """
+    stems = [file.stem for file in files]
+    word = re.sub(r"((?<![^\W_])-)?(\d+\.)?\d+$", "", stems[0]) if stems else ""
+    ends = [stem.removeprefix(word) for stem in stems]
+    if not all(re.fullmatch(r"-?\d+(\.(0|\d*[1-9]))?", end) for end in ends):
+        return files
+    return [file for _, file in sorted(zip(map(float, ends), files, strict=True), key=lambda pair: pair[0])]
 
 
 def read_pictures(path: Path, n: int, size: int, pattern: str = "*") -> Decoded:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmbal.data.media.container import TOLERANCE, Clip, opened
 from mmbal.data.media.decode import Decoded, Unusable
+from mmbal.data.media.headers import ENDLESS
 
 IN_STEP = 0.02  # seconds by which sound may begin late without being moved
 GAP = 0.1  # seconds without sound within a clip, beyond which silence is put there
@@ -60,7 +61,7 @@ def read_audio(
         if last >= stop:  # more is there than is kept
             length = track.length() if end is None else max(length or end, last)
         if not (early := track.ends_early("sound", last, stop, None if end is None else stop)):
-            early = _false_size(clip)
+            early = _false_size(clip) or ([] if end is not None else clip.cut_off)
         remarks = early + remarks[:1]
         notes = track.choice
     if any(len(piece) != len(pieces[0]) for piece in pieces):
@@ -82,7 +83,8 @@ def _false_size(clip: Clip) -> list[tuple[str, str]]:
     coder = clip.taken["audio"].codec_context
     if clip.container.format.name != "wav" or not coder.bit_rate:
         return []
-    per_second = coder.bit_rate / 8
+    own = clip.own_coder
+    per_second = own.sample_rate * own.layout.nb_channels * own.format.bytes if own else coder.bit_rate / 8
     with clip.path.open("rb") as stream:
         place = 12
         while True:
@@ -94,7 +96,7 @@ def _false_size(clip: Clip) -> list[tuple[str, str]]:
         stream.seek(place + 8 + size)
         behind = stream.read(4)
         there = clip.path.stat().st_size - place - 8
-    if name != b"data" or size in (0, 2**32 - 1):  # as programs write it that can't go back to the header
+    if name != b"data" or size == 0 or size >= ENDLESS:
         return []
     told = f"the file claims {size / per_second:.2f} s"
     if there < size - TOLERANCE * per_second:

@@ -14,7 +14,7 @@ own doubt is above 1/2.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,7 +43,7 @@ DAMPING = 1e-3  # added to the curvature: steps stay short where the likelihood 
 TOLERANCE = 1e-10  # nats
 HALF = 0.5  # a doubt above this makes a sample suspect
 MOST_SHOWN = 10  # rows of the table in the terminal; --suspects FILE.csv has all
-LABEL = "label"  # what is suspect: the label, or the name of a modality
+LABELS = ("label", "the label")  # what is suspect: the label (the second, where a modality is called so), or a modality
 
 
 class Suspect(Frozen):
@@ -109,6 +109,11 @@ def _loss(x: Array, logits: Array, labels: Array) -> tuple[float, Array, Array]:
     return -float(np.log(total).sum()), -scores.sum(axis=1), scores @ scores.T + DAMPING * np.eye(2)
 
 
+def label_of(modalities: Iterable[str]) -> str:
+    """The word for the label beside the names of these modalities."""
+    return next(word for word in LABELS if word not in set(modalities))
+
+
 def product(p: Predictions, scales: Mapping[str, float]) -> Array:
     """Logits ``(N, C)`` of the product of the modalities that each sample has, each times its scale."""
     here = p.present_mask()
@@ -144,12 +149,12 @@ class SuspectsSection(Section):
         if len(known) < len(e.names):
             e.lacks("suspects", "fewer than two classes have samples with some modality")
             return {}
-        scales = {m: own.scale for m, own in mixture.items()}
-        mixture[LABEL] = Mixture.fit(product(fitted, scales), fitted.labels)
+        scales, label = {m: own.scale for m, own in mixture.items()}, label_of(e.names)
+        mixture[label] = Mixture.fit(product(fitted, scales), fitted.labels)
         said, alike = agreed(p)
-        doubt = mixture[LABEL].doubt(product(p, scales), p.labels)
+        doubt = mixture[label].doubt(product(p, scales), p.labels)
         found = [
-            (row, LABEL, int(said[row]), float(doubt[row]))
+            (row, label, int(said[row]), float(doubt[row]))
             for row in np.flatnonzero(alike & (said != p.labels) & (doubt > HALF)).tolist()
         ]
         right = (decided == p.labels[:, None]) | ~decides
@@ -162,7 +167,7 @@ class SuspectsSection(Section):
             Suspect(id=str(p.ids[row]), suspect=what, label=p.classes[p.labels[row]], says=p.classes[says], doubt=q)
             for row, what, says, q in sorted(found, key=lambda one: -one[3])
         ]
-        count = {what: sum(1 for one in rows if one.suspect == what) for what in (LABEL, *e.names)}
+        count = {what: sum(1 for one in rows if one.suspect == what) for what in (label, *e.names)}
         return {"suspects": Suspects(count=count, p={what: mixture[what].p for what in count}, rows=rows)}
 
     def tables(self, d: Diagnosis) -> list[Table]:
@@ -176,8 +181,9 @@ class SuspectsSection(Section):
         s = d.suspects
         if s is None or not learned(d):
             return []
+        label = label_of(d.data.modalities)
         told = [
-            plural(n, "label") if what == LABEL else f"{plural(n, 'file')} of {what}"
+            plural(n, "label") if what == label else f"{plural(n, 'file')} of {what}"
             for what, n in s.count.items()
             if n and s.p[what] < 1 - d.settings.confidence
         ]
