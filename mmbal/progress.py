@@ -68,3 +68,11 @@ def steps(items: Sequence[T], weights: Sequence[float] = ()) -> Iterator[T]:
     for item, share in zip(items, shares, strict=True):
         with portion(share / whole):
             yield item
+
+
+def reached(share: float) -> None:
+    """This share of the part that it stands in is done, as whoever works elsewhere says; never less than before."""
+    whole = _whole.get()
+    if whole is not None:
+        whole.at = max(whole.at, whole.start + min(share, 1.0) * (whole.end - whole.start))
+        whole.hear(whole.at)

@@ -25,7 +25,7 @@ class Commands(Lazy):
         "train": Place("train", "train", "docs/training.md", FIRST),
         "calibrate": Place("calibrate", "calibrate", "docs/decision-layer.md", FIRST),
         "diagnose": Place("diagnose", "diagnose", "docs/diagnosis.md", FIRST),
-        "report": Place("report", "report", "docs/diagnosis.md", FIRST),
+        "report": Place("report", "report", "docs/read-a-report.md", FIRST),
         "quickstart": Place("quickstart", "quickstart", "README.md", MORE),
         "explain": Place("explain", "explain", "docs/explain.md", MORE),
         "check": Place("check", "check", "docs/ci.md", MORE),

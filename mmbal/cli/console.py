@@ -79,6 +79,11 @@ def say(text: str = "", style: str = "") -> None:
     out.print(Text(text, style=style))
 
 
+def typed(command: str) -> None:
+    """Print a command on stdout, where the terminal breaks long lines: what is copied from it stays whole."""
+    out.print(Text(command, style="bold cyan"), soft_wrap=True)
+
+
 def paragraph(sentences: Iterable[str]) -> None:
     """Print sentences as lines of the terminal's width; a number and its percent sign stay together."""
     text = textwrap.fill(" ".join(sentences).replace(" %", NO_BREAK + "%"), out.width)

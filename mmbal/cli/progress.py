@@ -26,8 +26,8 @@ from mmbal.text import Line, duration
 
 SOON = 2.0  # seconds after which the time is told first; what is over before needs no word
 EVERY = 15.0  # seconds between two lines of work that has no figures of its own, at most
-LEAST, SURE = 0.005, 0.1  # shares from which on the time left can be told: late, and soon after the beginning
-LATE = 10.0  # seconds after which a small share tells enough: before, it holds what is done but once, such as imports
+SURE = 0.1  # share from which on the time left can be told soon after the beginning
+LATE = 10.0  # seconds after which a small share tells enough
 ROWS = 8  # lines of figures in a live view
 
 
@@ -44,6 +44,7 @@ class Work:
         self.speed = ""
         self.lines: deque[str] = deque(maxlen=ROWS)
         self._from, self._began = 0.0, time.monotonic()
+        self._first: tuple[float, float] | None = None  # the first share that was reached, and when
         self._next = self._began + SOON
 
     def __call__(self, steps: int, message: str) -> None:
@@ -62,6 +63,8 @@ class Work:
     def reach(self, share: float, speed: str = "") -> None:
         """This share is done."""
         self.share, self.speed = share, speed
+        if self._first is None and share > self._from:
+            self._first = (share, self.took())
         if not err.is_terminal and time.monotonic() > self._next:
             self.tell()
 
@@ -75,10 +78,15 @@ class Work:
 
     def left(self) -> str:
         """The time left at the speed so far; empty where it is not known, or nothing is left."""
-        done = self.share - self._from
-        if done < (LEAST if self.took() > LATE else SURE) or self.share >= 1:
-            return ""
-        return duration(max(self.took() * (1 - self.share) / done, 1.0))
+        speed = self._speed()
+        return duration(max((1 - self.share) / speed, 1.0)) if speed > 0 and self.share < 1 else ""
+
+    def _speed(self) -> float:
+        """Shares a second; 0 where it can't be told yet. The first share holds what is done but once, such as imports."""
+        if self.share - self._from >= SURE:
+            return (self.share - self._from) / self.took()
+        share, since = self._first or (0.0, self.took())
+        return (self.share - share) / (self.took() - since) if self.took() > max(LATE, since + SOON) else 0.0
 
     def _wait(self) -> None:
         """The first estimates are the worst, so they are soon followed by others."""
@@ -162,7 +170,9 @@ class Counted:
             return
         self._done += steps
         rate = (self._done - self._before) / max(self._work.took(), 1e-3)
-        self._work.reach(self._done / whole, f"{rate / 1e6:.1f} MB/s" if of == "bytes" else f"{rate:.0f}/s")
+        self._work.reach(
+            self._done / whole, f"{rate / 1e6:.1f} MB/s" if of == "bytes" else f"{rate:.{0 if rate > 9.5 else 1}f}/s"
+        )
 
 
 def counting(stack: ExitStack, what: str) -> Callable[[int, int, str], None]:

@@ -106,9 +106,18 @@ def report(
         _show_against(against, paths, as_json)
         return
     if checklist or (len(paths) == 1 and is_sweep(paths[0])):
+        runs_only = {"--label": label, "--baseline": baseline, "--optimistic": optimistic, "--card": card}
+        if given := [name for name, value in runs_only.items() if value]:
+            raise UsageError(
+                f"{' and '.join(given)} can't be used with a sweep.", "Give its runs: mmbal report SWEEP/*/*"
+            )
         chosen = {"markdown": markdown, "latex": latex, "csv": csv, "json": as_json}
         form = next((name for name, wanted in chosen.items() if wanted), "terminal")
-        options = StudyOptions(split, within / 100, out, html, form, caption, figures, bib, checklist, force)
+        if out is not None and out.suffix == ".html":
+            out, html = None, html or out
+        options = StudyOptions(
+            split, within / 100, out, html, form, caption, figures, bib, checklist, force, columns, sort
+        )
         show_study(paths, options)
         return
     if not paths:

@@ -11,7 +11,7 @@ from mmbal.errors import MmbalError
 
 def run(program: Any, line: str) -> None:
     """Print a command and run it; ``program`` is the command line itself. Raises what the command raises, and MmbalError."""
-    console.say(f"\n$ {line}", style="bold cyan")
+    console.typed(f"\n$ {line}")
     code = program.main(shlex.split(line)[1:], prog_name="mmbal", standalone_mode=False)
     if code:
         raise MmbalError(f"`{line}` ended with exit code {code}.", "`mmbal doctor` shows what does not work here.")

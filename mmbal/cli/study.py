@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from mmbal.cli import console
+from mmbal.cli.progress import working
 from mmbal.errors import UsageError
 
 FORMS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
@@ -28,6 +29,8 @@ class StudyOptions:
     bib: Path | None
     checklist: bool
     force: bool
+    columns: str | None = None
+    sort: str | None = None
 
 
 def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
@@ -43,10 +46,17 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
         raise UsageError("--checklist takes the folder of one sweep, or nothing.", "`mmbal sweep` makes such a folder.")
     refuse_existing(options.bib, options.force)
     if options.checklist or folder is None:
-        shown, told, document = [checklist(folder, options.split, options.within)], [], None
+        with working("Reading the runs"):
+            shown, told, document = [checklist(folder, options.split, options.within)], [], None
     else:
-        study = study_of(folder, options.split, options.within)
-        shown, told, document = [ranking(study), differences(study)], legend(study), study.model_dump(mode="json")
+        with working("Comparing the runs"):
+            study = study_of(folder, options.split, options.within)
+        ranks = ranking(study)
+        ranks = ranks if options.sort is None else ranks.sorted(options.sort)
+        ranks = ranks if options.columns is None else ranks.of_columns(options.columns.split(","))
+        whole = "csv" in (options.form, FORMS.get(options.out.suffix if options.out else ""))
+        shown, told = [ranks, differences(study, whole)], legend(study)
+        document = study.model_dump(mode="json")
         if options.figures is not None:
             from mmbal.report.pages import write_figures
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +21,15 @@ from mmbal.engine.session import Report
 from mmbal.engine.study import Job, Study, check, jobs
 from mmbal.engine.tuning import check_space, line_of, recorded, train_job, tune
 from mmbal.errors import Interrupted
-from mmbal.progress import portion
+from mmbal.progress import listening, portion, reached
 from mmbal.runs import finished
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+LOOK = 1.0  # seconds between two looks at how far the workers are
+_done: Any = None  # in a worker: the share of each item that is done, which all workers write,
+_stop: Any = None  # and the event that says that the sweep is stopped
 
 
 def sweep(
@@ -112,22 +116,45 @@ def _map(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R
         yield from _each(map(work, items), len(items))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_as_worker) as pool:
+    done = context.Array("d", len(items), lock=False)  # the share of each item that is done
+    stop = context.Event()  # no further item begins
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_as_worker, initargs=(done, stop)) as pool:
         try:
-            yield from _each(pool.map(work, items), len(items))
+            for future in [pool.submit(_counted, work, item, number) for number, item in enumerate(items)]:
+                while wait([future], timeout=LOOK).not_done:
+                    reached(sum(done) / len(items))
+                reached(sum(done) / len(items))
+                yield future.result()
         except BaseException:
+            stop.set()  # the pool has handed some items on, which it can't call back
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.terminate()  # the trainings save; with a second signal they end at once
             raise
 
 
-def _as_worker() -> None:
-    """One thread; Ctrl-C is for the first process, which then tells this one."""
+def _as_worker(done: Any, stop: Any) -> None:
+    """One thread, and its progress is counted in ``done``; Ctrl-C is for the first process, which then tells this one."""
+    global _done, _stop
     import torch
 
+    _done, _stop = done, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+def _counted(work: Callable[[T], R], item: T, number: int) -> R:
+    """``work`` of an item in a worker, which tells what share of it is done."""
+    if _stop.is_set():
+        raise Interrupted("The sweep was stopped.")
+
+    def hear(share: float) -> None:
+        _done[number] = share
+
+    with listening(hear):
+        found = work(item)
+    hear(1.0)
+    return found
 
 
 def _each(results: Iterator[R], n: int) -> Iterator[R]:

@@ -11,6 +11,8 @@ from mmbal.text import DIFFERENCE, SHARE, Form, p_value, plural
 if TYPE_CHECKING:
     from mmbal.report.study import Pair, Standing, Study
 
+MANY = 300  # pairs, of 25 variants: more are nothing to read
+
 
 def ranking(study: Study) -> Table:
     """The variants by mean rank, with letters of the groups and the two Pareto fronts."""
@@ -40,10 +42,16 @@ def _fronts(row: Standing) -> str | None:
     return ", ".join(told) or None
 
 
-def differences(study: Study) -> Table:
-    """Every pair of variants: the difference, its corrected p, and what follows."""
+def differences(study: Study, whole: bool = False) -> Table:
+    """Every pair of variants: the difference, its corrected p, and what follows.
+
+    Of more than ``MANY`` pairs those with the variant that is first in rank, unless ``whole``.
+    """
     order = {row.variant: k for k, row in enumerate(study.rows)}
     told = [_better_first(pair, order) for pair in study.pairs]
+    few = len(told) > MANY and not whole
+    if few:
+        told = [t for t in told if order[t[0]] == 0]
     told.sort(key=lambda t: (order[t[0]], order[t[1]]))
     points = f"{100 * study.within:g}"
     verdicts = {
@@ -57,7 +65,8 @@ def differences(study: Study) -> Table:
         Column("p", [p_value(pair.p_holm) for *_, pair in told]),
         Column("verdict", [verdicts[a, b] for a, b, *_ in told], left=True),
     ]
-    return Table.of(columns, title="Every pair")
+    title = f"Every pair with {study.rows[0].variant}, of {len(study.pairs):,} pairs" if few else "Every pair"
+    return Table.of(columns, title=title)
 
 
 def _better_first(pair: Pair, order: dict[str, int]) -> tuple[str, str, Estimate, Pair]:
@@ -81,7 +90,8 @@ def legend(study: Study) -> list[str]:
         "Figures are means over both.",
         "Group: variants that share a letter are not told apart.",
         f"Difference: of accuracy, mean over the data sets, with its {level} % interval over samples and seeds. "
-        f"p: Holm-corrected over {len(study.pairs)} pairs.",
+        f"p: Holm-corrected over {len(study.pairs):,} pairs.",
+        *(["--csv and --json have every pair."] if len(study.pairs) > MANY else []),
         f"Equal within {points} pp: the 90 % interval of the difference lies inside ±{points} pp.",
         "Pareto: no variant is as accurate and better in the weakest modality alone, or in seconds.",
         *(

@@ -31,6 +31,7 @@ from mmbal.maths.bootstrap import Estimate
 from mmbal.maths.significance import holm
 from mmbal.notebook import Content, Shown, plots_of, plotted
 from mmbal.predictions.format import Array, Predictions
+from mmbal.progress import portion, steps
 from mmbal.report.paired import Difference, align
 from mmbal.report.ranking import differences, legend, ranking
 from mmbal.runs import CONFIG, RECORDS, find_predictions, finished, read_summary
@@ -38,6 +39,7 @@ from mmbal.text import plural
 
 LEVEL = 0.05  # of the corrected p below which two variants are told apart
 EQUAL = 0.90  # confidence of the interval that must lie within the margin
+READING = 0.7  # share of the time that reading the predictions takes; the rest are the tests of the pairs
 
 
 class Pair(Frozen):
@@ -173,7 +175,8 @@ def study_of(
     members, weak, seconds = {}, {v: [] for v in names}, {v: [] for v in names}  # type: ignore[var-annotated]
     for data in sets:
         each = [(v, whole[v][data, seed]) for v in names for seed in seeds]
-        aligned = align([find_predictions(run.folder).select(split) for _, run in each])
+        with portion(READING / len(sets)):
+            aligned = align([find_predictions(run.folder).select(split) for _, run in steps(each)])
         members[data] = _members(aligned[0])
         right: dict[str, list[Array]] = {v: [] for v in names}
         for (v, run), predictions in zip(each, aligned, strict=True):
@@ -183,11 +186,10 @@ def study_of(
             seconds[v].append(float(summary["seconds"]))
             kinds[v] = str(summary["method"])
         scores[data] = {v: np.stack(values) for v, values in right.items()}
-    pairs = _pairs(names, scores, members, within, confidence)
+    with portion(1 - READING):
+        pairs = _pairs(names, scores, members, within, confidence)
     means = {v: {data: float(scores[data][v].mean()) for data in sets} for v in names}
-    from scipy.stats import rankdata  # slow to import, and needed for a sweep alone
-
-    ranks = np.mean([rankdata([-means[v][data] for v in names]) for data in sets], axis=0)
+    ranks = np.mean([_ranks([means[v][data] for v in names]) for data in sets], axis=0)
     accuracy = [float(np.mean([*means[v].values()])) for v in names]
     alone = [None if any(w is None for w in weak[v]) else float(np.mean(weak[v])) for v in names]
     took = [float(np.mean(seconds[v])) for v in names]
@@ -224,6 +226,12 @@ def study_of(
     )
 
 
+def _ranks(values: Sequence[float]) -> Array:
+    """The rank of each value, 1 for the highest; equal ones share the mean of their ranks."""
+    found = np.asarray(values)
+    return (found > found[:, None]).sum(axis=1) + ((found == found[:, None]).sum(axis=1) + 1) / 2
+
+
 def _members(predictions: Predictions) -> Array:
     """Which independent unit each sample belongs to: its group where the file has groups, else itself."""
     group = predictions.group
@@ -249,10 +257,11 @@ def _pairs(
     confidence: float,
 ) -> list[Pair]:
     """Every two variants; the seeds of a sweep are the same for all."""
-    found = [
-        Difference.pooled([Difference.of_scores(of[a], of[b], members[data], True) for data, of in scores.items()])
-        for a, b in combinations(names, 2)
-    ]
+    found = []
+    for k, a in enumerate(steps(names, range(len(names), 0, -1))):
+        for b in names[k + 1 :]:
+            parts = [Difference.of_scores(of[a], of[b], members[data], True) for data, of in scores.items()]
+            found.append(Difference.pooled(parts))
     adjusted = holm([d.p for d in found])
     pairs = []
     for (a, b), d, p in zip(combinations(names, 2), found, adjusted, strict=True):

@@ -74,7 +74,7 @@ def test_what_was_done_before_counts_for_no_speed(at, capsys):
         counted(20, 100, "rows")
         at(6.0)
     assert capsys.readouterr().err.splitlines() == [
-        "Preparing: 90 %, 4/s, about 2 s left",
+        "Preparing: 90 %, 4.0/s, about 2 s left",
         "Preparing: 6 s in all.",
     ]
 
@@ -101,11 +101,23 @@ def test_the_live_view_fits_the_terminal_and_has_the_figures_of_the_lines(at, mo
 
 
 def test_the_first_parts_tell_no_time_before_they_are_worth_it(at, capsys):
-    """They hold what is done but once, such as imports: 2 % after 3 s would say 147 s."""
+    """They hold what is done but once, such as imports: 2 % after 3 s would say 147 s. Then 2 % took 17 s."""
     with progress.working("Diagnosing") as report:
         at(3.0)
         report.reach(0.02)
         at(20.0)
         report.reach(0.04)
         at(25.0)
-    assert capsys.readouterr().err.splitlines() == ["Diagnosing: 4 %, about 8 min left", "Diagnosing: 25 s in all."]
+    assert capsys.readouterr().err.splitlines() == ["Diagnosing: 4 %, about 14 min left", "Diagnosing: 25 s in all."]
+
+
+def test_hours_of_work_tell_their_time_within_seconds(at, capsys):
+    """A sweep of 10,000 batches that take 1 s each, after 5 s of preparation: 9,994 of them are left after 11 s."""
+    with progress.working("600 trainings") as report:
+        for k in range(7):
+            at(5.0 + k)
+            report.reach(k / 10_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "600 trainings: 0 %, about 2 h 47 min left",
+        "600 trainings: 11 s in all.",
+    ]

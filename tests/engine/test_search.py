@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from mmbal.engine import tuning
 from mmbal.engine.results import RESULTS, Record, Results, figures, judged
 from mmbal.engine.search import Range, Search, best_of, method_space, propose, space_of
 from mmbal.engine.study import jobs, read_study
-from mmbal.engine.sweep import sweep
+from mmbal.engine.sweep import _counted, sweep
 from mmbal.errors import ConfigError, Interrupted
+from mmbal.progress import listening, steps
 from mmbal.registry import methods
 
 
@@ -205,12 +207,28 @@ def test_a_search_that_was_stopped_goes_on_and_trains_nothing_twice(study: Path,
 def test_workers_find_what_one_finds(study: Path, tmp_path: Path):
     changed(study, seeds=[0], search={"trials": 2, "seed": 7})
     for workers in (1, 2):
-        sweep(read_study(study), tmp_path / str(workers), workers=workers)
+        heard: list[float] = []
+        with listening(heard.append):
+            sweep(read_study(study), tmp_path / str(workers), workers=workers)
+        assert heard == sorted(heard)
+        assert heard[-1] == pytest.approx(1)
     one, two = (
         {(r.variant, r.kind, r.number, r.seed): (r.params, r.figures) for r in Results(tmp_path / w / RESULTS).read()}
         for w in ("1", "2")
     )
     assert one == two
+
+
+def test_a_worker_begins_nothing_and_tells_nothing_once_the_sweep_is_stopped(monkeypatch: pytest.MonkeyPatch):
+    """The pool hands some items on before they can begin; a stopped sweep must not train them."""
+    stop, done = Event(), [0.0, 0.0]
+    monkeypatch.setattr("mmbal.engine.sweep._stop", stop)
+    monkeypatch.setattr("mmbal.engine.sweep._done", done)
+    assert _counted(lambda item: [*steps([item])], "joint", 1) == ["joint"]
+    assert done == [0.0, 1.0]
+    stop.set()
+    with pytest.raises(Interrupted):
+        _counted(lambda item: pytest.fail("it began"), "joint", 0)
 
 
 def test_a_loss_that_is_not_finite_is_marked_and_no_figure_of_it_is_averaged(study: Path, tmp_path: Path):

@@ -12,6 +12,7 @@ from terminal import as_json, ok, refused
 from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Predictions
 from mmbal.report.checklist import QUESTIONS
+from mmbal.report.ranking import differences, legend
 from mmbal.report.study import Pair, front, groups_of, study_of
 
 N = 200
@@ -114,6 +115,37 @@ def test_the_command_prints_ranks_and_pairs_in_every_form(sweep: Path, tmp_path:
     assert r"\bottomrule" in (tmp_path / "study.tex").read_text()
     assert "@inproceedings{qmf," in (tmp_path / "study.bib").read_text()
     assert "exists" in refused(2, "report", sweep, "--out", tmp_path / "study.tex")
+
+
+def test_a_sweep_takes_columns_and_an_order_and_refuses_what_it_would_leave_out(sweep: Path):
+    first = ok("report", sweep, "--csv", "--columns", "seconds", "--sort", "seconds").splitlines()[:4]
+    assert first == ["variant,seconds", "mmcosine,2.0", "joint,4.0", "qmf,8.0"]
+    assert "--baseline can't be used with a sweep" in refused(2, "report", sweep, "--baseline", "joint")
+
+
+def test_of_very_many_pairs_those_with_the_first_are_printed(sweep: Path, monkeypatch: pytest.MonkeyPatch):
+    study = study_of(sweep)
+    monkeypatch.setattr("mmbal.report.ranking.MANY", 2)
+    few, whole = differences(study), differences(study, whole=True)
+    assert few.title == "Every pair with joint, of 3 pairs"
+    assert [row[:2] for row in few.rows()] == [["joint", "mmcosine"], ["joint", "qmf"]]
+    assert len(whole.rows()) == 3
+    assert "--csv and --json have every pair." in legend(study)
+
+
+def test_names_cover_neither_marks_nor_other_names():
+    from matplotlib.figure import Figure
+
+    from mmbal.report.pictures.price import _name
+
+    ax = Figure(figsize=(5, 3)).add_subplot()
+    ax.set_xlim(0, 10)
+    ax.set_ylim(0, 10)
+    # Six marks on one spot: the sides have room for four names. The last mark is far away.
+    _name(ax, [*((5, 5, f"variant {k}") for k in range(6)), (1, 9, "alone")], "black")
+    assert [text.get_text() for text in ax.texts] == ["variant 0", "variant 1", "variant 2", "variant 3", "alone"]
+    places = [text.xyann for text in ax.texts[:4]]
+    assert [(x > 0, y > 0) for x, y in places] == [(True, True), (True, False), (False, True), (False, False)]
 
 
 def test_the_pictures_are_svg_with_every_variant(sweep: Path, tmp_path: Path):
