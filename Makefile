@@ -8,7 +8,7 @@ quickstart: export OMP_NUM_THREADS = 2
 # Test processes side by side; `make test TEST_PROCESSES=0` runs them in one, for a debugger.
 TEST_PROCESSES ?= 2
 
-.PHONY: quickstart test test-slow test-long check docs docs-test install clean
+.PHONY: quickstart test test-slow test-long check docs docs-links docs-test install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/mmbal quickstart
@@ -31,6 +31,10 @@ check: $(VENV)/.installed
 # The site of the documentation in build/docs; a link that leads nowhere is an error.
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+# Links to other sites, asked of the network; build/links/output.txt has the answer for each. A host that is out of reach counts as broken.
+docs-links: $(VENV)/.installed
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/links
 
 # Every command and every block of Python in README and docs, run as it stands.
 docs-test: $(VENV)/.installed

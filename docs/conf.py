@@ -33,6 +33,10 @@ suppress_warnings = [
     "misc.highlighting_failure",  # no lexer knows the language `csv`
 ]
 
+linkcheck_timeout = 10  # seconds
+linkcheck_retries = 1
+linkcheck_workers = 8
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 nitpicky = False  # docstrings name types of other packages

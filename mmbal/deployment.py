@@ -124,6 +124,12 @@ def apply_rule(rule: Rule, new: Any, scores: Scores = "auto") -> Applied:
     Labels may be missing. A file without labels and without names of classes has those of the rule, in their order.
     ``scores``: the form of the scores of a CSV. Where there are labels, the accuracy before and after is that of the samples
     outside the splits that rules are fitted on. Raises ConfigError where classes or modalities are not those of the fit.
+
+    >>> labels = np.arange(200) % 2
+    >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
+    >>> rule = mmbal.fit_rule({"labels": labels, "logits_sound": sound, "logits_face": face}, "pool")
+    >>> mmbal.apply_rule(rule, {"logits_sound": sound[:2], "logits_face": face[:2]}).probabilities().argmax(axis=1)
+    array([0, 1])
     """
     if isinstance(new, (str, os.PathLike)) and Path(new).suffix.lower() in TABLES:
         found = predictions_from_csv(Path(new), scores, unlabelled=True)

@@ -239,6 +239,10 @@ def find_predictions(path: str | Path, *, ruled: bool = True, unlabelled: bool =
     A rule that is stored with the run decides, unless ``ruled`` is false: then the decisions are those of the model as
     it was trained. Rows that the rule was fitted on have cross-fitted decisions. Raises UsageError where there are no
     predictions.
+
+    >>> np.savez("mine.npz", labels=[0, 1], logits_sound=[[2, 0], [0, 1]], logits_face=[[0, 1], [0, 2]])
+    >>> mmbal.load("mine.npz").modalities
+    ('sound', 'face')
     """
     path = Path(path)
     folder = run_folder(path)

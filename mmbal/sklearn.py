@@ -31,6 +31,13 @@ class DecisionLayer(ClassifierMixin, BaseEstimator):
 
     After ``fit``: ``classes_``, ``rule_`` (the fitted rule; ``rule_.explain()`` says what it does), ``modalities_``.
     Raises ValueError for columns that do not fit, as estimators of scikit-learn do.
+
+    >>> from mmbal.sklearn import DecisionLayer
+    >>> labels = np.arange(200) % 2
+    >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
+    >>> layer = DecisionLayer("pool").fit(np.hstack([sound, face]), labels)
+    >>> layer.score(np.hstack([sound, face]), labels)
+    1.0
     """
 
     def __init__(

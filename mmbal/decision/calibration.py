@@ -126,6 +126,13 @@ def calibrate(
     ``protect``: accuracy in pp that any class may lose against the decision as it is (rule ``adaptive``).
     Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them;
     ConfigError where ``protect`` is given for a rule that does not have it.
+
+    >>> labels = np.arange(200) % 2
+    >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
+    >>> arrays = {"labels": labels, "logits_sound": sound, "logits_face": face, "fused": sound + 3 * face}
+    >>> found = mmbal.calibrate(arrays, "pool", split="test", names=["pool"])
+    >>> {row["rule"]: row["accuracy"].value for row in found.rows}
+    {'fused': 0.5, 'sum': 0.75, 'best': 1.0, 'pool': 1.0}
     """
     predictions = predictions_of(predictions)
     predictions = predictions.unruled or predictions

@@ -23,6 +23,13 @@ def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule
     """The rule called ``name`` with these hyper-parameters, fitted on every row of ``predictions``.
 
     Raises UsageError for an unknown name, ConfigError for an unknown or invalid hyper-parameter.
+
+    >>> labels = np.arange(200) % 2
+    >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
+    >>> arrays = {"labels": labels, "logits_sound": sound, "logits_face": face, "fused": sound + 3 * face}
+    >>> rule = mmbal.fit_rule(arrays, "pool")
+    >>> rule.apply(mmbal.Predictions.of(arrays))[:4].argmax(axis=1)
+    array([0, 1, 0, 1])
     """
     rule: type[Rule] = rules.get(name)
     return rule.fit(canonical(predictions_of(predictions)), _config(rule, name, config))
@@ -32,6 +39,12 @@ def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed:
     """Log-probabilities ``(N, C)`` of every row by a rule fitted on the other folds.
 
     Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.maths.folds.folds_of`.
+
+    >>> labels = np.arange(200) % 2
+    >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
+    >>> arrays = {"labels": labels, "logits_sound": sound, "logits_face": face, "fused": sound + 3 * face}
+    >>> mmbal.cross_fit(arrays, "pool").shape
+    (200, 2)
     """
     predictions = predictions_of(predictions)
     return _held_out(predictions, cross_fitted_rules(predictions, name, folds, seed, **config))

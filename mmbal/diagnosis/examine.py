@@ -58,15 +58,22 @@ def diagnose(
 
     ``predictions``, ``reference``, ``calibration``: Predictions, a mapping of arrays, or the path of a predictions file,
     a feature file or a run. ``reference``: separately trained encoders with the same ids. ``calibration``: samples on
-    which the
-    decision rule that the model is compared with is fitted; the split ``calibration`` or ``val`` of ``predictions``
-    where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds CREMA-D's raters.
+    which the decision rule is fitted that the model is compared with; the split ``calibration`` or ``val`` of
+    ``predictions`` where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds
+    CREMA-D's raters.
     ``baseline``: an earlier diagnosis, or the path of one, to say what has changed since.
     ``rule``: the decision rule that the model's own decision is compared with. ``seed`` draws the replicates of the
     bootstrap; no sentence of the verdict depends on it. ``source`` is the name of the predictions in the verdict's advice.
     ``run``: the folder of the run that they come from.
     Raises UsageError (no such split, no samples), DataError (labels that can't be right, a reference that does not fit,
     ``human`` on other data).
+
+    >>> labels = np.arange(200) % 2
+    >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
+    >>> arrays = {"labels": labels, "logits_sound": sound, "logits_face": face, "fused": sound + 3 * face}
+    >>> diagnosis = mmbal.diagnose(arrays)
+    >>> diagnosis.accuracy.fused.value, diagnosis.preference.follows["face"].value
+    (0.5, 1.0)
     """
     if source is None and isinstance(predictions, (str, os.PathLike)):
         source = os.fspath(predictions)

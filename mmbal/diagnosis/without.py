@@ -52,6 +52,13 @@ def without(predictions: Any, *absent: str, split: str = "test") -> Without:
     ``predictions``: what :func:`mmbal.diagnose` takes, such as a run, a predictions file, or what :func:`mmbal.explain` gave
     for a model. The decision without a modality is stated (``subset_<modalities>``), or the sum of the other parts.
     Raises UsageError where it is not known, or no such modality or sample is there.
+
+    >>> labels = np.arange(200) % 2
+    >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
+    >>> arrays = {"labels": labels, "logits_sound": sound, "logits_face": face, "fused": sound + 3 * face}
+    >>> arrays |= {"contribution_sound": sound, "contribution_face": 3 * face}
+    >>> mmbal.without(arrays, "face").change.value  # of accuracy: from 0.5 to 1
+    0.5
     """
     found = read(predictions)
     found.require_plausible()

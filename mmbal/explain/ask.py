@@ -70,6 +70,12 @@ def explain(
     line)`` is called after each batch. torch modules that ``predict`` uses are in evaluation mode meanwhile.
     Raises UsageError for a call that can't be made, DataError for data that do not fit and for answers that are no scores;
     an exception of ``predict`` comes with the coalition and the rows.
+
+    >>> labels = np.arange(200) % 2
+    >>> data = {"sound": np.eye(2)[labels], "face": np.eye(2)[np.arange(200) // 2 % 2]}
+    >>> found = mmbal.explain(lambda batch: batch["sound"] + 3 * batch["face"], data, labels)
+    >>> float((found.subsets["sound",].argmax(axis=1) == labels).mean())  # the decision without the face
+    1.0
     """
     function = callable_of(predict)
     inputs = Inputs.of(data, modalities, (labels, split, groups, ids))

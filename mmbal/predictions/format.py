@@ -80,6 +80,10 @@ class Predictions(Shown):
 
     Build with :meth:`from_arrays` or :meth:`load`, which check every array. A field that the producer did not give
     is an empty dict or None. A figure that needs it is reported as not computed, never guessed.
+
+    >>> p = mmbal.Predictions.of({"labels": [0, 1], "logits_sound": [[2, 0], [0, 1]], "logits_face": [[0, 1], [0, 2]]})
+    >>> len(p), p.modalities, p.logits["face"].argmax(axis=1)
+    (2, ('sound', 'face'), array([1, 1]))
     """
 
     labels: Array

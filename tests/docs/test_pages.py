@@ -28,6 +28,16 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_links_to_other_sites_are_well_formed():
+    """`make docs-links` asks for each; this asks nobody."""
+    found = [(page.name, link) for page in PAGES for link in re.findall(r"\]\((http[^)]+)\)", page.read_text("utf-8"))]
+    assert len(found) > 10
+    for page, link in found:
+        assert re.fullmatch(r"https://[\w.-]+\.[a-z]{2,}(/[\w./~%#?=&+-]*)?", link), (page, link)
+        if link.startswith("https://arxiv.org"):
+            assert re.fullmatch(r"https://arxiv\.org/(abs|pdf)/\d{4}\.\d{4,5}(v\d+)?", link), (page, link)
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=lambda page: page.name)
 def test_files_that_a_page_names_are_there(page):
     named = r"\b(?:mmbal|examples|benchmarks)(?:/\w+)+\.(?:py|yaml|sh)\b"

@@ -68,7 +68,7 @@ def _name(ax: Axes, marks: Sequence[tuple[float, float, str]], colour: str) -> N
 
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     assert ax.figure is not None
-    width, height = (72 * (inches - FRAME) for inches in ax.figure.get_size_inches())  # in points, as all below
+    width, height = (72 * (pixels / ax.figure.dpi - FRAME) for pixels in ax.figure.bbox.size)  # in points, as all below
     places = [((x - left) / (right - left) * width, (y - low) / (high - low) * height) for x, y, _ in marks]
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places]
     for (x, y), (across, up, name) in zip(places, marks, strict=True):
