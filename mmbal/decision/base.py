@@ -62,6 +62,7 @@ class Rule(Shown, ABC):
     older: ClassVar[frozenset[int]] = frozenset()  # versions of stored rules that ``from_state`` reads as well
     source: ClassVar[str] = "logits"  # what a mapping given to ``apply`` holds: "logits" or "features"
     tensors_only: ClassVar[bool] = False  # whether ``combine`` is written for torch: arrays then become tensors for it
+    warm: ClassVar[bool] = False  # whether ``estimate`` takes a ``start``, a fit on like data that saves time
     takes: ClassVar[Takes] = "parts"  # inputs where the model's decision is not the sum of its parts
 
     class Config(Config):
@@ -93,8 +94,11 @@ class Rule(Shown, ABC):
     ) -> Iterator[tuple[R, np.ndarray]]:
         """The rule of every fold, fitted on the other folds, with the rows ``(n,)`` that it has not seen."""
         fold = folds_of(predictions.labels, folds, seed, predictions.group)
+        known: dict[str, Any] = {}
         for k in range(fold.max() + 1):
-            yield cls.fit(predictions.take(fold != k), config), np.flatnonzero(fold == k)
+            rule = cls.fit(predictions.take(fold != k), config, **known)
+            known = {"start": rule} if cls.warm else {}
+            yield rule, np.flatnonzero(fold == k)
 
     @classmethod
     def fit_and_cross_fit(

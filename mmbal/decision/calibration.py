@@ -13,6 +13,7 @@ from mmbal.decision.calibration_split import sparse, unlike
 from mmbal.decision.comparison import COMPARED, Comparison, at_least_as_good, classes_table, gain_of, rules_table
 from mmbal.decision.fitting import fit_and_cross_fit, fit_rule
 from mmbal.decision.fused import FUSED, stated_decision
+from mmbal.decision.linear import too_large
 from mmbal.errors import UsageError
 from mmbal.maths.folds import groups_of
 from mmbal.predictions.format import Source
@@ -42,7 +43,9 @@ class Calibration:
     test_classes: list[dict[str, Any]] | None
     n_test: int | None
     protect: float | None = None  # pp that any class may lose, where a bound is set
-    warning: str = ""  # why the calibration rows may not be like the test rows; empty where nothing shows it
+    warning: str = (
+        ""  # why the calibration rows may not be like the test rows, and which rules are left out; else empty
+    )
 
     def worth_storing(self) -> tuple[bool, str]:
         """Whether the fitted rule is shown to be at least as good as ``fused`` by cross-fitting, and the reason."""
@@ -148,10 +151,14 @@ def calibrate(
     rows = replace(rows, group=groups_of(rows.group))
     if test and set(rows.split.tolist()) == {"test"}:
         raise UsageError("A rule fitted on the test split can't be judged on it.", "Leave out --test, or --split.")
-    wanted = list(dict.fromkeys(["sum", "best", *names, rule]))
+    large = [name for name in names if name != rule and too_large(name, len(rows.modalities), len(rows.classes))]
+    wanted = list(dict.fromkeys(["sum", "best", *(name for name in names if name not in large), rule]))
     config = {} if protect is None else {rule: {"protect": protect}}
     with portion(0.5):
         fitted, log_p = fit_and_cross_fit(rows, rule, folds, seed, **config.get(rule, {}))
+    left_out = (
+        f"Too large for {len(rows.classes):,} classes, unless named by --rule: {', '.join(large)}." if large else ""
+    )
     tested = predictions.select("test") if test else None
     alone = fit_rule(rows, "best")
     with portion(0.3):
@@ -172,5 +179,5 @@ def calibrate(
         test_classes=None if judged is None else judged.classes(rule),
         n_test=None if tested is None else len(tested),
         protect=protect,
-        warning=" ".join(filter(None, ["" if tested is None else unlike(rows, tested), sparse(rows)])),
+        warning=" ".join(filter(None, ["" if tested is None else unlike(rows, tested), sparse(rows), left_out])),
     )

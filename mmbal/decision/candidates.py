@@ -14,7 +14,7 @@ import numpy as np
 
 from mmbal.decision.base import Rule
 from mmbal.decision.fused import FUSED, Takes, only
-from mmbal.decision.linear import LogLinear
+from mmbal.decision.linear import LogLinear, too_large
 from mmbal.decision.protect import within_bound
 from mmbal.decision.rules.discriminant import Discriminant
 from mmbal.decision.rules.pool import Pool
@@ -63,9 +63,10 @@ AS_IT_IS = 0  # the candidate that all others are measured against
 HONEST = 1  # where fused is an input: the same decisions at a temperature
 
 
-def candidates_for(modalities: tuple[str, ...]) -> tuple[Candidate, ...]:
-    """The candidates for these inputs; the first is the decision as it is."""
-    return (*ALONE, *TOGETHER, *WITHOUT) if FUSED in modalities else PARTS
+def candidates_for(modalities: tuple[str, ...], classes: int) -> tuple[Candidate, ...]:
+    """The candidates for these inputs; the first is the decision as it is. No matrix that is :func:`too_large`."""
+    every = (*ALONE, *TOGETHER, *WITHOUT) if FUSED in modalities else PARTS
+    return tuple(c for c in every if not too_large(c.rule, len(modalities), classes))
 
 
 def fit_candidates(predictions: Predictions, start: list[Rule] | None = None) -> list[Rule]:
@@ -81,7 +82,7 @@ def fit_candidates(predictions: Predictions, start: list[Rule] | None = None) ->
         "parts and fused": predictions,
     }
     fitted: list[Rule] = []
-    for k, (name, options, _, takes) in enumerate(candidates_for(predictions.modalities)):
+    for k, (name, options, _, takes) in enumerate(candidates_for(predictions.modalities, len(predictions.classes))):
         cls, given = rules.get(name), inputs[takes]
         known: dict[str, Any] = {}
         if issubclass(cls, LogLinear):

@@ -39,13 +39,27 @@ SIGNED = signed(PLAIN)
 WEIGHT_SCALE = 0.5  # prior standard deviation of a modality's weight, whose mean is 1 / M
 MIXTURE_SCALE = 1.0  # of the linear pool's weight, whose mean is 0
 BIAS_SCALE = 0.5  # of a class's bias, in nats
+MATRICES = {
+    "matrix": 2,
+    "stacking": 1,
+}  # rules whose parameters grow with the square of the classes, and how many matrices
+MOST_ENTRIES = 2_000_000  # of such matrices, in all that fit unless they are asked for by name
 SIDE_SHARE = 0.5  # of the strength, for levels and for probabilities: side terms to those in log-probabilities
 FAINT = 1e-6  # mean square of log-probabilities below which a block carries no information and has no scale
+
+
+def too_large(rule: str, modalities: int, classes: int) -> bool:
+    """Whether a rule has so many parameters that it is fitted only where it is asked for by its name.
+
+    With 1,000 classes and two modalities a matrix has four million entries, and one product with them takes minutes.
+    """
+    return MATRICES.get(rule, 0) * modalities * classes**2 > MOST_ENTRIES
 
 
 class LogLinear(Rule):
     """A decision layer of the family; a subclass names the ``blocks`` it has and may let the user set ``strength``."""
 
+    warm: ClassVar[bool] = True
     takes: ClassVar[Takes] = "parts and fused"
     blocks: ClassVar[frozenset[str]] = frozenset()  # of "mixture", "bias", "classwise", "matrix"
 
@@ -77,6 +91,8 @@ class LogLinear(Rule):
         mean, precision = cls.prior(design, centre, [x.shape[1] for x in groups], config.strength)
         target = np.full((n, c), 1 / (n * c))
         target[np.arange(n), predictions.labels] += 1
+        if start is not None and start.modalities != predictions.modalities:
+            start = None
         warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in _BLOCKS])
         found = design.split(maximum_a_posteriori(design, target, mean, precision, warm, tolerance))
         return {"beta": beta, "level": level, **dict(zip(_BLOCKS, found, strict=True))}

@@ -44,8 +44,8 @@ class Design:
 
     def astype(self, kind: type[np.floating]) -> Design:
         """The same design in another precision."""
-        parts = (x.astype(kind, copy=False) for x in (self.experts, self.columns, self.features))
-        return Design(*parts, self.bias)
+        experts, columns, features = (x.astype(kind, copy=False) for x in (self.experts, self.columns, self.features))
+        return Design(experts, columns, features, self.bias)
 
     @cached_property
     def _flat(self) -> Array:
@@ -226,14 +226,14 @@ def mode_of(
     design, mass = posterior.design, posterior.mass
     theta = np.maximum(posterior.mean if start is None else start, lower)
     value, p = posterior.evaluate(theta)
-    # products in single precision find the step well enough for a coarse solution, in half the time
-    kind = np.float32 if tolerance >= FAST else np.float64
-    light = design.astype(kind)
+    # products in single precision find the step well enough, in half the time; the gradient is in double precision
+    light, weight = design.astype(np.float32), mass.astype(np.float32)
     for _ in range(max_steps):
         gradient = posterior.gradient(theta, p)
         free = (theta > lower) | (gradient < 0)
-        diagonal = design.curvature(p, mass) + posterior.own_precision
-        step = newton_step(light, p.astype(kind), mass.astype(kind), posterior.pull, -gradient, diagonal, free)
+        chances = p.astype(np.float32)
+        diagonal = light.curvature(chances, weight) + posterior.own_precision
+        step = newton_step(light, chances, weight, posterior.pull, -gradient, diagonal, free)
         decrement = -float(gradient @ step)
         length = 1.0
         while length > 1e-8:

@@ -121,3 +121,16 @@ def test_adaptive_says_what_it_chose():
     rule = fit_rule(data, "adaptive")
     assert sum(row["weight"] for row in rule.summary()) == pytest.approx(1)
     assert "the plain sum has" in rule.explain()
+
+
+def test_matrices_of_very_many_classes_are_left_out_and_told(monkeypatch):
+    y, rng = np.arange(120) % 6, np.random.default_rng(0)
+    p = Predictions.from_arrays(
+        {"labels": y, **{f"logits_{m}": np.eye(6)[y] + rng.normal(size=(120, 6)) for m in "ab"}}
+    )
+    monkeypatch.setattr("mmbal.decision.linear.MOST_ENTRIES", 100)  # a matrix has 2 x 2 x 6 x 6 entries, stacking 72
+    found = calibrate(p, split=p.split[0], names=("pool", "matrix", "stacking"))
+    assert {row["rule"] for row in found.rows} == {"fused", "sum", "best", "pool", "stacking", "adaptive"}
+    assert "Too large for 6 classes, unless named by --rule: matrix." in found.warning
+    assert "matrix" not in {member["rule"] for member in found.rule.evidence}
+    assert "matrix" in {row["rule"] for row in calibrate(p, "matrix", split=p.split[0], names=()).rows}

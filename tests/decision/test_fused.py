@@ -152,9 +152,9 @@ def test_candidate_zero_is_the_decision_itself():
     rule = fit_rule(data, "adaptive", required_gain=1000.0, allowed_loss=0.0).members[0]
     assert rule.modalities == ("fused",)
     np.testing.assert_allclose(rule.apply(data), as_it_is(data), atol=1e-12)
-    takes = [c.takes for c in candidates_for(("a", "b", "fused"))]
+    takes = [c.takes for c in candidates_for(("a", "b", "fused"), 3)]
     assert {"fused", "parts and fused", "parts"} == set(takes)
-    assert {c.takes for c in candidates_for(("a", "b"))} == {"parts"}
+    assert {c.takes for c in candidates_for(("a", "b"), 3)} == {"parts"}
 
 
 def stated(data: Predictions, seed=3) -> Predictions:

@@ -1,11 +1,13 @@
 """The convex solvers against independent optimisers and closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize, nnls
 
 from mmbal.maths.bootstrap import Bootstrap
-from mmbal.maths.loglinear import Design, Posterior, maximum_a_posteriori
+from mmbal.maths.loglinear import Design, Posterior, maximum_a_posteriori, mode_of
 from mmbal.maths.mixture import mixture_weights
 from mmbal.maths.newton import nearest_non_negative, newton
 from mmbal.maths.scoring import calibration_errors, correct, expected_calibration_error, scores
@@ -187,3 +189,38 @@ def test_a_tie_counts_as_a_decision_by_lot():
     close = np.array([[10.0, 10.0 + 1e-6], [10.0, 10.0 + 1e-4]])
     np.testing.assert_allclose(correct(close, np.array([0, 0])), [1 / 2, 0])
     assert scores(np.log([[0.4, 0.4, 0.2]]), np.array([0]))["accuracy"] == pytest.approx(1 / 2)
+
+
+def test_the_mode_under_bounds_is_that_of_the_dense_solver():
+    """Both stop within 1e-8 of the optimum, where the gradient of what is free is zero and that of the rest positive."""
+    posterior, rng = all_blocks(seed=3)
+    root = rng.normal(size=(len(posterior.mean),) * 2)
+    posterior = replace(
+        posterior, precision=np.eye(len(root)) + 0.1 * root @ root.T
+    )  # parameters that depend on others
+    lower = np.where(np.arange(len(root)) < 8, 0.0, -np.inf)
+    dense = newton(posterior.objective, posterior.mean, lower, tolerance=1e-16)
+    found = mode_of(posterior, lower=lower)
+    np.testing.assert_allclose(found, dense, atol=1e-8)
+    gradient = posterior.objective(found)[1]
+    free = found > lower
+    assert 0 < free[:8].sum() < 8
+    assert np.abs(gradient[free]).max() < 1e-6
+    assert (gradient[~free] > 0).all()
+
+
+def test_a_hessian_in_blocks_of_rows_is_the_whole(monkeypatch):
+    posterior, rng = all_blocks()
+    p = posterior.evaluate(rng.normal(size=len(posterior.mean)))[1]
+    whole = posterior.design.hessian(p, posterior.mass)
+    monkeypatch.setattr("mmbal.maths.loglinear.BLOCK", 7 * len(whole))  # 7 rows at a time of 25
+    np.testing.assert_allclose(posterior.design.hessian(p, posterior.mass), whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("guess", [[True] * 6, [True, False] * 3])
+def test_a_guess_of_the_bounds_changes_nothing(guess):
+    rng = np.random.default_rng(5)
+    root, point = rng.normal(size=(9, 8)), rng.normal(size=8)
+    covariance = np.linalg.inv(root.T @ root)
+    plain = nearest_non_negative(point, covariance, 6)
+    np.testing.assert_allclose(nearest_non_negative(point, covariance, 6, np.array(guess)), plain, atol=1e-12)

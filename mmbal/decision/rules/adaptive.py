@@ -154,7 +154,7 @@ class Adaptive(Rule):
     @classmethod
     def averaged(cls, predictions: Predictions, members: list[Rule], folds: list[Fold], config: Any) -> Adaptive:
         """The average of ``members``, fitted on ``predictions``, with the weights that ``folds`` of them tell."""
-        candidates = candidates_for(predictions.modalities)
+        candidates = candidates_for(predictions.modalities, len(predictions.classes))
         shares = np.array([c.share for c in candidates])
         prior = config.prior_rows * shares / shares.sum()
         held = gathered([fold.likelihood for fold in folds], len(candidates))
