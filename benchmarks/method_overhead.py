@@ -28,7 +28,7 @@ import torch
 
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, TrainConfig
-from mmbal.engine.loop import enter_training, fit, train_batch
+from mmbal.engine.loop import enter_training, fit, train_batches
 from mmbal.engine.session import Session
 from mmbal.methods.base import Run, parts
 from mmbal.models.encoders import Encoder
@@ -74,7 +74,7 @@ class Trainer:
         batch = session.run.train.gather(rows)
         learning = enter_training(session.model, parts(session.model, session.method))
         begun = time.process_time()
-        train_batch(session.run, session.method, session.config, batch, learning, session.processes)
+        train_batches(session.run, session.method, session.config, [batch], 1, learning, session.processes)
         return time.process_time() - begun
 
     def hooks(self) -> float:

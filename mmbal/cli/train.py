@@ -57,6 +57,9 @@ def train(
     ] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Batches whose mean gradient makes a step: less memory for the same step.")
+    ] = None,
     lr: LearningRate = None,
     patience: Patience = None,
     seed: Seed = None,
@@ -121,6 +124,7 @@ def train(
         views=views,
         epochs=epochs,
         batch_size=batch_size,
+        accumulate=accumulate,
         optimiser__lr=lr,
         patience=patience,
         seed=seed,

@@ -60,6 +60,7 @@ class TrainConfig(Config):
     )
     epochs: int = Field(30, ge=1, description="number of epochs")
     batch_size: int = Field(32, ge=2, description="samples in a batch")
+    accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes a step of the optimiser")
     optimiser: OptimiserConfig = OptimiserConfig()
     augment: bool = Field(True, description="random crops, flips and frames, in training only")
     normalise: dict[str, str] = Field(
@@ -98,6 +99,11 @@ def resolve(config: TrainConfig, store: Store, started: Started = Started()) -> 
         store.require(m)
     with_normalisation(store, config.normalise)  # refuses what can't be
     normalise = {m: how for m, how in {**started.normalise, **config.normalise}.items() if m in modalities}
+    if config.accumulate > 1 and not methods.entry(config.method.name).cls.accumulates:
+        raise ConfigError(
+            f"The method '{config.method.name}' needs all samples of a step at once, so it can't accumulate.",
+            "Leave out --accumulate.",
+        )
     if config.views is not None and not config.freeze_encoders:
         raise ConfigError(
             "views are of frozen encoders, and these learn.", "Add --freeze-encoders, or leave out --views."

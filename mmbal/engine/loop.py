@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -115,62 +117,108 @@ def train_epoch(
         method.on_epoch_start(run)
         rows, done = method.sampler(run), 0
     samples = max(len(run.train.split_rows) // processes.world, 1)
-    for number, batch in enumerate(run.train.epoch(run.epoch, rows, done), start=done + 1):
-        try:
-            with portion(len(batch) / samples):
-                train_batch(run, method, config, batch.to(run.device), learning, processes, recorders)
-        except NotFinite as error:
-            raise error.at(run, number, batch) from None
+    batches = run.train.epoch(run.epoch, rows, done)
+    while group := [batch.to(run.device) for batch in islice(batches, config.accumulate)]:
+        size = sum(map(len, group))
+        with portion(size / samples):
+            train_batches(run, method, config, group, done + 1, learning, processes, recorders)
+        done += len(group)
         if after_batch is not None:
-            after_batch(len(batch), lambda n=number: state(run.epoch) | {"within": position.take(run, method, rows, n)})  # type: ignore[misc]
+            after_batch(size, lambda n=done: state(run.epoch) | {"within": position.take(run, method, rows, n)})  # type: ignore[misc]
     method.on_epoch_end(run)
     for recorder in recorders:
         recorder.on_epoch_end(run)
     processes.share_buffers(model)
 
 
-def train_batch(
+def train_batches(
     run: Run,
     method: Method,
     config: TrainConfig,
-    batch: Batch,
+    batches: Sequence[Batch],
+    number: int,
     learning: Mapping[str, nn.Module],
     processes: Processes,
     recorders: Sequence[Recorder] = (),
 ) -> None:
-    """Every phase of a batch, one optimiser step each; ``learning`` is what :func:`enter_training` returned."""
+    """Every phase of some batches, one optimiser step each, on the mean gradient of all their samples.
+
+    ``number`` is that of the first batch in its epoch; ``learning`` is what :func:`enter_training` returned.
+    """
     optimiser = run.optimiser
     assert optimiser is not None
-    require_finite(batch.features or batch.inputs, "input")
-    batch = method.on_batch(batch, run)
+    batches, number = list(batches), number - 1
+    for k, batch in enumerate(batches):
+        with placed(run, number + k, batch):
+            require_finite(batch.features or batch.inputs, "input")
+            with autocast(run, config):
+                batches[k] = method.on_batch(batch, run)
+    whole = Batch.joined(batches)
     for phase in method.phases(run):
         require_training(learning, method)
         optimiser.zero_grad(set_to_none=True)
-        output, losses = forward(run, method, batch, phase, config)
-        for name, loss in losses.items():
-            run.log(f"loss/{name}", loss)
-            if not bool(torch.isfinite(loss)):
-                raise NotFinite(f"The loss '{name}' became {float(loss.detach())}", origin(output))
-        method.backward(losses, run)
-        trained = [p for group in optimiser.param_groups for p in group["params"]]
-        processes.average_gradients(trained, len(batch))
-        require_finite_gradients(optimiser)
-        for recorder in recorders:
-            recorder.after_backward(run)
-        method.on_gradients(output, batch, phase, run)
-        if config.optimiser.clip is not None:
-            nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
-        optimiser.step()
-        run.step += 1
-        for recorder in recorders:
-            recorder.after_step(run)
+        outputs = []
+        for k, batch in enumerate(batches):
+            with placed(run, number + k, batch):
+                output, losses = forward(run, method, batch, phase, config)
+                for name, loss in losses.items():
+                    run.log(f"loss/{name}", loss)
+                    if not bool(torch.isfinite(loss)):
+                        raise NotFinite(f"The loss '{name}' became {float(loss.detach())}", origin(output))
+                if len(batches) > 1:
+                    losses = {name: loss * (len(batch) / len(whole)) for name, loss in losses.items()}
+                method.backward(losses, run)
+            outputs.append(output)
+        with placed(run, number, whole):
+            step(run, method, config, Output.joined(outputs), whole, phase, processes, recorders)
+
+
+def step(
+    run: Run,
+    method: Method,
+    config: TrainConfig,
+    output: Output,
+    batch: Batch,
+    phase: Phase,
+    processes: Processes,
+    recorders: Sequence[Recorder],
+) -> None:
+    """One optimiser step on the gradients that are there, once they are averaged over processes."""
+    optimiser = run.optimiser
+    assert optimiser is not None
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+    processes.average_gradients(trained, len(batch))
+    require_finite_gradients(optimiser)
+    for recorder in recorders:
+        recorder.after_backward(run)
+    method.on_gradients(output, batch, phase, run)
+    if config.optimiser.clip is not None:
+        nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
+    optimiser.step()
+    run.step += 1
+    for recorder in recorders:
+        recorder.after_step(run)
+
+
+@contextmanager
+def placed(run: Run, number: int, batch: Batch) -> Iterator[None]:
+    """Where a number is not finite in the block, the error says in which batch (from 0) of the epoch."""
+    try:
+        yield
+    except NotFinite as error:
+        raise error.at(run, number + 1, batch) from None
+
+
+def autocast(run: Run, config: TrainConfig) -> torch.autocast:
+    """The number format of the forward pass."""
+    return torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def forward(
     run: Run, method: Method, batch: Batch, phase: Phase, config: TrainConfig
 ) -> tuple[Output, dict[str, Tensor]]:
     """The model's output for a batch in training, and its losses."""
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+    with autocast(run, config):
         read = run.model.encode(batch, phase.modalities, phase.modalities if phase.alone else None)
         features = method.on_features(read, batch, run)
         decided = run.model.decide(features, batch.present)

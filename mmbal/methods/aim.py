@@ -52,6 +52,7 @@ class AIM(Method):
     """Probes each depth with prototypes, and adds losses of each modality with auxiliary blocks of the others."""
 
     at_least = 2
+    accumulates = False  # what it masks by is of one forward pass
 
     class Config(Config):
         alpha: float = Field(5.0, ge=0, description="alpha: how fast the strength grows with the gap; 0: no change")

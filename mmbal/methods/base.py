@@ -99,6 +99,7 @@ class Method(nn.Module):
 
     Config: ClassVar[type[Config]] = Config
     at_least: ClassVar[int] = 1  # modalities without which the method has nothing to do
+    accumulates: ClassVar[bool] = True  # whether several batches give the gradient of all their samples, part by part
     model: MultimodalClassifier
 
     def __init__(self, model: MultimodalClassifier, config: Any = None) -> None:

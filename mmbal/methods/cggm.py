@@ -66,6 +66,7 @@ class CGGM(Method):
     """Scales the encoders' gradients by the progress of probes, and turns the fused gradient towards theirs."""
 
     at_least = 2
+    accumulates = False  # its losses compare gradients over all samples
 
     class Config(Config):
         rho: float | None = Field(1.3, gt=0, description="rho: scale of the gradients; none: they are not modulated")

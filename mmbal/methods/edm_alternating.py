@@ -15,7 +15,8 @@ a step of its own, and the weak one has the first. What the others have learned 
 and their mapped features (by sample), neither of which it can change in its step.
 
 Deviations: all that goes beyond the abstract is ours: the game, EDM, memory, map and losses. In EDM a modality that harms
-counts as 0. The validation split sets the order; the test split nothing.
+counts as 0. The validation split sets the order; the test split nothing. A batch is encoded once: a step sees the features
+of the modalities that stepped before it as they were before their own step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,7 @@ class EDMAlternating(Method):
     """One step a modality, weak to strong, aligned with the memories of the others."""
 
     at_least = 2
+    accumulates = False  # the memories move with each forward pass
 
     phi: Tensor
 
@@ -87,6 +89,9 @@ class EDMAlternating(Method):
         run.log("edm", equilibrium_deviation(phi))
         for m in self.names:
             run.log(f"shapley/{m}", phi[m])
+
+    def on_batch(self, batch: Batch, run: Run) -> Batch:
+        return self.model.encoded(batch)
 
     def phases(self, run: Run) -> Sequence[Phase]:
         return [Phase((self.names[i],)) for i in torch.argsort(self.phi, stable=True).tolist()]

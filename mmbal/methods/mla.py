@@ -50,6 +50,7 @@ class MLA(Method):
     """Trains one modality a step with a shared head, whose gradient is kept off the directions of earlier steps."""
 
     at_least = 2
+    accumulates = False  # the projection moves with each forward pass
 
     projection: Tensor
 

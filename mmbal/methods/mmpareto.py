@@ -85,6 +85,7 @@ class MMPareto(Method):
     """Adds the modalities' own losses, and combines each encoder's two gradients without conflict."""
 
     at_least = 2
+    accumulates = False  # the own gradients are told from the fused ones by the order of the backward passes
 
     class Config(Config):
         gamma: float = Field(1.5, gt=0, description="gamma: length of the combined gradient over that of the sum")

@@ -16,7 +16,7 @@ or nothing alone (it had only one modality), are left out. Token ids fade by dro
 noise is drawn evenly from the vocabulary. `share` is ours: the chance that a batch is repeated at all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -57,17 +57,6 @@ def several(present: Mapping[str, Tensor]) -> Tensor:
     return total({m: p.long() for m, p in present.items()}) > 1
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """The rows of several batches as one."""
-    first = batches[0]
-    return Batch(
-        {m: torch.cat([b.inputs[m] for b in batches]) for m in first.inputs},
-        torch.cat([b.labels for b in batches]),
-        torch.cat([b.index for b in batches]),
-        {m: torch.cat([b.present[m] for b in batches]) for m in first.present},
-    )
-
-
 @methods.register(
     family="modality dropout",
     year=2022,
@@ -97,7 +86,7 @@ class ModalityDropout(Method):
             rows = len(run.train.store)
             shares = simplex({m: uniform_by_row(f"fade.{m}.{run.step}", batch.index, rows) for m in batch.inputs})
             inputs = {m: faded(x, shares[m], self.thresholds(m, x, run)) for m, x in batch.inputs.items()}
-        return joined([batch, replace(batch, inputs=inputs)])
+        return Batch.joined([batch, replace(batch, inputs=inputs)])
 
     def copies(self, output: Output) -> dict[str, Copy]:
         """The samples of the batch as they are, faded, and without each modality."""

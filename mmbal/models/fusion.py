@@ -7,7 +7,7 @@ evaluated once per coalition of modalities, on the same features, with the rest 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
@@ -39,6 +39,27 @@ class Output:
     present: dict[str, Tensor]
     inputs: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, outputs: Sequence[Output]) -> Output:
+        """The outputs for several batches as that for all their samples, without gradients; a single one as it is."""
+        first = outputs[0]
+        if len(outputs) == 1:
+            return first
+
+        def column(name: str) -> dict[str, Tensor]:
+            parts = [getattr(output, name) for output in outputs]
+            return {m: torch.cat([part[m].detach() for part in parts]) for m in parts[0]}
+
+        return cls(
+            features=column("features"),
+            logits=column("logits"),
+            fused=torch.cat([output.fused.detach() for output in outputs]),
+            contribution=None if first.contribution is None else column("contribution"),
+            present=column("present"),
+            inputs=column("inputs"),
+            weights=column("weights"),
+        )
 
     def with_contributions(self, parts: Mapping[str, Tensor]) -> Output:
         """The same features under another additive rule: a modality's own decision is also its contribution to the sum."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mmbal.data.store.loader import Batch
+from mmbal.data.store.batch import Batch, Encoded
 from mmbal.data.store.store import ModalitySpec
 from mmbal.errors import ConfigError
 from mmbal.models.encoders import Encoder, build_encoder
@@ -48,11 +49,22 @@ class MultimodalClassifier(nn.Module):
                 shape = (1, width) if self.fusion.takes == "tokens" else (width,)
                 features[m] = torch.zeros(len(batch), *shape, device=batch.labels.device)
                 continue
-            with nullcontext() if train is None or m in train else torch.no_grad():
-                read = cast(Encoder, encoder).tokens if self.fusion.takes == "tokens" else encoder
-                value = known[m] if m in known else read(batch.inputs[m])
-            features[m] = mask_absent(value, batch.present[m])
+            learns = train is None or m in train
+            with nullcontext() if learns else torch.no_grad():
+                value = known[m] if m in known else self.read(m, batch)
+            features[m] = mask_absent(value if learns else value.detach(), batch.present[m])
         return features
+
+    def read(self, m: str, batch: Batch) -> Tensor:
+        """What the encoder of m makes of its inputs, as the fusion takes it."""
+        encoder = cast(Encoder, self.encoders[m])
+        value: Tensor = encoder.tokens(batch.inputs[m]) if self.fusion.takes == "tokens" else encoder(batch.inputs[m])
+        return value
+
+    def encoded(self, batch: Batch) -> Batch:
+        """The same batch with its features, so that all phases of a method share one run of the encoders."""
+        made = {m: batch.features[m] if m in batch.features else self.read(m, batch) for m in self.modalities}
+        return replace(batch, encoded=Encoded(batch.inputs, made))
 
     def decide(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Output:
         """The fusion's decision on given features; see :class:`Output`."""

@@ -51,13 +51,13 @@ def config(store: Store, **changes: Any) -> TrainConfig:
 def batches_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by the size of every batch that is trained on."""
     taken: list[int] = []
-    train_batch = loop.train_batch
+    train_batches = loop.train_batches
 
-    def counted(run: Any, method: Any, config: Any, batch: Batch, *rest: Any) -> None:
-        taken.append(len(batch))
-        train_batch(run, method, config, batch, *rest)
+    def counted(run: Any, method: Any, config: Any, batches: list[Batch], *rest: Any) -> None:
+        taken.append(sum(map(len, batches)))
+        train_batches(run, method, config, batches, *rest)
 
-    monkeypatch.setattr(loop, "train_batch", counted)
+    monkeypatch.setattr(loop, "train_batches", counted)
     return taken
 
 

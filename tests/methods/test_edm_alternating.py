@@ -114,3 +114,30 @@ def test_only_the_encoder_whose_turn_it_is_learns(toy: Toy):
     torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is None for p in run.model.encoders["audio"].parameters())
     assert any(p.grad is not None for p in run.model.encoders["video"].parameters())
+
+
+def test_a_batch_is_encoded_once_and_each_encoder_steps_by_its_own_gradient(toy: Toy):
+    run = session(toy, {"audio": 6, "video": 4})
+    method, model = run.method, run.model
+    raw = next(run.run.train.epoch(0))
+    batch = method.on_batch(raw, run.run)
+    runs = [
+        encoder.register_forward_pre_hook(lambda *_: pytest.fail("encoded again"))
+        for encoder in model.encoders.values()
+    ]
+    first = model.encode(batch, ("audio",))
+    assert first["audio"].requires_grad
+    assert not first["video"].requires_grad
+    (first["audio"].sum() * 3).backward()
+    with torch.no_grad():
+        for parameter in model.encoders["audio"].parameters():
+            parameter.add_(1)  # audio's step
+    second = model.encode(batch, ("video",))
+    assert torch.equal(second["audio"], first["audio"])  # as before its step
+    second["video"].sum().backward()
+    for hook in runs:
+        hook.remove()
+    found = [p.grad for p in model.encoders["video"].parameters()]
+    expected = torch.autograd.grad(model.encode(raw)["video"].sum(), list(model.encoders["video"].parameters()))
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)

@@ -31,6 +31,19 @@ class Batch:
         """What is known already of what the encoders make of these inputs; nothing, once the inputs are other ones."""
         return self.encoded.features if self.encoded is not None and self.encoded.inputs is self.inputs else {}
 
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """The rows of several batches as one, whose inputs are joined where something asks for them."""
+        first = batches[0]
+        if len(batches) == 1:
+            return first
+        return cls(
+            unread(lambda: {m: torch.cat([b.inputs[m] for b in batches]) for m in first.inputs}),
+            torch.cat([b.labels for b in batches]),
+            torch.cat([b.index for b in batches]),
+            {m: torch.cat([b.present[m] for b in batches]) for m in first.present},
+        )
+
     def __len__(self) -> int:
         return len(self.labels)
 
