@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from mmbal.files import write_text
 from mmbal.registry import AboutMethod, Entry, methods
+from mmbal.report.members import functions_of
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "methods"
@@ -82,6 +83,9 @@ def _page(entry: Entry[AboutMethod]) -> str:
     if about.off:
         off = ", ".join(f"`{key}={_yaml(value)}`" for key, value in about.off.items())
         lines += [f"With {off} it is joint training, bit for bit.", ""]
+    functions = functions_of(entry)
+    if functions:
+        lines += ["The formula as functions, which need no trainer:", "", *(f"- `{f}`" for f in functions), ""]
     lines.append(f"Source: {_link(entry.cls.__module__.replace('.', '/') + '.py')}.{_test(entry)}")
     return "\n".join(lines) + "\n"
 

@@ -44,6 +44,8 @@ def show_member(
         console.say(heading(described), style="bold")
         console.page(described["text"])
         console.show(*keys(described))
+        for name in described.get("functions", []):
+            console.say(f"function {name}", style="dim")
 
 
 def cite(

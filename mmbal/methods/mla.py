@@ -7,13 +7,14 @@ Zhang, Yoon, Bansal and Yao, "Multimodal Representation Learning by Alternating 
     then  P <- P - P r r^T P / (alpha + r^T P r),   alpha = 0.1^(1 + b/B)   in batch b of B of the epoch
     o   = sum_m w_m o_m,   w = the entropy weights of the sample (mmbal/decision/rules/mla.py)
 
-Deviations: P that projects is that of the steps before, as in the paper. The public code first takes this step's r into P,
-divides P by its Frobenius norm, and has an outer product in the place of the scalar r^T P r (`projection = code` does the
-first two). There it only acts on a parameter named "module.weight", so not without DataParallel. Its dynamic weights are
-entropies over the whole batch: one weight a batch, which depends on what else is in it, and is not offered; its fixed
-weights are `weights = {audio: 0.55, video: 0.45}`. Modalities whose features differ in width reach the shared head by a
-linear map of their own. Steps are in the order of the names, for any M; a row without m is left out of m's step. No
-option makes this joint training: the fusion's head is not used.
+Deviations: P that projects is that of the steps before, as in the paper. With `projection = code` it is the public code's:
+this step's r is first taken into P, the denominator has the outer product (P r) r^T in the place of the scalar r^T P r, so
+that it divides entry by entry, and P is divided by its Frobenius norm. There it only acts on a parameter named
+"module.weight", so not without DataParallel. Its dynamic weights are entropies over the whole batch: one weight a batch,
+which depends on what else is in it, and is not offered; its fixed weights are `weights = {audio: 0.55, video: 0.45}`.
+Modalities whose features differ in width reach the shared head by a linear map of their own. Steps are in the order of the
+names, for any M; a row without m is left out of m's step. No option makes this joint training: the fusion's head is not
+used.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,13 @@ def recursive_projection(projection: Tensor, mean: Tensor, alpha: float) -> Tens
     """``P (D, D)`` once the direction ``r (D,)`` is taken out of it."""
     along = projection @ mean
     return projection - torch.outer(along, along) / (alpha + mean @ along)
+
+
+def code_projection(projection: Tensor, mean: Tensor, alpha: float) -> Tensor:
+    """The same in the public code: an outer product in the denominator, and P divided by its Frobenius norm."""
+    along = projection @ mean
+    found = projection - torch.outer(along, along) / (alpha + torch.outer(along, mean))
+    return found / found.norm()
 
 
 @methods.register(family="alternating", year=2024, paper="2311.10707", status="with stated deviations", off=None)
@@ -109,10 +117,10 @@ class MLA(Method):
             return
         mean = found[:-1] / found[-1]
         position = (run.step - self.begun) // len(self.model.modalities)
-        fresh = recursive_projection(self.projection, mean, forgetting(position, len(run.train)))
+        alpha = forgetting(position, len(run.train))
         if self.config.projection == "paper":
             gradient.copy_(gradient @ self.projection)
-            self.projection.copy_(fresh)
+            self.projection.copy_(recursive_projection(self.projection, mean, alpha))
         elif run.step > 0:  # the code leaves the very first step as it is
-            self.projection.copy_(fresh / fresh.norm())
-            gradient.copy_(gradient @ self.projection)
+            self.projection.copy_(code_projection(self.projection, mean, alpha))
+            gradient.copy_(gradient @ self.projection.T)  # it is not symmetric

@@ -21,6 +21,11 @@ from mmbal.models.multimodal import MultimodalClassifier
 from mmbal.registry import methods
 
 
+def noise_spread(gradient: Tensor, scale: float = 1.0) -> Tensor:
+    """``std(g) ()`` times ``scale``: the unbiased standard deviation of a gradient's entries; 0 for one entry."""
+    return scale * gradient.std() if gradient.numel() > 1 else gradient.new_zeros(())
+
+
 @methods.register(
     family="gradient modulation",
     year=2022,
@@ -46,7 +51,7 @@ class OGMGE(OGM):
         sizes = [g.numel() for g in gradients]
         noise = self.noise(sum(sizes), named_generator(f"ogm_ge.{run.step}.{m}", run.device))
         for gradient, values in zip(gradients, noise.split(sizes), strict=True):
-            spread = self.config.noise * gradient.std() if gradient.numel() > 1 else gradient.new_zeros(())
+            spread = noise_spread(gradient, self.config.noise)
             gradient.mul_(factor).addcmul_(values.view_as(gradient), spread)
 
     def noise(self, size: int, chance: torch.Generator) -> Tensor:

@@ -14,6 +14,8 @@ from mmbal.registry import Entry, Registry
 from mmbal.tables import Column, Table
 
 KINDS = ("method", "fusion", "rule", "encoder", "dataset")
+BASE, PARTS = "mmbal.methods.base", "mmbal.methods.parts."
+SHARED = ("mmbal.decision.rules.", "mmbal.maths.")  # where the functions of formulas stand that several use
 FACTS = {"family": "family", "year": "year", "paper": "arXiv", "status": "formula"}  # field -> head of its column
 
 
@@ -58,6 +60,7 @@ def describe(kind: str, entry: Entry[Any]) -> dict[str, Any]:
         "name": entry.name,
         "summary": (inspect.cleandoc(entry.cls.__doc__ or "") or text_of(entry)).split("\n")[0],
         **about,
+        **({"functions": functions_of(entry)} if kind == "method" else {}),
         "config": [
             {
                 "key": key,
@@ -74,6 +77,26 @@ def text_of(entry: Entry[Any]) -> str:
     module = sys.modules[entry.cls.__module__]
     own = entry.cls.__module__.rsplit(".", 1)[-1] == entry.name
     return inspect.cleandoc((module.__doc__ if own else None) or inspect.getdoc(entry.cls) or "")
+
+
+def functions_of(entry: Entry[Any]) -> list[str]:
+    """The pure functions that a method's formula consists of, as ``module.name(arguments)``.
+
+    They are those of its page and of the page of its base, then those that these pages take from `methods/parts`, from the
+    decision rules and from `maths`. None needs a trainer.
+    """
+    pages = [c.__module__ for c in entry.cls.__mro__ if c.__module__.startswith("mmbal.methods.")]
+    pages = [page for page in dict.fromkeys(pages) if page != BASE] or [entry.cls.__module__]
+    taken = [getattr(value, "__module__", None) or "" for page in pages for value in vars(sys.modules[page]).values()]
+    pages += sorted({module for module in taken if module.startswith(PARTS)} - set(pages))
+    found = {}
+    for page in pages:
+        for name, value in vars(sys.modules[page]).items():
+            if inspect.isfunction(value) and not name.startswith("_"):
+                found[f"{value.__module__}.{name}"] = value
+    own = [name for name, value in found.items() if value.__module__ in pages]
+    others = [name for name, value in found.items() if value.__module__ not in pages and name.startswith(SHARED)]
+    return [f"{name}({', '.join(inspect.signature(found[name]).parameters)})" for name in own + others]
 
 
 def listed(described: Sequence[dict[str, Any]]) -> list[Table]:

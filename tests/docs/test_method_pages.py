@@ -33,6 +33,18 @@ def test_a_page_says_what_the_docstring_and_the_config_say():
     assert all(f"[`{name}`]({name}.md)" in found[INDEX] for name in methods.names())
 
 
+def test_a_page_names_the_functions_of_its_formula():
+    found = {name.removesuffix(".md"): text for name, text in pages().items() if name != INDEX}
+    without = {name for name, text in found.items() if "The formula as functions, which need no trainer" not in text}
+    assert without == {"joint", "unimodal", "late_fusion"}  # plain cross-entropies
+    assert "- `mmbal.methods.agm.modulation(losses, running, alpha, cap)`" in found["agm"]
+    assert (
+        "- `mmbal.methods.ogm.modulation(scores, alpha, weak_gain)`" in found["ogm_ge"]
+    )  # of the page that it builds on
+    assert "- `mmbal.decision.rules.qmf.energy_confidence(" in found["qmf"]
+    assert "- `mmbal.methods.parts.teachers.feature_distance(" in found["umt"]
+
+
 def test_writing_again_changes_nothing_and_what_is_gone_goes(tmp_path):
     assert len(write_pages(tmp_path)) == len(pages())
     assert write_pages(tmp_path) == []

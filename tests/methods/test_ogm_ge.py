@@ -14,6 +14,7 @@ from mmbal.engine.session import Session
 from mmbal.errors import ConfigError
 from mmbal.maths.confidence import true_class_confidence
 from mmbal.methods.ogm import modulation
+from mmbal.methods.ogm_ge import noise_spread
 from mmbal.models.draws import named_generator
 
 Toy = Callable[..., Store]
@@ -99,6 +100,7 @@ def test_the_noise_is_scaled_by_the_unbiased_deviation_of_each_tensor(toy: Toy):
 
 
 def test_a_tensor_of_one_entry_gets_no_noise(toy: Toy):
+    assert float(noise_spread(torch.tensor([1.0, 3.0, 8.0]), 2.0)) == pytest.approx(2 * math.sqrt((9 + 1 + 16) / 2))
     run = session(toy, {"audio": 6, "video": 4}, name="ogm_ge")
     single = run.model.encoders["audio"].single = torch.nn.Parameter(torch.zeros(1))
     single.grad = torch.tensor([3.0])

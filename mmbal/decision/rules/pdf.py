@@ -24,7 +24,7 @@ from mmbal.registry import rules
 def relative_calibration(p: AnyArray, present: AnyArray) -> AnyArray:
     """``rc (N, M)`` of probabilities ``(N, M, C)``: below 1 where a modality is flatter than the others."""
     uniformity = abs(p - 1 / p.shape[-1]).mean(axis=-1) * present
-    others = at_least(present.sum(axis=1, keepdims=True) - present, 1)
+    others = at_least(present.sum(axis=1, keepdims=True) - 1 * present, 1)
     reference = (uniformity.sum(axis=1, keepdims=True) - uniformity) / others
     ratio = uniformity / where(reference > 0, reference, 1.0)
     return where(reference > 0, clip(ratio, 0.0, 1.0), 1.0)
