@@ -21,7 +21,7 @@ test-slow: $(VENV)/.installed
 
 # Kills, bad inputs and fuzzing in great numbers; it ends with the counts.
 test-long: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/faults tests/data/preparation/test_malformed.py tests/test_every_method.py -m "long or not long" -rP -s && echo "nothing lost"
+	$(BIN)/python -m pytest tests/faults tests/data/preparation/test_malformed.py tests/test_every_method.py tests/test_command_line.py -m "long or not long" -rP -s && echo "nothing lost"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check mmbal tests benchmarks examples docs

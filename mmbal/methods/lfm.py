@@ -30,7 +30,7 @@ from mmbal.models.multimodal import Output
 from mmbal.registry import methods
 
 EPOCHS = 200  # of the public code, whose polynomial counts them
-# All digits count: with three, a is off by up to 0.02 at the end.
+# All digits count: with three, a is off by up to 0.013.
 POLYNOMIAL = (2.04623704e-1, 3.35472727e-3, 1.22989557e-4, -2.92947416e-6, 2.23835486e-8, -5.39717505e-11)
 
 

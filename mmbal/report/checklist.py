@@ -140,8 +140,8 @@ def _tests(study: Study) -> str:
     apart = sum(pair.apart for pair in study.pairs)
     equal = sum(pair.equal and not pair.apart for pair in study.pairs)
     return (
-        f"Paired over samples and seeds, {plural(len(study.pairs), 'pair')}, Holm-corrected: {apart} told apart, {equal} "
-        f"practically equal within {100 * study.within:g} pp, {len(study.pairs) - apart - equal} undecided."
+        f"Paired over samples and seeds, {plural(len(study.pairs), 'pair')}, Holm-corrected: {apart:,} told apart, "
+        f"{equal:,} practically equal within {100 * study.within:g} pp, {len(study.pairs) - apart - equal:,} undecided."
     )
 
 

@@ -33,7 +33,7 @@ def test_a_larger_set_that_is_wrong_can_be_held_constant(truth: int, constant: b
         larger = torch.tensor([[0.6, 0.4]]).log().requires_grad_()
         smaller = torch.tensor([[0.8, 0.2]]).log().requires_grad_()
         found = rank_loss(larger, smaller, labels, detach=detach).sum()
-        assert float(found) == pytest.approx(0.2)
+        assert found.item() == pytest.approx(0.2)
         found.backward()
         assert smaller.grad.abs().sum() > 0
         assert (float(larger.grad.abs().sum()) == 0 if larger.grad is not None else True) == (detach and constant)
