@@ -68,6 +68,7 @@ OF_BASELINE = (
     "shapley_",
 )  # arrays that depend on the baseline
 COPIES = 6  # of each table of scores, that a diagnosis has at a time
+MATRICES = 6  # of the covariance of the balance's weights, one for each class and modality and a bias for each class
 REPLICATES = 6000  # numbers that it keeps by class and modality: those of the bootstrap, of some figures
 CHECKED = "checked"  # the value of ``meta["labels"]`` for labels that are right although they look wrong
 
@@ -241,9 +242,8 @@ class Predictions(Shown):
         Raises it too where the figures need more memory than the machine has.
         """
         n, c, m = len(self), len(self.classes), len(self.modalities)
-        require_memory(
-            8.0 * c * (COPIES * n * (m + 1) + REPLICATES * m), f"Figures of {n} samples and {c} classes need"
-        )
+        numbers = c * (COPIES * n * (m + 1) + REPLICATES * m + MATRICES * c * (m + 1) ** 2)
+        require_memory(8.0 * numbers, f"Figures of {n} samples and {c} classes need")
         doubt = self.doubt()
         if doubt:
             raise DataError(

@@ -7,7 +7,7 @@ it is shrunk towards the uniform answer, not towards the modalities' consensus, 
 scikit-learn's LogisticRegression, but with two classes, where that has one vector of coefficients instead of two.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -24,11 +24,13 @@ from mmbal.registry import rules
 class Stacking(Rule):
     """Logistic regression on the decisions."""
 
+    warm: ClassVar[bool] = True
+
     class Config(Config):
         C: float = Field(1.0, gt=0, description="C: prior variance of a coefficient (scikit-learn's default)")
 
     @classmethod
-    def estimate(cls, predictions: Predictions, config: Any) -> dict[str, np.ndarray]:
+    def estimate(cls, predictions: Predictions, config: Any, start: Rule | None = None) -> dict[str, np.ndarray]:
         mask = predictions.present_mask()
         log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         n, _, c = log_p.shape
@@ -37,7 +39,8 @@ class Stacking(Rule):
         precision = np.full(sum(design.sizes), 1 / config.C)
         precision[-c:] = 1e-6  # the intercept is free, but for the direction that a softmax does not see
         target, mean = np.eye(c)[predictions.labels], np.zeros(len(precision))
-        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision))
+        warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in ("matrix", "bias")])
+        _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, warm))
         return {"matrix": matrix, "bias": bias}
 
     def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:
