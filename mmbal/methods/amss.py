@@ -13,10 +13,10 @@ Here q_u is a unit's share of the squared gradient and k = ceil(rate_m n).
 
 Deviations: the public code sets both rates to 1/2 wherever one CE_m > H(Y) + 1/2; here that modality's significance is 0.
 Its H(Y) is a cross-entropy of the label shares with their softmax; here it is the entropy of the batch's labels. Its AMSS+
-divides by the drawn indices where the odds belong; `unbiased` divides by the chance of being drawn, with draws that do not
-depend on each other. The factor M / 2 is ours; for M = 2 the rates are the paper's. The code masks convolutions (`scope =
-conv`); by default all weights of encoders are masked. Biases and normalisation layers always learn. Samples without m are
-left out.
+divides convolutions by q_u + 1 / n, which is not the chance of being drawn, and the head by drawn indices in the place of
+q_u; `unbiased` divides by the chance, with draws that do not depend on each other. The factor M / 2 is ours; for M = 2 the
+rates are the paper's. The code masks convolutions (`scope = conv`); by default all weights of encoders are masked. Biases
+and normalisation layers always learn. Samples without m are left out.
 """
 
 from __future__ import annotations
