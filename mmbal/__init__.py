@@ -1,4 +1,4 @@
-"""mmbal: which modality a multimodal classifier listens to, what that costs, and how to mend it."""
+"""mmbal: which modality a multimodal classifier follows, what that costs, and how to mend it."""
 
 from __future__ import annotations
 

@@ -76,8 +76,9 @@ def _sweep(
         for job in {(job.data, job.variant): job for job in waiting}.values():
             check(job)
     tell(len(planned) - len(waiting), "")
-    for record in _map(partial(_run, results=results, after=after, saving=saving), waiting, workers):
-        tell(1, line_of(record))
+    with portion(1.0):  # of what the search has left
+        for record in _map(partial(_run, results=results, after=after, saving=saving), waiting, workers):
+            tell(1, line_of(record))
     folders: dict[str, list[Path]] = {name: [] for name in study.data}
     for job in sorted(planned, key=lambda job: list(study.variants).index(job.variant)):
         if finished(job.folder):
