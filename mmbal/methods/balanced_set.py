@@ -20,6 +20,7 @@ from pydantic import Field
 from mmbal.config import Config
 from mmbal.data.store.balanced import unimodal_confidences
 from mmbal.maths.discrepancy import discrepancy, uniform_draw
+from mmbal.maths.groups import members
 from mmbal.methods.base import Method, Run
 from mmbal.models.multimodal import MultimodalClassifier
 from mmbal.registry import methods
@@ -67,8 +68,7 @@ class BalancedSet(Method):
         labels = run.train.store.labels[rows] if self.config.by_class else np.zeros(len(rows), dtype=np.int64)
         random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
         drawn = []
-        for label in np.unique(labels):
-            own = np.flatnonzero(labels == label)
+        for _, own in members(labels):
             picked = uniform_draw(self.cells[own], random, strength=self.config.strength, repeats=self.config.repeats)
             drawn.append(own[picked])
         chosen = np.concatenate(drawn)

@@ -20,6 +20,7 @@ import torch
 from pydantic import Field
 
 from mmbal.config import Config
+from mmbal.maths.groups import members
 from mmbal.methods.base import Method, Run, Stage
 from mmbal.models.multimodal import MultimodalClassifier
 from mmbal.registry import methods
@@ -29,10 +30,11 @@ HEAD = "head"  # the second stage
 
 def balanced_draw(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Positions ``(N,)`` in labels ``(N,)``: as many as there are, of each class that occurs equally many, up to one."""
-    classes = random.permutation(np.unique(labels))
+    positions = dict(members(labels))
+    classes = random.permutation(list(positions))
     drawn = []
     for k, c in enumerate(classes):
-        own = np.flatnonzero(labels == c)
+        own = positions[c]
         wanted = len(labels) // len(classes) + (k < len(labels) % len(classes))
         rounds = [random.permutation(own) for _ in range(-(-wanted // len(own)))]
         drawn.append(np.concatenate([own[:0], *rounds])[:wanted])

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from mmbal.maths.groups import members
+
 DRAWS = 200  # random choices of groups, of which the one that keeps the classes' shares best is taken
 
 SPELLINGS = {
@@ -52,14 +54,13 @@ def carve(labels: np.ndarray, group: np.ndarray | None, fraction: float, seed: i
     chosen = np.zeros(len(labels), dtype=bool)
     if group is not None:
         return _carve_groups(labels, group, fraction, rng)
-    classes, counts = np.unique(labels, return_counts=True)
+    counts = np.unique(labels, return_counts=True)[1]
     wanted = counts * fraction
     taken = np.floor(wanted).astype(int)
     # Largest remainders, so that rounding moves no class by more than one row and the total by none.
     for index in np.argsort(taken - wanted, kind="stable")[: round(wanted.sum()) - taken.sum()]:
         taken[index] += 1
-    for label, n, count in zip(classes, taken, counts, strict=True):
-        rows = np.flatnonzero(labels == label)
+    for (_, rows), n, count in zip(members(labels), taken, counts, strict=True):
         chosen[rng.permutation(rows)[: min(n, count - 1)]] = True
     return chosen
 

@@ -161,12 +161,13 @@ class Store:
         """Split -> class -> ``{"samples": n, <m>: samples that have modality m}``."""
         result: dict[str, dict[str, dict[str, int]]] = {}
         for split in self.splits():
-            result[split] = {}
-            for index, name in enumerate(self.classes):
-                rows = (self.split == split) & (self.labels == index)
-                result[split][name] = {"samples": int(rows.sum())} | {
-                    m: int((rows & present).sum()) for m, present in self.present.items()
-                }
+            rows = self.split == split
+            masks = {"samples": rows} | {m: rows & present for m, present in self.present.items()}
+            tables = {what: np.bincount(self.labels[mask], minlength=len(self.classes)) for what, mask in masks.items()}
+            result[split] = {
+                name: {what: int(table[index]) for what, table in tables.items()}
+                for index, name in enumerate(self.classes)
+            }
         return result
 
     def require(self, modality: str) -> ModalitySpec:
