@@ -18,7 +18,7 @@ from mmbal.predictions.features import is_feature_file, read_feature_file
 from mmbal.predictions.format import BASELINE, Predictions
 from mmbal.predictions.names import OF_MODALITY
 from mmbal.predictions.readers import predictions_from_csv
-from mmbal.predictions.scores import WORDS, form_of
+from mmbal.predictions.scores import SUM_TOLERANCE, WORDS, form_of
 from mmbal.predictions.tables import Table, number, read_table
 from mmbal.text import plural
 
@@ -228,7 +228,9 @@ def _content(key: str, value: Array) -> str:
     prefix = key.partition("_")[0]
     if value.ndim == 2 and prefix in ("logits", "probabilities", "subset", "fused"):
         rows = value[np.isfinite(value).all(axis=1)].astype(np.float64)
-        return f": {form_of(rows).words}, {span}"
+        sums = np.exp(rows).sum(axis=1) if rows.size and rows.max() <= 0 else np.zeros(1)
+        form = "log-probabilities" if np.allclose(sums, 1, atol=SUM_TOLERANCE) else form_of(rows).words
+        return f": {form}, {span}"
     return f": {span}"
 
 

@@ -55,15 +55,12 @@ def doubt(predictions: Predictions) -> str:
                 f"{_share(float((decided == moved).mean()))} with each row's label taken from the "
                 f"{'next' if step < 0 else 'previous'} one."
             )
-    if c <= MOST_CLASSES:
-        half = np.arange(n) % 2 == 0
-        order = _best_order(decided[half], labels[half], c)
-        renamed = order[decided]
-        if _far_better(renamed[~half] == labels[~half], right[~half], labels[~half]):
-            return (
-                f"The columns look to be in another order than the classes: the model is right in {_share(as_is)} as they "
-                f"are, in {_share(float((renamed == labels).mean()))} with the columns in the order that fits best."
-            )
+    better = _with_other_order(decided, labels, c)
+    if better is not None:
+        return (
+            f"The columns look to be in another order than the classes: the model is right in {_share(as_is)} as they are, "
+            f"in {_share(better)} with the columns in the order that fits best."
+        )
     return ""
 
 
@@ -128,8 +125,13 @@ def _about_modalities(p: Predictions) -> Iterator[str]:
         tied = ((logits == high).sum(axis=1) > 1) & ~zero
         if tied.mean() > TIES:
             yield f"'{m}' has two or more classes with the same highest score in {_share(float(tied.mean()))} of its samples"
-        against = against_truth(logits, labels)
-        if against:
+        if better := other_order(logits, labels):
+            as_is = float((logits.argmax(axis=1) == labels).mean())
+            yield (
+                f"'{m}' looks to have its columns in another order than the classes: it is right in {_share(as_is)} as they "
+                f"are, in {_share(better)} with the columns in the order that fits best"
+            )
+        elif against := against_truth(logits, labels):
             yield f"'{m}' {against}"
         for other in p.modalities[:k]:
             if p.logits[other].shape == p.logits[m].shape and np.array_equal(p.logits[other], p.logits[m]):
@@ -156,6 +158,23 @@ def against_truth(logits: Array, labels: Array) -> str:
         f"is worse than chance: its scores are lower for the true class than for others (right in {_share(accuracy)}); are "
         "its columns in another order, or its sign turned?"
     )
+
+
+def other_order(logits: Array, labels: Array) -> float | None:
+    """Accuracy of scores ``(n, C)`` with the columns in the order that fits best, where that is far better; else None."""
+    n, c = logits.shape
+    return None if n < FEWEST or c < 3 else _with_other_order(logits.argmax(axis=1), labels, c)
+
+
+def _with_other_order(decided: Array, labels: Array, c: int) -> float | None:
+    """Accuracy with the order of the columns that fits one half best, where it is far better on the other half too."""
+    if c > MOST_CLASSES:
+        return None
+    half, right = np.arange(len(labels)) % 2 == 0, decided == labels
+    renamed = _best_order(decided[half], labels[half], c)[decided]
+    if not _far_better(renamed[~half] == labels[~half], right[~half], labels[~half]):
+        return None
+    return float((renamed == labels).mean())
 
 
 def _decided(p: Predictions) -> Array:

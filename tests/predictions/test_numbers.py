@@ -91,3 +91,11 @@ def test_classes_without_a_sample_and_alike_classes_are_told():
 def test_labels_of_three_classes_shifted_by_a_row():
     sure = SCORES + 20 * np.eye(3)[LABELS]
     assert "shifted by one row" in doubt(Predictions.from_arrays({"labels": np.roll(LABELS, 1), "logits_a": sure}))
+
+
+@pytest.mark.parametrize("order", [[1, 2, 0], [1, 0, 2]])
+def test_a_modality_whose_columns_have_another_order_is_told(order):
+    sure = SCORES + 3 * np.eye(3)[LABELS]
+    found = read(logits_a=sure, logits_b=sure[:, order])
+    assert [text[:45] for text in found.warnings] == ["'b' looks to have its columns in another order"[:45]]
+    assert read(logits_a=sure, logits_b=SCORES).warnings == ()

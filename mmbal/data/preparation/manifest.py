@@ -145,6 +145,9 @@ def _json_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         if not isinstance(record, dict):
             yield place, {"label": "", FAULT: "not a JSON object"}
             continue
+        if record and all(isinstance(cells, dict) for cells in record.values()):
+            yield place, {"label": "", FAULT: "an object of columns, not of one sample (pandas: orient='records', lines=True)"}
+            continue
         yield place, {str(k): _cell(v) for k, v in record.items()}
 
 
