@@ -25,6 +25,7 @@ class Config(Frozen):
 
 
 C = TypeVar("C", bound=BaseModel)
+MOST_VALUES = 100_000  # of a configuration
 NAMED = ("method", "fusion", "encoder", "rule")  # what `mmbal methods show` knows
 
 
@@ -62,11 +63,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"There is no config file {path}.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        size = _size(values, {})
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply.") from None
+    if size > MOST_VALUES:
+        raise ConfigError(f"{path} repeats its parts (by & and *) until they are more than {MOST_VALUES} values.")
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no mapping of keys to values.")
     return values
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Number of values, those that are repeated by reference counted each time; RecursionError where one holds itself."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in inner)
+    return known[id(value)]
 
 
 def write_yaml(path: Path, config: BaseModel) -> None:

@@ -82,7 +82,7 @@ def _kind_of_archive(path: Path) -> FileKind:
 def _kind_of_json(path: Path) -> FileKind:
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return FileKind("json", "a text file that looks like JSON, but is not valid")
     if isinstance(found, dict) and {"verdict", "settings"} <= found.keys():
         return FileKind(

@@ -99,9 +99,31 @@ def read_json(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise DataError(f"{path} is not valid JSON ({error}).") from None
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str, what: str) -> Any:
+    """What a JSON text holds; ``what`` begins the sentence of the DataError where it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{what} is not valid JSON ({error}).") from None
+    except RecursionError:
+        raise DataError(f"{what} is not valid JSON (nested too deeply).") from None
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; a last line cut short by a crash is left out. Raises DataError."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1):
+        record = parse_json(line, f"Line {number} of {path}")
+        if not isinstance(record, dict):
+            raise DataError(f"Line {number} of {path} is no JSON object.")
+        found.append(record)
+    return found
 
 
 def require_version(document: Mapping[str, Any], key: str, known: int, what: str) -> None:
@@ -138,11 +160,13 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path} is {kind.what}, not an .npz archive of arrays.", kind.advice)
     arrays: dict[str, np.ndarray] = {}
     key = ""
-    require_memory(_unpacked(path), f"{path} unpacks to")
+    require_memory(unpacked(path), f"{path} unpacks to")
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
-                arrays[key] = archive[key]
+                if not isinstance(array := archive[key], np.ndarray):  # numpy gives other members as they are
+                    raise ValueError(f"'{key}' is no array")
+                arrays[key] = array
     except ValueError as error:
         if "pickle" in str(error).lower() or "object array" in str(error).lower():
             raise DataError(
@@ -155,7 +179,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _unpacked(path: Path) -> int:
+def unpacked(path: Path) -> int:
     """Bytes that the arrays of an .npz need, by the directory of the archive and by the arrays' own headers."""
     total = 0
     try:

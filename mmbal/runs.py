@@ -8,7 +8,6 @@ cross-fitted, so no row is judged by a rule that was fitted on it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import numpy as np
 from mmbal.config import read_yaml
 from mmbal.data.store.store import Store
 from mmbal.errors import DataError, UsageError
-from mmbal.files import read_json, require_version, sha256, write_json
+from mmbal.files import read_json, read_json_lines, require_version, sha256, write_json
 from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.source import predictions_of
 
@@ -82,8 +81,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     file = folder / METRICS
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    return read_json_lines(file)
 
 
 def finished(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from mmbal.config import Frozen
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.errors import DataError
-from mmbal.files import locked, require_version
+from mmbal.files import locked, parse_json, require_version
 from mmbal.maths.arrays import log_softmax
 from mmbal.predictions.format import Predictions
 from mmbal.runs import RECORDS, prediction_file, read_config, read_environment, read_metrics, read_summary
@@ -71,12 +71,10 @@ class Results:
         for number, line in enumerate(self.path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
             where = f"Line {number} of {self.path}"
             try:
-                given = json.loads(line)
+                given = parse_json(line, where)
                 if isinstance(given, dict):
                     require_version(given, "schema_version", 1, where)
                 record = Record.model_validate(given)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{where} is no record ({error}).") from None
             except ValidationError as error:
                 raise DataError(f"{where} is no record ({error.errors()[0]['msg']}).") from None
             found[record.data, record.variant, record.kind, record.number, record.seed] = record

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mmbal.errors import DataError
+from mmbal.files import parse_json
 from mmbal.predictions.columns import Array, mask, numbers, plain, rows, texts
 from mmbal.predictions.labels import UNLABELLED, Labels, class_names, labels_of
 from mmbal.predictions.names import SEGMENT, Names
@@ -241,10 +241,7 @@ class Reader:
 def _meta(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
-    try:
-        meta = json.loads(str(value))
-    except json.JSONDecodeError:
-        raise DataError("'meta' is not JSON text.") from None
+    meta = parse_json(str(value), "'meta'")
     if not isinstance(meta, dict):
         raise DataError("'meta' is not a JSON object.")
     return meta

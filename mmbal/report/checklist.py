@@ -6,7 +6,6 @@ splits, tuning, seeds and tests. Each question here is one of those; an answer i
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.errors import UsageError
+from mmbal.files import read_json_lines
 from mmbal.report.study import Run, Study, runs_of, study_of
 from mmbal.runs import RECORDS, find_predictions, read_config, read_environment, read_summary
 from mmbal.tables import Column, Table
@@ -112,9 +112,9 @@ def _tuning(runs: Sequence[Run]) -> str:
 def _trials(runs: Sequence[Run]) -> str:
     """How many trials a search gave to each variant, by results.jsonl."""
     file = runs[0].folder.parents[1] / RECORDS
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
+    records = read_json_lines(file) if file.is_file() else []
     shown = {(run.data, run.variant) for run in runs}
-    trials = {(r["data"], r["variant"], r["number"]) for r in map(json.loads, lines) if r["kind"] == "trial"}
+    trials = {(r["data"], r["variant"], r["number"]) for r in records if r["kind"] == "trial"}
     sizes = {sum(t[:2] == unit for t in trials) for unit in shown}
     if sizes == {0}:
         return "No search is recorded."

@@ -14,7 +14,6 @@ Ranks and groups are drawn as by Demsar (JMLR 2006), with these tests in place o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,6 +26,7 @@ from pydantic import Field
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of
 from mmbal.errors import UsageError
+from mmbal.files import read_json_lines
 from mmbal.maths.bootstrap import Estimate
 from mmbal.maths.significance import holm
 from mmbal.notebook import Content, Shown, plots_of, plotted
@@ -124,8 +124,7 @@ def _configs(folder: Path) -> list[Path]:
 def marked(folder: Path) -> set[tuple[str, str, int]]:
     """Data set, variant and seed of the runs that results.jsonl marks as not converged."""
     files = [file for file in (folder / RECORDS, folder.parent / RECORDS) if file.is_file()]
-    lines = files[0].read_text(encoding="utf-8").split("\n")[:-1] if files else []
-    records = [json.loads(line) for line in lines]
+    records = read_json_lines(files[0]) if files else []
     last = {(r["data"], r["variant"], r["seed"]): bool(r["converged"]) for r in records if r["kind"] == "run"}
     return {run for run, converged in last.items() if not converged}
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import resource
+import shutil
 import zipfile
 from contextlib import suppress
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +27,9 @@ from mmbal.config import read_yaml
 from mmbal.data.describe import describe_any
 from mmbal.data.media.decode import Unusable
 from mmbal.data.media.pictures import read_picture
+from mmbal.data.media.recipe_feature import read_array
 from mmbal.errors import DataError, MmbalError
-from mmbal.files import read_npz, read_tensors
+from mmbal.files import read_json, read_json_lines, read_npz, read_tensors
 from mmbal.predictions.format import Predictions
 
 
@@ -106,6 +110,121 @@ def test_giant_arrays_and_archives_are_refused_before_they_are_read(tmp_path):
     with pytest.raises(DataError, match=r"unpacks to .* GiB"):
         read_npz(tmp_path / "header.npz")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200_000  # KiB
+
+
+def test_an_archive_of_features_that_a_manifest_names_is_bounded_too(tmp_path):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**6)})
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive:
+        archive.writestr("a.npy", head.getvalue())
+    with pytest.raises(Unusable, match=r"unpacks to .* GiB"):
+        read_array(tmp_path / "bomb.npz", "a")
+
+
+def test_no_configuration_and_no_json_takes_the_memory_or_the_stack(tmp_path):
+    parts = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    parts += [f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 10)}]" for k in range(12)]
+    for text, told in (
+        ("\n".join(parts), "repeats its parts"),
+        ("a: &a [*a]", "nested too deeply"),
+        ("a: " + 1_200 * "[" + 1_200 * "]", "nested too deeply"),
+    ):
+        (tmp_path / "c.yaml").write_text(text)
+        assert told in describe_any(tmp_path / "c.yaml").problem
+        with pytest.raises(MmbalError, match=told):
+            read_yaml(tmp_path / "c.yaml")
+    for text in (3_000 * "[", 3_000 * "[" + 3_000 * "]", '{"a":' * 3_000, "1" * 5000):
+        (tmp_path / "d.json").write_text(text)
+        assert describe_any(tmp_path / "d.json").problem
+        if text != "1" * 5000:
+            with pytest.raises(DataError, match="not valid JSON"):
+                read_json(tmp_path / "d.json")
+        with pytest.raises(DataError):
+            Predictions.from_arrays({"labels": [0, 1], "logits_a": np.zeros((2, 2)), "meta": text})
+    (tmp_path / "lines.jsonl").write_text('{"a": 1}\n[]\n')
+    with pytest.raises(DataError, match="Line 2"):
+        read_json_lines(tmp_path / "lines.jsonl")
+
+
+def test_links_where_a_store_is_made_lead_to_no_file_outside(tmp_path):
+    """In the folder of an interrupted preparation, in the store that is replaced, and as a member of an archive."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    np.save(outside / "a.npy", np.arange(3.0))
+    before = (outside / "a.npy").read_bytes()
+    for k in range(8):
+        np.save(tmp_path / f"{k}.npy", np.full(3, k, np.float32))
+    rows = "\n".join(f"{k}.npy,{'xy'[k % 2]},{'train' if k < 6 else 'test'}" for k in range(8))
+    (tmp_path / "m.csv").write_text(f"a,label,split\n{rows}\n")
+    made = mmbal.prepare(tmp_path / "m.csv", out=tmp_path / "store", workers=0).store
+    partial = tmp_path / ".again.partial"
+    for links in ("inside", "itself"):
+        if links == "inside":
+            partial.mkdir()
+            (partial / "a.npy").symlink_to(outside / "a.npy")
+            (partial / "journal.jsonl").symlink_to(outside / "new")
+        else:
+            partial.symlink_to(outside)
+        again = mmbal.prepare(tmp_path / "m.csv", out=tmp_path / "again", workers=0).store
+        assert again.hash == made.hash
+        shutil.rmtree(tmp_path / "again")
+    shutil.copytree(tmp_path / "store", tmp_path / "again")
+    (tmp_path / "again" / "a.npy").unlink()
+    (tmp_path / "again" / "a.npy").symlink_to(outside / "a.npy")
+    mmbal.prepare(tmp_path / "m.csv", out=tmp_path / "again", workers=0, force=True)
+    assert not (tmp_path / "again" / "a.npy").is_symlink()
+    link = zipfile.ZipInfo("labels.npy")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.npz", "w") as archive:
+        archive.writestr(link, str(outside / "a.npy"))
+    with pytest.raises(DataError, match="'labels' is no array"):
+        read_npz(tmp_path / "link.npz")
+    assert [file.name for file in outside.iterdir()] == ["a.npy"]
+    assert (outside / "a.npy").read_bytes() == before
+
+
+EVIL = [
+    "<script>boom()</script>",
+    "<img src=x onerror=boom()>",
+    "a|b`$x$`[link](javascript:boom())",
+    "\\input{/etc/passwd} %_&#{}",
+]
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page that could run something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        calls = [(key, value or "") for key, value in attrs if key.startswith("on") or key in ("href", "src", "style")]
+        self.running += [f"{tag} {key}={value}" for key, value in calls if "boom" in value]
+
+    def handle_data(self, data):
+        if self.cdata_elem is not None and data.strip().startswith("boom"):
+            self.running.append(f"{self.cdata_elem}: {data}")
+
+
+def test_names_run_nothing_in_pages_and_papers(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 4
+    scores = {f"logits_{m}": rng.normal(size=(80, 4)) + 2 * np.eye(4)[labels] for m in (EVIL[1], "v")}
+    split = np.where(np.arange(80) < 40, "val", "test")
+    names = {"classes": np.array(EVIL), "ids": np.array([f"{EVIL[0]}{k}" for k in range(80)])}
+    np.savez(tmp_path / "p.npz", labels=labels, split=split, **names, **scores)
+    diagnosis = tmp_path / "d.json"
+    quick = ("--bootstrap", 100, "--rule", "temperature")
+    assert command("diagnose", tmp_path / "p.npz", *quick, "--out", diagnosis).exit_code == 0
+    for suffix in ("html", "md", "tex"):
+        result = command("report", diagnosis, "--out", tmp_path / f"r.{suffix}")
+        assert result.exit_code == 0, result.output
+    page = Tags()
+    page.feed((tmp_path / "r.html").read_text())
+    assert page.running == []
+    assert not re.search(r"(?<!\\)(<(script|img)|\]\(javascript)", (tmp_path / "r.md").read_text())
+    assert "\\input{" not in (tmp_path / "r.tex").read_text()
 
 
 def test_a_picture_of_too_many_pixels_is_refused(tmp_path):

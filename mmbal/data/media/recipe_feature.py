@@ -11,6 +11,8 @@ from pydantic import Field
 from mmbal.data.media.decode import Decoded, Unusable, check_file
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.store.store import Kind
+from mmbal.errors import DataError
+from mmbal.files import require_memory, unpacked
 
 if TYPE_CHECKING:
     from mmbal.data.media.container import Clips
@@ -51,6 +53,7 @@ def read_array(path: Path, key: str = "") -> np.ndarray:
     """A numeric array from ``.npy`` or, by its key, from ``.npz``; pickles are never read. Raises Unusable."""
     check_file(path)
     try:
+        require_memory(unpacked(path), "it unpacks to")
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             array = loaded
@@ -66,6 +69,8 @@ def read_array(path: Path, key: str = "") -> np.ndarray:
                 array = loaded[name]
     except Unusable:
         raise
+    except DataError as error:
+        raise Unusable("corrupt", error.message.rstrip(".")) from None
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on a damaged archive
         pickled = "pickle" in str(error).lower()
         raise Unusable("corrupt", "pickled objects, never read" if pickled else f"not an array ({error})") from None

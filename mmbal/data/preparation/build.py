@@ -106,6 +106,8 @@ def _build(
 ) -> Built:
     partial = out.with_name(f".{out.name}.partial")
     if not _continues(partial, plan):
+        if partial.is_symlink():
+            partial.unlink()
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     if isinstance(source, Manifest):
@@ -222,7 +224,10 @@ def _stat(path: str) -> tuple[int, int]:
 
 
 def _continues(partial: Path, plan: str) -> bool:
+    """Whether ``partial`` is of the same plan. One with links is not gone on with: they could lead to other files."""
     try:
+        if partial.is_symlink() or any(file.is_symlink() for file in partial.iterdir()):
+            return False
         return bool(json.loads((partial / "plan.json").read_text())["fingerprint"] == plan)
     except (OSError, ValueError, KeyError):
         return False

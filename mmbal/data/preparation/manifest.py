@@ -139,14 +139,17 @@ def _json_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
             continue
         try:
             record = json.loads(line) if isinstance(line, str) else line
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             yield place, {"label": "", FAULT: f"not JSON ({getattr(error, 'msg', 'nested too deeply')})"}
             continue
         if not isinstance(record, dict):
             yield place, {"label": "", FAULT: "not a JSON object"}
             continue
         if record and all(isinstance(cells, dict) for cells in record.values()):
-            yield place, {"label": "", FAULT: "an object of columns, not of one sample (pandas: orient='records', lines=True)"}
+            yield (
+                place,
+                {"label": "", FAULT: "columns, not a sample (pandas: orient='records', lines=True)"},
+            )
             continue
         yield place, {str(k): _cell(v) for k, v in record.items()}
 
@@ -156,7 +159,7 @@ def _json_lines(text: str) -> list[Any]:
     if text.lstrip().startswith("["):
         try:
             whole = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             whole = None
         if isinstance(whole, list) and all(isinstance(entry, dict) for entry in whole):
             return whole
