@@ -83,7 +83,10 @@ def beta_cdf(a: float, b: float, x: float, rest: float) -> float:
             break
     # x^a (1 - x)^b / B(a, b) by Stirling's formula, so that large logarithms do not cancel
     off = x * b - rest * a
-    logarithm = a * math.log1p(off / a) + b * math.log1p(-off / b) + 0.5 * math.log(a * b / (2 * math.pi * (a + b)))
+    near = abs(off) < 0.5 * min(a, b)  # else log1p meets -1 where x or 1 - x is below the rounding of 1
+    first = math.log1p(off / a) if near else math.log(x * (a + b) / a)
+    second = math.log1p(-off / b) if near else math.log(rest * (a + b) / b)
+    logarithm = a * first + b * second + 0.5 * math.log(a * b / (2 * math.pi * (a + b)))
     return math.exp(logarithm + _stirling(a + b) - _stirling(a) - _stirling(b)) / a * fraction
 
 

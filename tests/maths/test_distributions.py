@@ -31,3 +31,10 @@ def test_students_t(freedom):
 def test_throws_of_a_coin(k, n):
     exact = Fraction(sum(math.comb(n, i) for i in range(k + 1)), 2**n)
     assert binomial_half_cdf(k, n) == pytest.approx(float(exact), rel=1e-12)
+
+
+def test_a_difference_of_rounding_errors_has_no_small_p():
+    for freedom in (2.0, 37.5, 400.0):
+        assert t_tail(freedom, 1e-17) == pytest.approx(0.5)
+        assert t_tail(freedom, 1e-12) == pytest.approx(0.5)
+        assert 0 <= t_tail(freedom, 1e9) < 1e-9
