@@ -8,7 +8,7 @@ quickstart: export OMP_NUM_THREADS = 2
 # Test processes side by side; `make test TEST_PROCESSES=0` runs them in one, for a debugger.
 TEST_PROCESSES ?= 2
 
-.PHONY: quickstart test test-slow test-long check docs docs-links docs-test install clean
+.PHONY: quickstart test test-slow test-long test-lowest test-laptop coverage check docs docs-links docs-test install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/mmbal quickstart
@@ -19,9 +19,23 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "slow and not long"
 
-# Kills, bad inputs and fuzzing in great numbers; it ends with the counts.
+# Kills, faults, bad inputs and fuzz cases in great numbers; it ends with the counts and "nothing lost".
 test-long: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/faults tests/data/preparation/test_malformed.py tests/test_every_method.py tests/test_command_line.py -m "long or not long" -rP -s && echo "nothing lost"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "long or counted"
+
+# The lines of mmbal that the whole suite runs, in this process and in those that it starts.
+coverage: $(VENV)/.installed
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not long" --cov --cov-report=term:skip-covered --cov-fail-under=92
+
+# The half without torch with the lowest versions that are declared, on any Python: make test-lowest PYTHON=python3.10
+test-lowest: VERSIONS = --lowest
+# ... and with the newest: make test-laptop PYTHON=python3.13
+test-laptop test-lowest:
+	rm -rf build/laptop && $(PYTHON) -m venv build/laptop
+	$(PYTHON) -c "import re, sys; t = open('packaging/laptop.txt').read(); print(t.replace('>=', '==') if sys.argv[1:] else t)" \
+	  $(VERSIONS) > build/laptop.txt
+	build/laptop/bin/python -m pip install --quiet --no-compile -r build/laptop.txt
+	build/laptop/bin/python tests/packaging/small_installation.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check mmbal tests benchmarks examples docs

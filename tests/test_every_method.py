@@ -1,7 +1,7 @@
 """Every method and every fusion, from the command line, on data of each kind: trained, diagnosed and reported.
 
 The digits are embedded, and a world of Gaussian features is drawn; the other sets skip without the shared real data. Sets of
-2, 3 and 6 modalities are among the slow tests; two further ones, of the same numbers, are left to the long ones. Pages are
+2, 3 and 6 modalities are among the slow tests; three further ones, of 2 and 3, are left to the long ones. Pages are
 drawn of the runs on the digits: a page knows what was measured, and not which set it was measured on.
 """
 

@@ -30,6 +30,7 @@ from mmbal.errors import Interrupted, UsageError
 from mmbal.methods.base import Method
 from mmbal.runs import FAILED, WITHIN, finished
 
+pytestmark = pytest.mark.counted("faults")
 AT_ONCE = Saving(deadline=0)  # after every batch
 OF_THE_CLOCK = ("env.json", "summary.json", "config.yaml")
 DIMS = {"audio": 6, "video": 4}

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from counting import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,6 +32,8 @@ from mmbal.data.media.recipe_feature import read_array
 from mmbal.errors import DataError, MmbalError
 from mmbal.files import read_json, read_json_lines, read_npz, read_tensors
 from mmbal.predictions.format import Predictions
+
+pytestmark = pytest.mark.counted("attacks")
 
 
 class Bomb:
@@ -248,6 +251,7 @@ BYTES = st.binary(max_size=300)
     name=st.sampled_from(["a.npz", "a.json", "a.csv", "a.jsonl", "a.yaml", "a.pt", "a.png", "a.wav", "a.mat"]),
 )
 def test_no_bytes_give_a_traceback(tmp_path_factory, data, name):
+    count("fuzz cases")
     file = tmp_path_factory.mktemp("fuzz") / name
     file.write_bytes(data)
     found = describe_any(file)
@@ -265,6 +269,7 @@ def test_no_bytes_give_a_traceback(tmp_path_factory, data, name):
     )
 )
 def test_no_arrays_give_a_traceback(arrays):
+    count("fuzz cases")
     try:
         found = Predictions.from_arrays(arrays, examine=True)
     except MmbalError:

@@ -24,6 +24,7 @@ from mmbal.engine.train import resume, train
 from mmbal.errors import DataError, UsageError, of_system
 from mmbal.files import locked
 
+pytestmark = pytest.mark.counted("faults")
 DIMS = {"audio": 6, "video": 4}
 
 

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from counting import count
 from PIL import Image
 
 from mmbal.data.preparation.findings import Finding
@@ -37,6 +38,7 @@ def damaged(data: bytes, how: str, seed: int) -> bytes:
     raise ValueError(how)
 
 
+@pytest.mark.counted
 def test_two_hundred_malformed_inputs(tmp_path, clip, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hows = ("cut", "head lost", "zeroed", "noise", "header scrambled", "text", "empty", "pointer")
@@ -118,6 +120,7 @@ def test_two_hundred_malformed_inputs(tmp_path, clip, monkeypatch):
             assert len(finding.reason) < 200
     assert {"well300", "well900"} <= set(result.store.ids)
     assert result.store.verify() == []
+    count("bad inputs", len(strange))
 
 
 @pytest.mark.parametrize("how", ["cut", "noise", "zeroed"])
