@@ -28,6 +28,7 @@ import torch
 
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.gradients import GradientAverage
 from mmbal.engine.loop import enter_training, fit, train_batches
 from mmbal.engine.session import Session
 from mmbal.methods.base import Run, parts
@@ -74,7 +75,8 @@ class Trainer:
         batch = session.run.train.gather(rows)
         learning = enter_training(session.model, parts(session.model, session.method))
         begun = time.process_time()
-        train_batches(session.run, session.method, session.config, [batch], 1, learning, session.processes)
+        average = GradientAverage([], session.processes)
+        train_batches(session.run, session.method, session.config, [batch], 1, learning, average)
         return time.process_time() - begun
 
     def hooks(self) -> float:

@@ -8,12 +8,12 @@ from mmbal.engine import pretrain as separate
 from mmbal.engine import sweep as study
 from mmbal.engine import train as engine
 from mmbal.engine.config import TrainConfig
-from mmbal.engine.distributed import is_first
 from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report
 from mmbal.engine.study import Study
 from mmbal.engine.train import Result
 from mmbal.report.pages import renew_pages
+from mmbal.torchrun import is_first
 
 
 def train(

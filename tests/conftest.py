@@ -66,8 +66,13 @@ def shared_data() -> Path:
     return path
 
 
-def write_store(out: Path, dims: dict[str, int], *, rows: int = 160, classes: int = 3, seed: int = 0) -> Store:
-    """A store of Gaussian feature modalities; the first is the most telling. Splits train, train, val, test in turn."""
+def write_store(
+    out: Path, dims: dict[str, int], *, rows: int = 160, classes: int = 3, seed: int = 0, missing: float = 0.0
+) -> Store:
+    """A store of Gaussian feature modalities; the first is the most telling. Splits train, train, val, test in turn.
+
+    Each modality but one, another in each row, is missing with chance ``missing``.
+    """
     out.mkdir(parents=True)
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, rows)
@@ -83,7 +88,8 @@ def write_store(out: Path, dims: dict[str, int], *, rows: int = 160, classes: in
         np.save(out / f"{m}.npy", values)
         statistics = {"mean": values.mean(axis=0).tolist(), "std": values.std(axis=0).tolist()}
         specs[m] = ModalitySpec(kind="features", shape=(dim,), preprocessing=statistics)
-        table[f"present_{m}"] = np.ones(rows, dtype=bool)
+        kept = random.random(rows) >= missing if missing else np.ones(rows, dtype=bool)
+        table[f"present_{m}"] = kept | (np.arange(rows) % len(dims) == position)
     names = tuple("abcdefghij"[:classes])
     seal(out, name="toy", classes=names, modalities=specs, rows=table, meta={})
     return Store.open(out)
@@ -94,7 +100,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Store]:
     """``toy({"audio": 6, "video": 4})``: a small store of features, made once a session for each argument."""
     made: dict[str, Store] = {}
 
-    def make(dims: dict[str, int], **options: int) -> Store:
+    def make(dims: dict[str, int], **options: float) -> Store:
         key = f"{dims}{options}"
         if key not in made:
             made[key] = write_store(tmp_path_factory.mktemp("stores") / "toy", dims, **options)

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from mmbal.errors import Interrupted, MmbalError, of_import, of_system
+from mmbal.torchrun import told_by_another
 
 DEBUG = "MMBAL_DEBUG"
 
@@ -113,6 +114,8 @@ def guarded(command: Callable[..., Any], page: str) -> Callable[..., Any]:
             )
         if os.environ.get(DEBUG):
             raise error
+        if (code := told_by_another(error.exit_code)) is not None:  # one sentence for all processes of a job
+            raise typer.Exit(code)
         from mmbal.cli import console
 
         console.fail(error.message, error.hint, error.label, "" if isinstance(error, Interrupted) else page)

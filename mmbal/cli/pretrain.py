@@ -29,6 +29,7 @@ from mmbal.cli.options import (
     training_config,
 )
 from mmbal.cli.progress import working
+from mmbal.torchrun import is_first
 
 if TYPE_CHECKING:
     from mmbal.engine.train import Result
@@ -95,6 +96,8 @@ def pretrain(
 def _show(result: Result, as_json: bool) -> None:
     from mmbal.report.training import pretrained
 
+    if not is_first():
+        return
     if as_json:
         console.print_json({"run": str(result.folder), **result.summary})
         return

@@ -23,6 +23,7 @@ from mmbal.cli.console import err, grid_of, note
 from mmbal.progress import listening
 from mmbal.tables import Column, Table
 from mmbal.text import Line, duration
+from mmbal.torchrun import is_first
 
 SOON = 2.0  # seconds after which the time is told first; what is over before needs no word
 EVERY = 15.0  # seconds between two lines of work that has no figures of its own, at most
@@ -129,6 +130,9 @@ def _rows(lines: deque[str]) -> Table | None:
 def working(what: str) -> Iterator[Work]:
     """Show the progress of the block on stderr; after more than ``SOON`` seconds also how long it took in all."""
     work = Work(what)
+    if not is_first():
+        yield work
+        return
     with ExitStack() as stack:
         stack.enter_context(listening(work.reach))
         if err.is_terminal:

@@ -30,6 +30,7 @@ from mmbal.cli.options import (
 )
 from mmbal.cli.progress import working
 from mmbal.progress import steps
+from mmbal.torchrun import is_first
 
 if TYPE_CHECKING:
     from mmbal.engine.train import Result
@@ -133,7 +134,9 @@ def train(
         optimistic=optimistic,
     )
     if dry_run:
-        _show_dry_run(try_out(settings), as_json)
+        found = try_out(settings)
+        if is_first():
+            _show_dry_run(found, as_json)
         return
     outs: list[Path | None] = [out]
     if seeds > 1 and out is not None:
@@ -153,8 +156,6 @@ def train(
 
 def _answer(results: list[Result], as_json: bool) -> None:
     """Show the figures; once, under torchrun."""
-    from mmbal.engine.distributed import is_first
-
     if is_first():
         _show(results, as_json)
 

@@ -75,6 +75,9 @@ class TrainConfig(Config):
     seed: int = Field(0, ge=0, description="seed of everything random")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 or mps")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="number format of the forward pass")
+    shared_batch_norm: bool | None = Field(
+        None, description="normalise over all processes' samples; if not set, where one has fewer than 16 of a batch"
+    )
 
 
 class Started(NamedTuple):

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mmbal.errors import Interrupted
+from mmbal.torchrun import is_shared
 
-def is_first() -> bool:
-    """Whether this process is the one that writes and prints: the first under torchrun, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+
+class Lost(Interrupted):
+    """Another process of the training has ended, so that this one can't go on."""
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What all processes do at once; raises Lost where one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise Lost("One of the processes of this training has ended, so the others can't go on.") from error
+
+
+@cache
+def gradient_group() -> dist.ProcessGroup:
+    """The group that gradients go through: what methods sum meanwhile can't get between them."""
+    with together():
+        return cast(dist.ProcessGroup, dist.new_group())
 
 
 class Processes:
@@ -25,10 +47,11 @@ class Processes:
     @classmethod
     def start(cls, device: torch.device) -> Processes:
         """Join the process group that the environment describes, if any."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if not is_shared():
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            with together():
+                dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
@@ -38,36 +61,67 @@ class Processes:
     def sum(self, value: Tensor) -> Tensor:
         """The sum over processes, in place."""
         if self.world > 1:
-            dist.all_reduce(value)
+            with together():
+                dist.all_reduce(value)
         return value
 
-    def agree(self, text: str) -> str:
-        """The first process's text, in every process."""
+    def agree(self, value: Any) -> Any:
+        """The first process's JSON value, in every process."""
         if self.world > 1:
-            found = [text]
-            dist.broadcast_object_list(found, src=0)
-            text = found[0]
-        return text
+            found = [json.dumps(value) if self.first else None]
+            with together():
+                dist.broadcast_object_list(found, src=0)
+            value = json.loads(str(found[0]))
+        return value
+
+    def gather(
+        self, columns: Mapping[str, Tensor], places: Tensor, rows: int, device: torch.device
+    ) -> dict[str, Tensor]:
+        """Columns of all ``rows``, of each process's at its ``places``; the first process has some rows of each column."""
+        if self.world == 1:
+            return dict(columns)
+        shapes = self.agree({key: [list(values.shape[1:]), str(values.dtype)] for key, values in columns.items()})
+        found = {}
+        for key, (shape, kind) in shapes.items():
+            dtype = getattr(torch, kind.removeprefix("torch."))
+            whole = torch.zeros(rows, *shape, dtype=torch.uint8 if dtype == torch.bool else dtype)
+            if len(places):
+                whole[places] = columns[key].to(whole.dtype)
+            found[key] = self.sum(whole.to(device)).cpu().to(dtype)
+        return found
 
     def wait(self) -> None:
         """Until every process is here."""
         if self.world > 1:
-            dist.barrier()
+            with together():
+                dist.barrier()
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter], rows: int) -> None:
-        """Mean of the processes' gradients, each weighted by the rows it saw: the gradient of the whole batch."""
+    def any(self, values: Sequence[bool], device: torch.device) -> list[bool]:
+        """Whether each is so in one of the processes."""
         if self.world == 1:
-            return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if not gradients:
-            return
-        share = rows / float(self.sum(torch.tensor(float(rows), device=gradients[0].device)))
-        flat = self.sum(torch.cat([g.flatten() for g in gradients]) * share)
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+            return list(values)
+        return [value > 0 for value in self.sum(torch.tensor(values, dtype=torch.float32, device=device)).tolist()]
+
+    def mean(self, records: Mapping[str, Sequence[float]], shares: Mapping[str, Sequence[float]]) -> dict[str, float]:
+        """The mean of each record over all processes, where each value counts by its share of what it was taken from."""
+        if self.world == 1:
+            return {name: float(np.mean(values)) for name, values in records.items()}
+        own = {
+            name: (sum(v * s for v, s in zip(values, shares[name], strict=True)), sum(shares[name]))
+            for name, values in records.items()
+        }
+        every: list[Any] = [None] * self.world
+        with together():
+            dist.all_gather_object(every, json.dumps(own))
+        found: dict[str, list[float]] = {}
+        for one in map(json.loads, every):
+            for name, parts in one.items():
+                found[name] = [a + b for a, b in zip(found.get(name, (0.0, 0.0)), parts, strict=True)]
+        return {name: value / share for name, (value, share) in found.items()}
 
     def share_buffers(self, module: nn.Module) -> None:
         """Give every process the first one's buffers (running statistics), which each has of its own rows."""
         if self.world > 1:
-            for buffer in module.buffers():
-                dist.broadcast(buffer, src=0)
+            with together():
+                for buffer in module.buffers():
+                    dist.broadcast(buffer, src=0)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmbal.data.store.loader import Batch, Loader
 from mmbal.decision import scores
 from mmbal.decision.fused import coalition_contributions
+from mmbal.engine.distributed import Processes
 from mmbal.engine.finite import require_finite_decisions
 from mmbal.maths.arrays import log_softmax
 from mmbal.maths.folds import exchanged
@@ -39,8 +40,9 @@ def collect(
     meta: Mapping[str, Any] | None = None,
     brief: bool = False,
     exchange: bool = False,
+    processes: Processes = Processes(),  # noqa: B008, a constant
 ) -> Predictions:
-    """The model's decisions on a loader; encoders run once a batch.
+    """The model's decisions on a loader; encoders run once a batch, in one of the ``processes``, which all get the whole.
 
     Where the decision is not additive, the fused logits of every coalition of modalities are kept as well, and the
     contributions are their exact Shapley values plus an equal share of the empty coalition's logits, so that they sum
@@ -54,14 +56,13 @@ def collect(
     def keep(key: str, value: Tensor) -> None:
         columns.setdefault(key, []).append(value.float().cpu())
 
-    rows, labels = [], []
+    rows: list[Tensor] = []
     with evaluating(model, method):
-        for batch in (b.to(device) for b in loader.epoch(0)):
+        for batch in (b.to(device) for b in loader.epoch(0, skip=processes.rank, every=processes.world)):
             own = model(batch)
             output = method.predict(own)
             require_finite_decisions(output, batch, loader)
             rows.append(batch.index.cpu())
-            labels.append(batch.labels.cpu())
             keep("fused", output.fused)
             for m in modalities:
                 keep(f"logits_{m}", output.logits[m])
@@ -73,13 +74,15 @@ def collect(
                     numbers = sum(gate[0].numel() for gate in held.values()) * len(loader.split_rows)
                     for name, gate in held.items() if numbers <= MOST_OF_GATES else ():
                         keep(f"{GATE}{name}", gate)
-    index = torch.cat(rows).numpy()
-    store = loader.store
-    gates = {key.removeprefix(GATE): torch.cat(columns.pop(key)) for key in list(columns) if key.startswith(GATE)}
-    arrays: dict[str, Any] = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
+    store, index = loader.store, loader.split_rows
+    mine = torch.from_numpy(np.searchsorted(index, torch.cat(rows).numpy())) if rows else torch.zeros(0).long()
+    found_here = {key: torch.cat(parts) for key, parts in columns.items()}
+    whole = processes.gather(found_here, mine, len(index), device)
+    gates = {key.removeprefix(GATE): whole.pop(key) for key in list(whole) if key.startswith(GATE)}
+    arrays: dict[str, Any] = {key: values.numpy() for key, values in whole.items()}
     if gates:
         arrays |= {f"weights_{m}": w.numpy() for m, w in model.fusion.sample_weights(gates).items()}
-        arrays["exchanged"] = _exchanged(model, loader, device, gates, arrays)
+        arrays["exchanged"] = _exchanged(model, loader, device, gates, arrays, processes, mine)
     weights = {m: arrays[f"weights_{m}"][arrays[f"present_{m}"]] for m in modalities if f"weights_{m}" in arrays}
     if all(len(np.unique(w)) < 2 for w in weights.values()):  # the same in every sample: no gate
         arrays = {key: value for key, value in arrays.items() if not key.startswith("weights_")}
@@ -91,7 +94,8 @@ def collect(
     arrays |= {f"{SEGMENT}{name}": values[index] for name, values in store.segments.items()}
     if not brief:
         arrays |= _linear_head(model, arrays)
-    arrays |= {"labels": torch.cat(labels).numpy(), "ids": store.ids[index], "split": np.full(len(index), loader.split)}
+    labels = store.labels[index].astype(np.int64)
+    arrays |= {"labels": labels, "ids": store.ids[index], "split": np.full(len(index), loader.split)}
     arrays |= {"classes": np.array(store.classes), "modalities": np.array(modalities)}
     found = Predictions.from_arrays(arrays)
     if found.subsets:
@@ -118,21 +122,25 @@ def _exchanged(
     device: torch.device,
     gates: Mapping[str, Tensor],
     arrays: Mapping[str, np.ndarray],
+    processes: Processes,
+    mine: Tensor,
 ) -> np.ndarray:
     """The decision ``(N, C)`` with the gates of other samples that have the same modalities; a second pass.
 
-    The pass goes in the order of the first one, whose ``gates (N, ...)`` and ``arrays`` are given.
+    The pass goes in the order of the first one, whose ``gates (N, ...)`` and ``arrays`` are given; ``mine`` are the places
+    of this process's samples.
     """
     present = np.stack([arrays[f"present_{m}"] for m in model.modalities], axis=1)
     other = torch.from_numpy(exchanged(present, np.random.default_rng(0)))
     found: list[Tensor] = []
     with evaluating(model):
-        for batch in (b.to(device) for b in loader.epoch(0)):
+        for batch in (b.to(device) for b in loader.epoch(0, skip=processes.rank, every=processes.world)):
             done = sum(map(len, found))
-            rows = other[done : done + len(batch)]
+            rows = other[mine[done : done + len(batch)]]
             given = {name: gate[rows].to(device) for name, gate in gates.items()}
             found.append(model.fusion.gated_head(model.encode(batch), given).float().cpu())
-    return torch.cat(found).numpy()
+    here = {"exchanged": torch.cat(found)} if found else {}
+    return processes.gather(here, mine, len(other), device)["exchanged"].numpy()
 
 
 def _coalitions(model: MultimodalClassifier, method: Method, output: Output) -> dict[tuple[str, ...], Tensor]:

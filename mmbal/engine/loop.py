@@ -16,11 +16,13 @@ from mmbal.engine import position
 from mmbal.engine.config import OptimiserConfig, TrainConfig
 from mmbal.engine.distributed import Processes
 from mmbal.engine.finite import NotFinite, origin, require_finite, require_finite_gradients
+from mmbal.engine.gradients import GradientAverage
 from mmbal.engine.recorders import Recorder
 from mmbal.engine.seeding import seed_all
 from mmbal.errors import MmbalError
 from mmbal.methods.base import Method, Phase, Run, Stage, chosen, parts
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.models.whole_batch import shared_by_processes
 from mmbal.progress import portion
 
 State = dict[str, Any]
@@ -74,6 +76,7 @@ def fit(
             run.stage = stage
             select_parts(modules, stage, learning)
             optimiser = run.optimiser = build_optimiser(modules, config.optimiser)
+            average = GradientAverage(trained_by(optimiser), processes)
             if resume and (done > first or within):
                 optimiser.load_state_dict(resume["optimiser"])
             for run.epoch in range(max(first, done), last):
@@ -82,10 +85,11 @@ def fit(
                         group["lr"] = learning_rate(config.optimiser, run.epoch - first, stage.epochs)
                 recorded = list(watching.values())
                 with portion(1 / left):
-                    train_epoch(run, method, config, modules, processes, recorded, after_batch, state, within)
+                    train_epoch(run, method, config, modules, average, recorded, after_batch, state, within)
                 within = None
                 if after_epoch(run, state(run.epoch + 1)):
                     return
+            average.close()
         first = last
 
 
@@ -94,7 +98,7 @@ def train_epoch(
     method: Method,
     config: TrainConfig,
     modules: dict[str, nn.Module],
-    processes: Processes,
+    average: GradientAverage,
     recorders: Sequence[Recorder] = (),
     after_batch: AfterBatch | None = None,
     state: Callable[[int], State] = lambda epochs: {},
@@ -104,13 +108,15 @@ def train_epoch(
 
     ``state`` gives what is saved of the run with so many epochs done, to which ``after_batch`` gets the position added.
     """
-    model = run.model
+    model, processes = run.model, average.processes
     seed_all(config.seed, run.epoch)
     run.records.clear()
+    run.shares.clear()
+    run.share = 1 / processes.world
     learning = enter_training(model, modules)
     rows: position.Rows
     if within:
-        rows, done = position.restore(run, method, within), within["batches"]
+        rows, done = position.restore(run, method, within, processes), within["batches"]
     else:
         for recorder in recorders:
             recorder.on_epoch_start(run)
@@ -121,14 +127,18 @@ def train_epoch(
     while group := [batch.to(run.device) for batch in islice(batches, config.accumulate)]:
         size = sum(map(len, group))
         with portion(size / samples):
-            train_batches(run, method, config, group, done + 1, learning, processes, recorders)
+            train_batches(run, method, config, group, done + 1, learning, average, recorders)
         done += len(group)
         if after_batch is not None:
-            after_batch(size, lambda n=done: state(run.epoch) | {"within": position.take(run, method, rows, n)})  # type: ignore[misc]
+
+            def now(batches: int = done) -> State:
+                return state(run.epoch) | {"within": position.take(run, method, rows, batches, processes)}
+
+            after_batch(size, now)
+    processes.share_buffers(model)
     method.on_epoch_end(run)
     for recorder in recorders:
         recorder.on_epoch_end(run)
-    processes.share_buffers(model)
 
 
 def train_batches(
@@ -138,18 +148,20 @@ def train_batches(
     batches: Sequence[Batch],
     number: int,
     learning: Mapping[str, nn.Module],
-    processes: Processes,
+    average: GradientAverage,
     recorders: Sequence[Recorder] = (),
 ) -> None:
     """Every phase of some batches, one optimiser step each, on the mean gradient of all their samples.
 
-    ``number`` is that of the first batch in its epoch; ``learning`` is what :func:`enter_training` returned.
+    ``number`` is that of the first batch in its epoch; ``learning`` is what :func:`enter_training` returned. Gradients are
+    averaged over processes while the last backward pass goes on, where a method has only one.
     """
     optimiser = run.optimiser
     assert optimiser is not None
+    shares, share = [batch.share for batch in batches], Batch.joined(batches).share
     batches, number = list(batches), number - 1
     for k, batch in enumerate(batches):
-        with placed(run, number + k, batch):
+        with placed(run, number + k, batch), sharing(run, average, shares[k]):
             require_finite(batch.features or batch.inputs, "input")
             with autocast(run, config):
                 batches[k] = method.on_batch(batch, run)
@@ -159,7 +171,7 @@ def train_batches(
         optimiser.zero_grad(set_to_none=True)
         outputs = []
         for k, batch in enumerate(batches):
-            with placed(run, number + k, batch):
+            with placed(run, number + k, batch), sharing(run, average, shares[k]):
                 output, losses = forward(run, method, batch, phase, config)
                 for name, loss in losses.items():
                     run.log(f"loss/{name}", loss)
@@ -167,10 +179,13 @@ def train_batches(
                         raise NotFinite(f"The loss '{name}' became {float(loss.detach())}", origin(output))
                 if len(batches) > 1:
                     losses = {name: loss * (len(batch) / len(whole)) for name, loss in losses.items()}
+                if k == len(batches) - 1 and type(method).backward is Method.backward:
+                    average.watch(share)
                 method.backward(losses, run)
             outputs.append(output)
-        with placed(run, number, whole):
-            step(run, method, config, Output.joined(outputs), whole, phase, processes, recorders)
+        with placed(run, number, whole), sharing(run, average, share):
+            average.finish(share)
+            step(run, method, config, Output.joined(outputs), whole, phase, recorders)
 
 
 def step(
@@ -180,20 +195,17 @@ def step(
     output: Output,
     batch: Batch,
     phase: Phase,
-    processes: Processes,
     recorders: Sequence[Recorder],
 ) -> None:
-    """One optimiser step on the gradients that are there, once they are averaged over processes."""
+    """One optimiser step on the gradients that are there, averaged over processes."""
     optimiser = run.optimiser
     assert optimiser is not None
-    trained = [p for group in optimiser.param_groups for p in group["params"]]
-    processes.average_gradients(trained, len(batch))
     require_finite_gradients(optimiser)
     for recorder in recorders:
         recorder.after_backward(run)
     method.on_gradients(output, batch, phase, run)
     if config.optimiser.clip is not None:
-        nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
+        nn.utils.clip_grad_norm_(trained_by(optimiser), config.optimiser.clip)
     optimiser.step()
     run.step += 1
     for recorder in recorders:
@@ -207,6 +219,15 @@ def placed(run: Run, number: int, batch: Batch) -> Iterator[None]:
         yield
     except NotFinite as error:
         raise error.at(run, number + 1, batch) from None
+
+
+@contextmanager
+def sharing(run: Run, average: GradientAverage, share: float) -> Iterator[None]:
+    """While the block runs, this process has a ``share`` of the samples that are trained on."""
+    run.share = share
+    with shared_by_processes(average.processes.sum, share):
+        yield
+    run.share = 1 / average.processes.world
 
 
 def autocast(run: Run, config: TrainConfig) -> torch.autocast:
@@ -273,6 +294,11 @@ def select_parts(modules: dict[str, nn.Module], stage: Stage, learning: set[int]
     for name, module in modules.items():
         for parameter in module.parameters():
             parameter.requires_grad_(name in active and id(parameter) in learning)
+
+
+def trained_by(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All parameters of an optimiser, in its order."""
+    return [p for group in optimiser.param_groups for p in group["params"]]
 
 
 def build_optimiser(modules: dict[str, nn.Module], config: OptimiserConfig) -> torch.optim.Optimizer:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmbal.engine.distributed import Processes
 from mmbal.methods.base import Method, Run
 
 Rows = np.ndarray | Sequence[np.ndarray] | None
@@ -21,27 +22,36 @@ ARRAY, ELSEWHERE = "mmbal.array", "mmbal.elsewhere"  # marks of an array, and of
 OWN = frozenset(vars(nn.Module()))  # attributes of every module
 
 
-def take(run: Run, method: Method, rows: Rows, batches: int) -> dict[str, Any]:
-    """The state after so many batches of an epoch whose sampler has given ``rows``."""
+def take(run: Run, method: Method, rows: Rows, batches: int, processes: Processes) -> dict[str, Any]:
+    """The state after so many batches of an epoch whose sampler has given ``rows``; the same in every process.
+
+    It says nothing of the number of processes, so that another number can go on from it.
+    """
     modules = dict(_modules(run, method))
+    found = {name: _attributes(module) for name, module in modules.items()}
+    for name in method.summed:
+        found["method"][name] = _plain(run.sum(getattr(method, name)))
     return {
         "batches": batches,
         "rows": _plain(rows if rows is None or isinstance(rows, np.ndarray) else list(rows)),
         "random": _random(run.device),
-        "records": {name: list(values) for name, values in run.records.items()},
-        "attributes": {name: found for name, module in modules.items() if (found := _attributes(module))},
+        "records": _records(run, processes),
+        "attributes": {name: attributes for name, attributes in found.items() if attributes},
         "evaluating": [name for name, module in modules.items() if not module.training],
     }
 
 
-def restore(run: Run, method: Method, saved: dict[str, Any]) -> Rows:
+def restore(run: Run, method: Method, saved: dict[str, Any], processes: Processes) -> Rows:
     """Put a state that :func:`take` has given back; the rows of the epoch's sampler."""
     run.records.update({name: list(values) for name, values in saved["records"].items()})
+    run.shares.update({name: [run.share] * len(values) for name, values in saved["records"].items()})
     evaluating = set(saved["evaluating"])
     for name, module in _modules(run, method):
         module.training = name not in evaluating
         for attribute, value in saved["attributes"].get(name, {}).items():
             setattr(module, attribute, _back(value, run.device))
+    for name in method.summed if not processes.first else ():
+        getattr(method, name).zero_()
     torch.set_rng_state(saved["random"]["cpu"])
     if run.device.type == "cuda" and "cuda" in saved["random"]:
         torch.cuda.set_rng_state(saved["random"]["cuda"], run.device)
@@ -55,6 +65,15 @@ def _modules(run: Run, method: Method) -> Iterator[tuple[str, nn.Module]]:
     for part, whole in (("model", run.model), ("method", method)):
         for path, module in whole.named_modules():
             yield f"{part}.{path}".rstrip("."), module
+
+
+def _records(run: Run, processes: Processes) -> dict[str, list[float]]:
+    """What is recorded so far: of several processes the mean of each figure, as often as it was taken."""
+    if processes.world == 1:
+        return {name: list(values) for name, values in run.records.items()}
+    means = processes.mean(run.records, run.shares)
+    times = processes.mean({name: [sum(s)] for name, s in run.shares.items()}, {name: [1.0] for name in run.shares})
+    return {name: [value] * round(times[name] * processes.world) for name, value in means.items()}
 
 
 def _random(device: torch.device) -> dict[str, Tensor]:

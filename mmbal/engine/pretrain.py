@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from mmbal.config import validate, write_yaml
 from mmbal.data.store.store import Store
 from mmbal.engine.checkpoint import load_model, read_checkpoint
 from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.distributed import Processes
 from mmbal.engine.saving import Saving
+from mmbal.engine.seeding import pick_device
 from mmbal.engine.session import Report, Session, about
 from mmbal.engine.tracking import environment, new_run
 from mmbal.engine.train import Result, train
@@ -50,11 +53,16 @@ def pretrain(
     for m in modalities:
         store.require(m)
     alone = _alone(config, modalities)
-    with new_run(None if out is None else Path(out), f"{store.name}-pretrain-s{config.seed}", force) as folder:
-        # So that a killed run is one that can be resumed, or replaced; the configuration makes it a run.
-        write_json(folder / ENVIRONMENT, environment(PRETRAIN, store, config.seed, config.device))
-        write_yaml(folder / CONFIG, alone)
-        return _train_each(alone, folder, report, saving)
+    processes = Processes.start(pick_device(config.device))
+    with ExitStack() as stack:
+        folder = Path()
+        if processes.first:
+            name = f"{store.name}-pretrain-s{config.seed}"
+            folder = stack.enter_context(new_run(None if out is None else Path(out), name, force))
+            # So that a killed run is one that can be resumed, or replaced; the configuration makes it a run.
+            write_json(folder / ENVIRONMENT, environment(PRETRAIN, store, config.seed, config.device))
+            write_yaml(folder / CONFIG, alone)
+        return _train_each(alone, Path(processes.agree(str(folder))), report, saving, processes)
 
 
 def resume(
@@ -71,8 +79,9 @@ def resume(
     if finished(folder):
         return Result(folder, read_summary(folder))
     config = validate(TrainConfig, read_config(folder), str(folder / CONFIG))
-    with locked(folder):
-        return _train_each(config, folder, report, saving)
+    processes = Processes.start(pick_device(config.device))
+    with locked(folder) if processes.first else nullcontext():
+        return _train_each(config, folder, report, saving, processes)
 
 
 def _alone(config: TrainConfig, modalities: tuple[str, ...]) -> TrainConfig:
@@ -82,7 +91,9 @@ def _alone(config: TrainConfig, modalities: tuple[str, ...]) -> TrainConfig:
     return config.model_copy(update={"modalities": modalities, "encoder": encoder, **plain})
 
 
-def _train_each(config: TrainConfig, folder: Path, report: Report | None, saving: Saving) -> Result:
+def _train_each(
+    config: TrainConfig, folder: Path, report: Report | None, saving: Saving, processes: Processes
+) -> Result:
     """Train the modalities alone that are not trained yet, and combine them."""
     assert config.modalities is not None
     way = f"Go on with: mmbal pretrain --resume {folder}"
@@ -90,11 +101,13 @@ def _train_each(config: TrainConfig, folder: Path, report: Report | None, saving
     try:
         for m in steps(config.modalities):
             told = report and about(m, report)
-            if (folder / m / CONFIG).is_file():
+            if processes.agree((folder / m / CONFIG).is_file()):
                 results[m] = go_on(folder / m, report=told, saving=saving)
             else:
                 results[m] = train(_alone(config, (m,)), out=folder / m, report=told, saving=saving, force=True)
-        return assemble(config, folder, results)
+        found = assemble(config, folder, results)
+        processes.wait()
+        return found
     except Interrupted as stopped:
         raise Interrupted(f"{m}: {stopped.message}", way) from None
     except KeyboardInterrupt:
@@ -114,9 +127,10 @@ def assemble(config: TrainConfig, folder: Path, results: dict[str, Result]) -> R
         "model": {key: value for part in parts.values() for key, value in part["model"].items()},
         "epoch": max(part["epoch"] for part in parts.values()),
     }
-    write_tensors(folder / CHECKPOINT, content)
-    write_yaml(folder / CONFIG, session.config)
-    write_json(folder / ENVIRONMENT, environment(PRETRAIN, session.store, config.seed, str(session.device)))
+    if session.processes.first:
+        write_tensors(folder / CHECKPOINT, content)
+        write_yaml(folder / CONFIG, session.config)
+        write_json(folder / ENVIRONMENT, environment(PRETRAIN, session.store, config.seed, str(session.device)))
     session.model.load_state_dict(content["model"])
     decided, _ = session.decide()
     figures = session.write(decided)
@@ -132,5 +146,6 @@ def assemble(config: TrainConfig, folder: Path, results: dict[str, Result]) -> R
         "modalities": {m: {s: result.summary[s] for s in figures} for m, result in results.items()},
         "seconds": round(sum(result.summary["seconds"] for result in results.values()), 1),
     }
-    write_json(folder / SUMMARY, summary)
+    if session.processes.first:
+        write_json(folder / SUMMARY, summary)
     return Result(folder, summary)

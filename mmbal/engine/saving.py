@@ -12,9 +12,12 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from mmbal.errors import UsageError
+from mmbal.torchrun import is_launched
 
 # The signals that ask a training to stop, and what a second one does.
 SIGNALS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+PASSED_ON = 5.0  # seconds in which a signal is the one that torchrun passes on, and no second one
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Watch:
         self._tell = tell
         self._before: dict[int, Any] = {}
         self._stepped = self._saved = time.monotonic()
-        self._longest = 0.0
+        self._longest = self._asked_at = 0.0
 
     def __enter__(self) -> Watch:
         for number in SIGNALS:
@@ -85,7 +88,14 @@ class Watch:
         self._saved = time.monotonic()
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
-        for each in self._before:
+        now = time.monotonic()
+        if is_launched() and self.why and now - self._asked_at < PASSED_ON:
+            return
+        self._asked_at = now
+        for each in self._before if not is_launched() or self.why else ():
             signal.signal(each, SIGNALS[each])
+        if self.why and is_launched():
+            signal.raise_signal(number)
+            return
         self.why = "Interrupted"
         self._tell("Stopping after this batch, whose state is saved. A second signal (Ctrl-C) stops at once.")

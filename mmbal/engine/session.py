@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mmbal.data.store.loader import Loader
 from mmbal.data.store.normalisation import with_normalisation
@@ -34,14 +33,17 @@ from mmbal.engine.tracking import write_metrics
 from mmbal.errors import Interrupted
 from mmbal.files import write_json
 from mmbal.methods.base import Run
+from mmbal.models.batch_norm import share_batch_norm
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.runs import SPLITS, SUMMARY, TRAIN, prediction_file, read_metrics
 from mmbal.text import SHARE, Line
+from mmbal.torchrun import is_first
 from mmbal.version import __version__
 
 FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
 BRIEF_FOLDS = 3  # of those after each epoch, which only pick the best epoch
+ENOUGH_ROWS = 16  # of a process, whose own statistics then do for batch normalisation
 LAST_EPOCH = "last_"  # prefix of its predictions
 Report = Callable[[int, str], None]  # of the epochs that are done, and a line of figures
 
@@ -66,7 +68,7 @@ class Session:
         self.store = with_normalisation(store, config.normalise)
         assert config.modalities is not None
         self.folder = folder
-        self.report = report or (lambda steps, message: None)
+        self.report = report if report is not None and is_first() else (lambda steps, message: None)
         self.watch = Watch(saving, lambda text: self.report(0, text))
         self.device = pick_device(config.device)
         keep_freed_memory()
@@ -85,9 +87,12 @@ class Session:
             device=self.device,
             epochs=config.epochs,
             reduce=self.processes.sum,
+            share=1 / self.processes.world,
         )
         self.features = self.frozen_features()
         self.run.train.features = self.run.validation.features = self.features
+        if self.processes.world > 1 and share_statistics(config, self.processes.world):
+            share_batch_norm(self.model)
         self.method.setup(self.run)
         self.method.to(self.device)
         self.states = States(self.model, self.method, config, self.store)
@@ -139,7 +144,16 @@ class Session:
             )  # the rule decides, so the sum before it is not stated as the decision
         loader = self.loader(split)
         loader.features = self.features
-        return collect(self.model, self.method, loader, self.device, meta=meta, brief=brief, exchange=not brief)
+        return collect(
+            self.model,
+            self.method,
+            loader,
+            self.device,
+            meta=meta,
+            brief=brief,
+            exchange=not brief,
+            processes=self.processes,
+        )
 
     def evaluated(self) -> tuple[str, ...]:
         """The splits that are decided on: validation, and test where the store has one."""
@@ -154,7 +168,13 @@ class Session:
         brief = rule is None or rules.get(rule).source == "logits"
         splits = self.evaluated() if self.config.optimistic else ("val",)
         found = {split: self.predictions(split, brief) for split in splits}
-        self.alone = alone(found["val"])
+        # The first process decides for all, so that all stop early, or none, whatever their processors.
+        of_first = (self.judged(found, rule), alone(found["val"])) if self.processes.first else None
+        figures, self.alone = self.processes.agree(of_first)
+        return dict(figures)
+
+    def judged(self, found: Mapping[str, Predictions], rule: str | None) -> dict[str, dict[str, float]]:
+        """The figures of decisions by split, under a rule where there is one."""
         if rule is None:
             return {split: summarise(p) for split, p in found.items()}
         decided = {"val": cross_fit(found["val"], rule, folds=BRIEF_FOLDS)}
@@ -165,11 +185,11 @@ class Session:
     def decide(self) -> tuple[dict[str, Predictions], Rule | None]:
         """The decisions by split, each of which runs through the model once, and the rule where the fusion has one.
 
-        The rule is fitted on the validation split, and decides there cross-fitted.
+        The rule is fitted on the validation split, and decides there cross-fitted; of several processes, in the first alone.
         """
         found = {split: self.predictions(split) for split in self.evaluated()}
         name = self.model.fusion.rule
-        if name is None:
+        if name is None or not self.processes.first:
             return found, None
         rule = fit_rule(found["val"], name)
         decided = {split: with_rule(p, rule, name) for split, p in found.items() if split != "val"}
@@ -184,7 +204,7 @@ class Session:
         state = None
         if resume:
             assert self.folder is not None
-            state = self.states.latest(self.folder, within=self.processes.world == 1)
+            state = self.states.latest(self.folder)
             self.history = read_metrics(self.folder)[: state["epoch"]] if state else []
             if self.processes.first:
                 write_metrics(self.folder, self.history)
@@ -209,18 +229,21 @@ class Session:
             raise NotFinite(f"{error.what}; {file} has the model as it is then", hint=error.hint) from None
 
     def after_batch(self, samples: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Tell the pace; save where it is time to, and stop where that was asked for.
-
-        Of several processes each has a state of its own within an epoch, so they save and stop at its end.
-        """
+        """Tell the pace; save where it is time to, and stop where that was asked for, in one process or in all."""
         self.pace.batch(samples)
         self.watch.step()
-        if self.folder is None or self.processes.world > 1 or not (self.watch.due or self.watch.why):
+        if self.folder is None:
+            return
+        stop = bool(self.watch.why)
+        due, stop = self.processes.any([self.watch.due or stop, stop], self.device)
+        if not due:
             return
         now = state()
-        self.states.within_epoch(self.folder, now)
+        if self.processes.first:
+            self.states.within_epoch(self.folder, now)
         self.watch.saved()
-        if self.watch.why:
+        if stop:
+            self.processes.wait()
             batches = now["within"]["batches"]
             self.stop(f"in epoch {now['epoch'] + 1} of {self.config.epochs}, after batch {batches}")
 
@@ -231,7 +254,7 @@ class Session:
         entry: dict[str, Any] = {
             "epoch": state["epoch"],
             "stage": run.stage.name if run.stage else "",
-            "train": {name: float(np.mean(values)) for name, values in sorted(run.records.items())},
+            "train": dict(sorted(self.processes.mean(run.records, run.shares).items())),
             **figures,
             "alone": self.alone,
         }
@@ -247,8 +270,11 @@ class Session:
         self.watch.step()
         self.watch.saved()
         early = self.stopped_early()
-        asked = self.processes.sum(torch.tensor(float(bool(self.watch.why)), device=self.device))  # any process
-        if bool(asked) and not early and state["epoch"] < self.config.epochs:
+        if (
+            self.processes.any([bool(self.watch.why)], self.device)[0]
+            and not early
+            and state["epoch"] < self.config.epochs
+        ):
             self.stop(f"after epoch {state['epoch']} of {self.config.epochs}")
         return early
 
@@ -276,14 +302,14 @@ class Session:
         return Line.told(f"epoch {entry['epoch']}", figures)
 
     def write(self, decided: Mapping[str, Predictions], prefix: str = "") -> dict[str, dict[str, float]]:
-        """Save decisions by split; returns their figures."""
+        """Save decisions by split, in the first process; returns their figures."""
         assert self.folder is not None
-        for split, found in decided.items():
+        for split, found in decided.items() if self.processes.first else ():
             found.save(prediction_file(self.folder, split, prefix))
         return {split: summarise(found) for split, found in decided.items()}
 
     def finish(self) -> None:
-        """Write the predictions of the last and of the best epoch, the rule, and the summary."""
+        """Write the predictions of the last and of the best epoch, the rule, and the summary; every process takes part."""
         assert self.folder is not None
         last, best = self.history[-1]["epoch"], best_epoch(self.history, self.config.select)
         decided, rule = self.decide()
@@ -292,6 +318,8 @@ class Session:
             self.states.of_the_best(self.folder)
             decided, rule = self.decide()
         figures = self.write(decided)
+        if not self.processes.first:
+            return
         if rule is not None:
             attach_trained_rule(self.folder, rule_to_json(rule))
         summary = {
@@ -312,6 +340,12 @@ class Session:
         for recorder in self.recorders.values():
             write_json(self.folder / recorder.file, recorder.summary())
         write_json(self.folder / SUMMARY, summary)
+
+
+def share_statistics(config: TrainConfig, world: int) -> bool:
+    """Whether batch normalisation is over the samples of all processes."""
+    few = config.batch_size < ENOUGH_ROWS * world
+    return few if config.shared_batch_norm is None else config.shared_batch_norm
 
 
 def best_epoch(history: list[dict[str, Any]], select: str) -> int:

@@ -46,10 +46,10 @@ class States:
         write_tensors(folder / FAILED, self._content(epochs) | ({} if rows is None else {"rows": rows}))
         return folder / FAILED
 
-    def latest(self, folder: Path, within: bool) -> State | None:
-        """The state to go on from, ``within`` an epoch where that is saved and wanted; model and method get theirs."""
+    def latest(self, folder: Path) -> State | None:
+        """The state to go on from, within an epoch where that is saved; model and method get theirs."""
         file = folder / LAST
-        if within and (folder / WITHIN).is_file():
+        if (folder / WITHIN).is_file():
             found = read_checkpoint(folder / WITHIN)
             done = read_checkpoint(file)["epoch"] if file.is_file() else 0
             # With another number of epochs the stages and the learning rates are others, so the epoch begins anew.

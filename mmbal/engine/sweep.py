@@ -20,9 +20,10 @@ from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report
 from mmbal.engine.study import Job, Study, check, jobs
 from mmbal.engine.tuning import check_space, line_of, recorded, train_job, tune
-from mmbal.errors import Interrupted
+from mmbal.errors import Interrupted, UsageError
 from mmbal.progress import listening, portion, reached
 from mmbal.runs import finished
+from mmbal.torchrun import is_shared
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,6 +50,10 @@ def sweep(
     on a data set, or a folder holds a run of another configuration; Interrupted where Ctrl-C, SIGTERM or the deadline of
     ``saving`` stops it, after saving.
     """
+    if is_shared():
+        raise UsageError(
+            "A sweep trains each run in one process.", "Start it without torchrun; --workers 2 trains two runs at once."
+        )
     try:
         return _sweep(study, out, workers, report or (lambda steps, message: None), after, saving)
     except Interrupted as stopped:

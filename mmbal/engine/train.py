@@ -9,6 +9,7 @@ from typing import Any
 
 from mmbal.config import validate, write_yaml
 from mmbal.engine.config import TrainConfig
+from mmbal.engine.distributed import Lost
 from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report, Session
 from mmbal.engine.tracking import environment, new_run
@@ -26,6 +27,7 @@ from mmbal.runs import (
     read_summary,
     require_run,
 )
+from mmbal.torchrun import is_restarted, restarts
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,13 @@ def train(
     finite; UsageError, ConfigError or DataError for what can't be trained, UsageError where another process has the
     folder.
     """
+    if out is None and restarts():
+        raise UsageError(
+            "torchrun is to start this training again where it fails, and its folder has no name.", "Give --out RUN."
+        )
     session = Session(config, report=report, saving=saving)
+    if out is not None and is_restarted() and _is_of(Path(out), session.config):
+        return resume(out, report=report, saving=saving)
     name = f"{session.store.name}-{config.method.name}-{config.fusion.name}-s{config.seed}"
     with ExitStack() as stack:
         if session.processes.first:
@@ -106,6 +114,11 @@ def resume(
         return _guarded(session, resume=True, extended=epochs is not None)
 
 
+def _is_of(folder: Path, config: TrainConfig) -> bool:
+    """Whether the folder has a run of this configuration."""
+    return (folder / CONFIG).is_file() and validate(TrainConfig, read_config(folder), str(folder)) == config
+
+
 def _guarded(session: Session, resume: bool = False, extended: bool = False) -> Result:
     assert session.folder is not None
     way = f"Go on with: mmbal train --resume {session.folder}"
@@ -114,8 +127,10 @@ def _guarded(session: Session, resume: bool = False, extended: bool = False) -> 
         left_out = session.config.epochs - len(session.history)
         if left_out:
             session.report(left_out, "")
-        if session.processes.first:
-            session.finish()
+        session.finish()
+    except Lost as lost:
+        done = f"everything up to epoch {len(session.history)} of {session.config.epochs} is saved"
+        raise Lost(f"{lost.message[:-1]}; {done}.", way) from None
     except Interrupted as stopped:
         raise Interrupted(stopped.message, way) from None
     except KeyboardInterrupt:

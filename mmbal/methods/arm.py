@@ -31,6 +31,7 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
+from mmbal.maths.confidence import mean_cross_entropy
 from mmbal.methods.base import Method, Phase, Run
 from mmbal.methods.parts.arm import RunningContribution, fusion_factors, rarity, systematic_draw
 from mmbal.models.fusion import masked_cross_entropy
@@ -96,11 +97,11 @@ class ARM(Method):
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         found = super().losses(output, batch, phase, run)
         self.observe(output, batch, run)
-        own = {m: masked_cross_entropy(o, batch.labels, output.present[m]) for m, o in output.logits.items()}
-        rows = {m: output.present[m].sum() for m in own}
-        parts = run.sum(torch.stack([torch.stack([own[m] * rows[m], rows[m].float()]) for m in self.names]))
-        worst = self.names[int((parts[:, 0] / parts[:, 1].clamp(min=1)).argmax())]
-        return found | ({"worst": self.config.beta * own[worst]} if self.config.beta > 0 else {})
+        if self.config.beta > 0:
+            own = mean_cross_entropy(output.logits, batch.labels, output.present, run.sum)
+            m = max(self.names, key=lambda name: own.get(name, 0.0))
+            found["worst"] = self.config.beta * masked_cross_entropy(output.logits[m], batch.labels, output.present[m])
+        return found
 
     def observe(self, output: Output, batch: Batch, run: Run) -> None:
         """Bring the running averages, the factors and the rows' contributions up to date with a batch."""

@@ -31,6 +31,7 @@ from mmbal.maths.confidence import true_class_confidence, true_class_probability
 from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 
@@ -104,7 +105,7 @@ class AUG(Method):
                 left = residual(earlier, labels, self.config.shrinkage, self.config.residual)
                 losses[f"earlier/{m}"] = masked_cross_entropy(earlier.sum(0), labels, present)
                 surprise = left * cross_entropy(newest, labels, reduction="none")
-                losses[f"residual/{m}"] = (surprise * present).sum() / present.sum().clamp(min=1)
+                losses[f"residual/{m}"] = mean_over(surprise, present)
         return losses
 
     def on_epoch_end(self, run: Run) -> None:

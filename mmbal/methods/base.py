@@ -72,11 +72,14 @@ class Run:
     epoch: int = 0  # counted over all stages
     step: int = 0  # optimiser steps taken
     records: dict[str, list[float]] = field(default_factory=dict)
+    share: float = 1.0  # of the batch, or of what is logged between batches, that is this process's
+    shares: dict[str, list[float]] = field(default_factory=dict)  # one for each record
     reduce: Callable[[Tensor], Tensor] = lambda value: value
 
     def log(self, name: str, value: float | Tensor) -> None:
         """Record a figure; the epoch's mean goes to metrics.jsonl under ``name`` (for a modality: ``name/modality``)."""
         self.records.setdefault(name, []).append(float(value.detach() if isinstance(value, Tensor) else value))
+        self.shares.setdefault(name, []).append(self.share)
 
     def sum(self, value: Tensor) -> Tensor:
         """The sum over all processes of a tensor that each computed on its share of the batch."""
@@ -100,6 +103,7 @@ class Method(nn.Module):
     Config: ClassVar[type[Config]] = Config
     at_least: ClassVar[int] = 1  # modalities without which the method has nothing to do
     accumulates: ClassVar[bool] = True  # whether several batches give the gradient of all their samples, part by part
+    summed: ClassVar[tuple[str, ...]] = ()  # attributes to which each process adds those of its samples, in an epoch
     model: MultimodalClassifier
 
     def __init__(self, model: MultimodalClassifier, config: Any = None) -> None:
@@ -180,13 +184,14 @@ def own_losses(output: Output, labels: Tensor, weight: float) -> dict[str, Tenso
     return {f"own/{m}": weight * loss for m, loss in own.items()}
 
 
-def mean_over(values: Tensor, rows: Tensor, run: Run) -> Tensor:
-    """The mean of ``values (B,)`` over the chosen ``rows (B,)`` of the whole batch, as this process's share of a loss.
+def share_of(rows: Tensor, run: Run) -> Tensor:
+    """What a mean over the chosen ``rows (N,)`` of this process is multiplied by, to be its share of that of all processes.
 
-    Gradients are averaged by the number of samples, so a share with few chosen rows must count less.
+    Gradients are averaged by the samples of the batch, of which processes have chosen unlike numbers. It is 1 in a single
+    process, and 0 where none is chosen.
     """
-    chosen, samples = run.sum(torch.stack([rows.sum(), torch.full_like(rows.sum(), len(rows))])).tolist()
-    return (values * rows).sum() * (samples / max(chosen, 1)) / len(rows)
+    mine = rows.sum().float()
+    return mine / run.sum(mine).clamp(min=1) / run.share
 
 
 def scale_gradients(module: nn.Module, factor: float) -> None:

@@ -112,10 +112,11 @@ class CGGM(Method):
 
     def direction(self, output: Output, guess: dict[str, Tensor], batch: Batch, run: Run) -> Tensor:
         """``L_gm`` of the whole batch, with the gradient of this process's share of it."""
-        share, whole, own = [], [], []
+        share, whole, own, counts = [], [], [], []
         for m in self.names:
             z, there = output.features[m], output.present[m]
             part = there.sum() / run.sum(there.sum()).clamp(min=1)
+            counts.append(part / run.share)  # gradients are averaged by samples, of which not all have m
             share.append(output_gradient(z, output.fused, batch.labels, there).flatten())
             whole.append(run.sum(part * share[-1]).requires_grad_())
             own.append(run.sum(part * output_gradient(z, guess[m], batch.labels, there)).flatten())
@@ -125,7 +126,9 @@ class CGGM(Method):
         value = direction_loss(self.coefficients, cosines)
         slopes = torch.autograd.grad(value, whole)
         # The cosine is no mean over samples: its slope at the whole batch's gradient is what each share is to follow.
-        return value.detach() + sum((slope * (g - g.detach())).sum() for slope, g in zip(slopes, share, strict=True))
+        return value.detach() + sum(
+            (count * slope * (g - g.detach())).sum() for count, slope, g in zip(counts, slopes, share, strict=True)
+        )
 
     def on_gradients(self, output: Output, batch: Batch, phase: Phase, run: Run) -> None:
         if self.config.rho is not None:

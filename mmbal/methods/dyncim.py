@@ -46,6 +46,7 @@ class DynCIM(Method):
     """Weighs samples and modalities by two curricula, and gates the contributions of an additive fusion."""
 
     at_least = 2
+    summed = ("seen", "sums")
 
     class Config(Config):
         kappa: float = Field(2.0, ge=0, description="kappa: how much less hard samples count at first; 0: all alike")

@@ -32,12 +32,12 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.methods.base import Method, Phase, Run, mean_over
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.methods.parts.eau import contrast, divergence_from_normal, variance_weights
 from mmbal.models.draws import named_generator
 from mmbal.models.fusion import linear, total
 from mmbal.models.multimodal import MultimodalClassifier, Output
-from mmbal.models.whole_batch import WholeBatch
+from mmbal.models.whole_batch import WholeBatch, mean_over
 from mmbal.registry import methods
 
 MOST = 10.0  # bound of log v: its exponential and the inverse stay finite
@@ -115,7 +115,7 @@ class EAU(Method):
                 found[f"contrast/{m}"] = config.contrast * apart.mean()
             if config.bottleneck:
                 kept = divergence_from_normal(means[m], spreads[m])
-                found[f"bottleneck/{m}"] = config.bottleneck * mean_over(kept, there, run)
+                found[f"bottleneck/{m}"] = config.bottleneck * mean_over(kept, there)
         if config.bottleneck:
             joint = total(self.weighted(means, spreads, output))
             spread = self.joint(joint).float().clamp(-MOST, MOST)

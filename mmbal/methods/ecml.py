@@ -26,6 +26,7 @@ from mmbal.maths.evidence import evidential_loss
 from mmbal.methods.base import Method, Phase, Run
 from mmbal.methods.tmc import annealing
 from mmbal.models.multimodal import Output
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 
@@ -73,8 +74,8 @@ class ECML(Method):
         found = {"fused": scale * whole.mean()}
         if config.beta > 0:
             for m, e, there in zip(sorted(output.logits), evidence.unbind(1), present.unbind(1), strict=True):
-                own = evidential_loss(e, batch.labels, strength) * there
-                found[f"own/{m}"] = scale * config.beta * own.sum() / there.sum().clamp(min=1)
+                own = evidential_loss(e, batch.labels, strength)
+                found[f"own/{m}"] = scale * config.beta * mean_over(own, there)
         if config.gamma > 0:
             found["conflict"] = config.gamma * conflict(evidence, present).mean()
         return found

@@ -35,6 +35,7 @@ from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.fusion import linear, masked_cross_entropy
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.models.prototypes import RunningPrototypes
+from mmbal.models.whole_batch import mean_over
 from mmbal.predictions.format import subsets_of
 from mmbal.registry import methods
 
@@ -111,8 +112,8 @@ class EDMAlternating(Method):
                 with torch.no_grad():
                     memory, partner = self.map[k](self.memory(k).mean), self.map[k](output.features[k])
                 surprise = prototype_cross_entropy(mapped, memory, seen, labels, config.temperature)
-                recalled.append((surprise * present[m]).sum() / present[m].sum().clamp(min=1))
-                aligned.append(((1 - cosine_similarity(mapped, partner)) * both).sum() / both.sum().clamp(min=1))
+                recalled.append(mean_over(surprise, present[m]))
+                aligned.append(mean_over(1 - cosine_similarity(mapped, partner), both))
         losses[f"recall/{m}"] = config.recall * torch.stack(recalled).mean()
         losses[f"align/{m}"] = config.align * torch.stack(aligned).mean()
         self.memory(m).update(output.features[m], labels, present[m], run.sum)

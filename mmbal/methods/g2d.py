@@ -28,13 +28,14 @@ from mmbal.maths.confidence import true_class_confidence
 from mmbal.methods.base import Phase, Run
 from mmbal.methods.parts.teachers import Taught, feature_distance
 from mmbal.models.multimodal import Output
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 
 def logit_distance(student: Tensor, teacher: Tensor, present: Tensor, temperature: float) -> Tensor:
     """``T^2 KL(softmax(teacher / T) || softmax(student / T))`` of logits ``(B, C)``, mean over the same rows."""
     p, q = ((x / temperature).log_softmax(dim=1) for x in (teacher, student))
-    return temperature**2 * (((p.exp() * (p - q)).sum(dim=1) * present).sum() / present.sum().clamp(min=1))
+    return temperature**2 * mean_over((p.exp() * (p - q)).sum(dim=1), present)
 
 
 def prioritised(scores: Mapping[str, float], progress: float) -> list[str]:

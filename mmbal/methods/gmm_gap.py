@@ -52,6 +52,7 @@ class GMMGap(Method):
     """Weighs the fused loss and a penalty on the gap by how likely a sample is imbalanced."""
 
     at_least = 2
+    summed = ("gaps",)
 
     mixture: Tensor
     gaps: Tensor

@@ -22,9 +22,10 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.methods.base import Method, Phase, Run, mean_over
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.draws import kept_at_random
 from mmbal.models.multimodal import Output
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 
@@ -53,5 +54,5 @@ class LateFusion(Method):
         found = super().losses(output, batch, phase, run)
         for m, present in output.present.items() if self.config.own > 0 else ():
             own = cross_entropy(output.logits[m], batch.labels, reduction="none")
-            found[f"own/{m}"] = self.config.own * mean_over(own, present, run)
+            found[f"own/{m}"] = self.config.own * mean_over(own, present)
         return found

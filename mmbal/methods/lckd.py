@@ -27,11 +27,12 @@ from torch import Tensor, nn
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.methods.base import Method, Phase, Run, mean_over
+from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.draws import kept_at_random
 from mmbal.models.fusion import linear, total
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.models.outputs import joined
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 
@@ -150,5 +151,5 @@ class LCKD(Method):
             rows = teaching & present[k]
             rows[k] = False
             apart = distillation(features[n], given, rows)
-            found[f"distil/{n}"] = strength * mean_over(apart, rows.any(dim=0), run)
+            found[f"distil/{n}"] = strength * mean_over(apart, rows.any(dim=0))
         return found

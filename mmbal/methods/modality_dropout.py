@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
-from mmbal.methods.base import Method, Phase, Run
+from mmbal.methods.base import Method, Phase, Run, share_of
 from mmbal.methods.parts.modality_dropout import faded, simplex
 from mmbal.models.draws import named_generator, uniform_by_row
 from mmbal.models.fusion import total
@@ -111,10 +111,14 @@ class ModalityDropout(Method):
         labels = torch.cat([batch.labels[: len(copy.rows)][copy.rows] for copy in copies.values()])
         decided = self.model.decide(inputs, present)
         right = (decided.fused.argmax(dim=1) == labels).float()
-        for name, part in zip(copies, right.split([int(copy.rows.sum()) for copy in copies.values()]), strict=True):
-            if len(part):
-                run.log(f"accuracy_{name}", part.mean())
-        return self.model.fusion.losses(decided, labels)
+        parts = right.split([int(copy.rows.sum()) for copy in copies.values()])
+        sizes = run.sum(torch.tensor([float(len(part)) for part in parts], device=run.device)).tolist()
+        for name, part, size in zip(copies, parts, sizes, strict=True):
+            if size:
+                run.log(f"accuracy_{name}", part.sum() / (size * run.share))
+        # The mean over all copies, of which processes have not as many for each sample.
+        weight = share_of(torch.ones_like(labels), run)
+        return {name: weight * loss for name, loss in self.model.fusion.losses(decided, labels).items()}
 
     def thresholds(self, m: str, values: Tensor, run: Run) -> Tensor:
         """Uniform numbers for the entries of one sample of m, the same for every sample of the batch."""

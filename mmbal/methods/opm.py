@@ -22,7 +22,7 @@ from torch import Tensor
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
-from mmbal.methods.base import Method, Phase, Run
+from mmbal.methods.base import Method, Phase, Run, share_of
 from mmbal.models.draws import named_generator, uniform_by_row
 from mmbal.models.multimodal import Output, mask_absent
 from mmbal.registry import methods
@@ -72,12 +72,10 @@ class OPM(Method):
             draw = uniform_by_row(f"opm.{run.step}.{m}", batch.index, len(run.train.store))
             present[m] = present[m] & (draw >= rate)
         kept = torch.stack(list(present.values())).any(dim=0)
-        total, left = run.sum(torch.tensor([len(batch), kept.sum()], device=run.device)).tolist()
+        weight = share_of(kept, run)
         if not kept.any():
-            return {name: 0 * loss for name, loss in super().losses(output, batch, phase, run).items()}
+            kept[:1] = True  # for nothing: its weight is zero
         scale = 1 / (1 - dropped_share(rates, self.model.fusion.dims))
         features = {m: scale * mask_absent(z, present[m])[kept] for m, z in output.inputs.items()}
         decision = self.model.decide(features, {m: p[kept] for m, p in present.items()})
-        # The mean over all rows left, also where processes, which weigh alike by rows given, have not as many left.
-        weight = int(kept.sum()) * total / (len(batch) * left)
         return {name: weight * x for name, x in self.model.fusion.losses(decision, batch.labels[kept]).items()}

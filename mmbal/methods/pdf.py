@@ -25,6 +25,7 @@ from mmbal.methods.base import Phase, Run
 from mmbal.methods.parts.weighed import WeighedLogits
 from mmbal.models.fusion import linear
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 LEAST = 1e-4  # of t and of 1 - t
@@ -90,7 +91,6 @@ class PDF(WeighedLogits):
         if self.config.confidence > 0:
             each = zip(sorted(output.logits), self.confidence(output).unbind(dim=1), strict=True)
             for m, predicted in each:
-                there = output.present[m]
-                wrong = confidence_loss(predicted, output.logits[m], batch.labels) * there
-                found[f"confidence/{m}"] = self.config.confidence * wrong.sum() / there.sum().clamp(min=1)
+                wrong = confidence_loss(predicted, output.logits[m], batch.labels)
+                found[f"confidence/{m}"] = self.config.confidence * mean_over(wrong, output.present[m])
         return found

@@ -25,15 +25,16 @@ from typing import Literal, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config
 from mmbal.data.store.loader import Batch
 from mmbal.maths.confidence import true_class_confidence
 from mmbal.methods.base import Method, Phase, Run
+from mmbal.models.fusion import masked_cross_entropy
 from mmbal.models.modes import evaluating
 from mmbal.models.multimodal import MultimodalClassifier, Output
 from mmbal.models.prototypes import RunningPrototypes
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 UNSEEN = -1e4  # logit of a class that has no prototype yet
@@ -115,11 +116,10 @@ class PMR(Method):
         behind, ahead = coefficients(scores, self.config.coefficient == "hard")
         for m, logits in near.items():
             run.log(f"prototype_weight/{m}", behind.get(m, 0.0))
-            rows = there[m].sum().clamp(min=1)
-            loss = (cross_entropy(logits, batch.labels, reduction="none") * there[m]).sum() / rows
+            loss = masked_cross_entropy(logits, batch.labels, there[m])
             found[f"prototype/{m}"] = self.config.alpha * behind.get(m, 0.0) * loss
             if self.config.mu and run.epoch < self.config.entropy_epochs:
                 log = logits.log_softmax(dim=1)
-                entropy = (-(log.exp() * log).sum(dim=1) * there[m]).sum() / rows
+                entropy = mean_over(-(log.exp() * log).sum(dim=1), there[m])
                 found[f"entropy/{m}"] = -self.config.mu * ahead.get(m, 0.0) * entropy
         return found

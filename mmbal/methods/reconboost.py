@@ -24,6 +24,7 @@ from mmbal.data.store.loader import Batch
 from mmbal.maths.confidence import true_class_probability
 from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.multimodal import Output
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 
@@ -91,9 +92,9 @@ class ReconBoost(Method):
         each = reconcilement(
             logits, (output.fused - own).detach(), batch.labels, config.w1, config.w2, config.per_class
         )
-        found = {f"boost/{m}": (each * there).sum() / there.sum().clamp(min=1)}
+        found = {f"boost/{m}": mean_over(each, there)}
         if before is not None and config.alpha > 0:
             both = there & output.present[before]
             apart = memory(logits, output.logits[before])
-            found[f"memory/{m}"] = config.alpha * (apart * both).sum() / both.sum().clamp(min=1)
+            found[f"memory/{m}"] = config.alpha * mean_over(apart, both)
         return found

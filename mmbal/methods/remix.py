@@ -94,6 +94,6 @@ class Remix(Method):
         of = self.chosen[batch.index]
         for k, m in enumerate(self.model.modalities):
             there = output.present[m] & (of == k)
-            if self.config.gamma > 0 and bool(there.any()):
+            if self.config.gamma > 0 and bool((of == k).any()):  # a batch is of one subset, in every process
                 found[f"own/{m}"] = self.config.gamma * masked_cross_entropy(output.logits[m], batch.labels, there)
         return found

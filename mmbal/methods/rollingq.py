@@ -61,6 +61,7 @@ class RollingQ(Method):
     """Rotates the query of a class-token fusion towards neglected modalities."""
 
     at_least = 2
+    summed = ("seen",)
 
     rotations: Tensor
 

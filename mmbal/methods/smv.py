@@ -115,7 +115,8 @@ class SMV(Method):
 
     def losses(self, output: Output, batch: Batch, phase: Phase, run: Run) -> dict[str, Tensor]:
         counts = self.counts[:, batch.index]
-        added, rows = run.sum(torch.stack([counts.sum(), counts.new_tensor(len(batch))]))
+        *some, rows = run.sum(torch.cat([counts.sum(dim=1), counts.new_tensor([len(batch)])]))
+        added = torch.stack(some).sum()
         run.log("copies", added / rows)
         found = super().losses(output, batch, phase, run)
         if added == 0:
@@ -124,7 +125,7 @@ class SMV(Method):
         share = rows / (rows + added)
         found = {name: share * loss for name, loss in found.items()}
         for k, m in enumerate(self.model.modalities):
-            if bool(counts[k].any()):
+            if bool(some[k]):
                 alone = self.model.without(output, set(self.model.modalities) - {m}).fused
                 again = (counts[k] * cross_entropy(alone, batch.labels, reduction="none")).sum()
                 found[f"again/{m}"] = share * again / len(batch)

@@ -24,6 +24,7 @@ from mmbal.decision.rules.tmc import combined
 from mmbal.maths.evidence import evidential_loss
 from mmbal.methods.base import Method, Phase, Run
 from mmbal.models.multimodal import Output
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import methods
 
 
@@ -73,6 +74,6 @@ class TMC(Method):
             every = torch.ones_like(batch.labels, dtype=torch.bool)
             for name, evidence in views.items():
                 there = output.present.get(name, every)
-                each = evidential_loss(evidence, batch.labels, strength) * there
-                found[f"own/{name}"] = self.config.own * each.sum() / there.sum().clamp(min=1)
+                each = evidential_loss(evidence, batch.labels, strength)
+                found[f"own/{name}"] = self.config.own * mean_over(each, there)
         return found

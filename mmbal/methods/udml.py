@@ -31,7 +31,7 @@ from mmbal.methods.parts.modality_dropout import faded
 from mmbal.models.draws import named_generator
 from mmbal.models.fusion import linear
 from mmbal.models.multimodal import MultimodalClassifier, Output
-from mmbal.models.whole_batch import WholeBatch
+from mmbal.models.whole_batch import WholeBatch, mean_over
 from mmbal.registry import methods
 
 MOST = 6.0  # bound of h_m: a spread of 20, far beyond any noise that is added; its exponential stays finite
@@ -130,9 +130,8 @@ class UDML(Method):
         found = super().losses(output, batch, phase, run) | own_losses(output, batch.labels, self.config.gamma)
         if self.config.eta > 0:
             for stated, m in zip(self.stated.unbind(dim=1), self.names, strict=True):
-                there = output.present[m]
-                wrong = (stated - 1 - self.level[m]).square() * there
-                found[f"stated/{m}"] = self.config.eta * wrong.sum() / there.sum().clamp(min=1)
+                wrong = (stated - 1 - self.level[m]).square()
+                found[f"stated/{m}"] = self.config.eta * mean_over(wrong, output.present[m])
         if self.config.weigh:
             total, rows = run.sum(dependence(output.logits, output.present)).unbind(dim=1)
             fresh = torch.where(rows > 0, total / rows.clamp(min=1), self.depend)

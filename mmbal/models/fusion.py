@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from mmbal.config import Config, validate
 from mmbal.errors import ConfigError
+from mmbal.models.whole_batch import mean_over
 from mmbal.registry import fusions
 
 
@@ -328,6 +329,5 @@ def build_fusion(name: str, options: dict[str, object], dims: Mapping[str, int],
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor, present: Tensor) -> Tensor:
-    """Mean cross-entropy over the rows that have the modality; zero, with a gradient of zero, where none has."""
-    losses = cross_entropy(logits, labels, reduction="none")
-    return (losses * present).sum() / present.sum().clamp(min=1)
+    """Mean cross-entropy over the rows of the whole batch that have the modality; see :func:`mean_over`."""
+    return mean_over(cross_entropy(logits, labels, reduction="none"), present)

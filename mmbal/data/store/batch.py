@@ -17,7 +17,8 @@ from torch import Tensor
 class Batch:
     """B samples: ``inputs[m] (B, ...)``, ``labels (B,)``, ``index (B,)`` rows of the store, ``present[m] (B,)`` bool.
 
-    Where a modality is missing its input is zeros and ``present`` is false.
+    Where a modality is missing its input is zeros and ``present`` is false. Of several processes each has a share of a
+    batch of ``whole`` samples.
     """
 
     inputs: dict[str, Tensor]
@@ -25,11 +26,17 @@ class Batch:
     index: Tensor
     present: dict[str, Tensor]
     encoded: Encoded | None = None
+    whole: int = 0  # not known: the batch is no share of another
 
     @property
     def features(self) -> dict[str, Tensor]:
         """What is known already of what the encoders make of these inputs; nothing, once the inputs are other ones."""
         return self.encoded.features if self.encoded is not None and self.encoded.inputs is self.inputs else {}
+
+    @property
+    def share(self) -> float:
+        """How much of the whole batch this one is, from 0 to 1."""
+        return len(self) / self.whole if self.whole else 1.0
 
     @classmethod
     def joined(cls, batches: Sequence[Batch]) -> Batch:
@@ -42,6 +49,7 @@ class Batch:
             torch.cat([b.labels for b in batches]),
             torch.cat([b.index for b in batches]),
             {m: torch.cat([b.present[m] for b in batches]) for m in first.present},
+            whole=sum(b.whole for b in batches),
         )
 
     def __len__(self) -> int:
@@ -62,6 +70,7 @@ class Batch:
             self.labels.to(device, non_blocking=True),
             self.index.to(device, non_blocking=True),
             moved_to(device, self.present),
+            whole=self.whole,
         )
         if self.features:
             moved.encoded = Encoded(moved.inputs, moved_to(device, self.features))

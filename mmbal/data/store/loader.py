@@ -32,7 +32,8 @@ class Loader:
     the store allows them, and random frames where it keeps more than an encoder sees; without it the frames are the
     fixed middle ones. ``rank`` and ``world`` give a process its contiguous share of every global batch of
     ``batch_size``; all processes see the batches of a single process. Every row is seen once an epoch: a remainder of
-    less than an eighth of a batch (or of one row) joins the batch before it, since batch normalisation needs several rows.
+    less than an eighth of a batch (or of one row a process) joins the batch before it, since batch normalisation needs
+    several rows.
 
     With ``features`` a batch has those too, and its inputs are read only where something asks for them.
 
@@ -90,19 +91,22 @@ class Loader:
 
     def _bounds(self, n: int) -> list[int]:
         bounds = [*range(0, n, self.batch_size), n]
-        if len(bounds) > 2 and bounds[-1] - bounds[-2] < max(2, self.batch_size // 8):
+        if len(bounds) > 2 and bounds[-1] - bounds[-2] < max(2, self.batch_size // 8, self.world):
             del bounds[-2]
         return bounds
 
-    def epoch(self, e: int, rows: np.ndarray | Sequence[np.ndarray] | None = None, skip: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, e: int, rows: np.ndarray | Sequence[np.ndarray] | None = None, skip: int = 0, every: int = 1
+    ) -> Iterator[Batch]:
         """The batches of epoch ``e``; ``rows`` replaces the split's rows (repeats allowed), for resampling methods.
 
         Several arrays of rows give batches of their own, one array after the other; an empty one gives none. While one
-        batch is used, a thread makes the next. The first ``skip`` batches are not read.
+        batch is used, a thread makes the next. The first ``skip`` batches are not read; of the
+        others, each ``every``-th.
         """
         with ThreadPoolExecutor(1) as pool:
             ahead: Future[Batch] | None = None
-            for plan in islice(self._plan(e, rows), skip, None):
+            for plan in islice(self._plan(e, rows), skip, None, every):
                 ready, ahead = ahead, pool.submit(self._batch, *plan)
                 if ready is not None:
                     yield ready.result()
@@ -135,8 +139,8 @@ class Loader:
         labels = torch.from_numpy(self.store.labels[mine].astype(np.int64)).to(self.device)
         index = torch.from_numpy(mine).to(self.device)
         if self.features is None or not self.features.valid():
-            return Batch(self.inputs(rows, share, seed), labels, index, present)
-        batch = Batch(unread(lambda: self.inputs(rows, share, seed)), labels, index, present)
+            return Batch(self.inputs(rows, share, seed), labels, index, present, whole=len(rows))
+        batch = Batch(unread(lambda: self.inputs(rows, share, seed)), labels, index, present, whole=len(rows))
         known = {m: x[share].to(self.device) for m, x in self.features.of(rows, seed).items()}
         batch.encoded = Encoded(batch.inputs, known)
         return batch

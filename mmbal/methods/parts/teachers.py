@@ -16,13 +16,14 @@ from mmbal.data.store.loader import Batch
 from mmbal.methods.base import Method, Phase, Run, Stage, own_losses
 from mmbal.models.modes import evaluating
 from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.models.whole_batch import mean_over
 
 TEACHERS = "teachers"
 
 
 def feature_distance(student: Tensor, teacher: Tensor, present: Tensor) -> Tensor:
     """Mean squared difference of features ``(B, D)`` over the rows that have the modality."""
-    return ((student - teacher).square().mean(dim=1) * present).sum() / present.sum().clamp(min=1)
+    return mean_over((student - teacher).square().mean(dim=1), present)
 
 
 class Taught(Method):
