@@ -44,7 +44,7 @@ def ended(processes: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]
     return [p.returncode for p in processes], errors
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_number_of_processes_goes_on_to_the_same_epoch(toy: Callable[..., Store], tmp_path: Path):
     """dyncim adds up figures of its own samples within an epoch; the stop is after the first batch of an epoch."""
     store = toy({"audio": 6, "text": 5, "video": 4}, rows=96, missing=0.3)
@@ -72,7 +72,7 @@ def test_another_number_of_processes_goes_on_to_the_same_epoch(toy: Callable[...
         assert read_summary(tmp_path / name)["epochs"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_lost_process_ends_the_job_in_a_sentence(toy: Callable[..., Store], tmp_path: Path):
     store = toy({"audio": 6, "video": 4}, rows=96)
     run = tmp_path / "run"
