@@ -8,7 +8,7 @@ quickstart: export OMP_NUM_THREADS = 2
 # Test processes side by side; `make test TEST_PROCESSES=0` runs them in one, for a debugger.
 TEST_PROCESSES ?= 2
 
-.PHONY: quickstart test test-slow test-long test-lowest test-laptop coverage check docs docs-links docs-test install clean
+.PHONY: quickstart bench test test-slow test-long test-lowest test-laptop coverage check docs docs-links docs-test install clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/mmbal quickstart
@@ -41,6 +41,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check mmbal tests benchmarks examples docs
 	$(BIN)/ruff format --check mmbal tests benchmarks examples docs
 	$(BIN)/mypy
+
+# Every table of docs/performance.md, in about 15 minutes; `make bench CLIPS=folder` measures preparation too.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/tables.py $(if $(CLIPS),--clips $(CLIPS))
 
 # The site of the documentation in build/docs; a link that leads nowhere is an error.
 docs: $(VENV)/.installed

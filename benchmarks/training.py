@@ -3,6 +3,7 @@
     python benchmarks/training.py epoch  [--threads 1 2] [--batch 32] [--rounds 3]
     python benchmarks/training.py levers [--threads 1 2]
     python benchmarks/training.py faults [--batch 64]
+    python benchmarks/training.py frozen [--batch 32]
 
 Two ResNet-18 (a spectrogram of 257 x 188 and a picture of 224 x 224), random clips, SGD with momentum.
 
@@ -10,7 +11,8 @@ Two ResNet-18 (a spectrogram of 257 x 188 and a picture of 224 x 224), random cl
 memory layout, an evaluation that decides sample by sample, as the public repositories of this field have it. *bare*: nothing
 but forward, backward and optimiser on one batch that is in memory, in channels_last. *mmbal*: a session of mmbal on a
 prepared store. ``levers`` compares bare loops with and without channels_last, kept memory and the fused optimiser.
-``faults`` counts the pages that a step of mmbal takes anew from the system.
+``faults`` counts the pages that a step of mmbal takes anew from the system. ``frozen`` compares an epoch with evaluation
+under --freeze-encoders, without augmentation, with one in which all learns.
 
 Each loop is a process of its own and they take turns, epoch by epoch, so that other work on the machine slows all of them.
 Printed are medians over the rounds, of processor time (user and system, all threads and worker processes) and of the
@@ -130,9 +132,9 @@ def field(folder: Path, batch: int, rows: int, held: int) -> Epoch:
 
     model = Pair()
     optimiser = optimiser_of(model)
-    workers = {"num_workers": max(1, torch.get_num_threads()), "pin_memory": False}
-    training = DataLoader(Files(folder, range(rows), True), batch, shuffle=True, **workers)
-    testing = DataLoader(Files(folder, range(rows, rows + held), False), batch, **workers)
+    workers = max(1, torch.get_num_threads())
+    training = DataLoader(Files(folder, range(rows), True), batch, shuffle=True, num_workers=workers)
+    testing = DataLoader(Files(folder, range(rows, rows + held), False), batch, num_workers=workers)
 
     def train() -> None:
         model.train()
@@ -165,8 +167,8 @@ def field(folder: Path, batch: int, rows: int, held: int) -> Epoch:
     return lambda: timed(train, "train ") | timed(test, "test ")
 
 
-def mmbal(folder: Path, batch: int) -> Epoch:
-    """A session of mmbal, with its evaluation after the epoch."""
+def mmbal(folder: Path, batch: int, **keys: Any) -> Epoch:
+    """A session of mmbal, with its evaluation after the epoch; ``keys`` of the configuration."""
     from mmbal.engine import loop
     from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
     from mmbal.engine.session import Session
@@ -179,9 +181,11 @@ def mmbal(folder: Path, batch: int) -> Epoch:
         batch_size=batch,
         optimiser=OptimiserConfig(lr=1e-3),
         device="cpu",
+        **keys,
     )
     session = Session(config)
     modules = parts(session.model, session.method)
+    loop.select_parts(modules, session.method.stages(1)[0], loop.learners(modules))
     session.run.optimiser = loop.build_optimiser(modules, config.optimiser)
     inside = 0.0
 
@@ -270,7 +274,7 @@ def answer(given: dict[str, Any]) -> None:
     if given["what"] == "field":
         epoch = field(folder, batch, given["rows"], given["held"])
     elif given["what"] == "mmbal":
-        epoch = mmbal(folder, batch)
+        epoch = mmbal(folder, batch, **given.get("keys", {}))
     else:
         epoch = bare(batch, given["rows"] // batch, given["levers"])
     for _ in sys.stdin:
@@ -348,9 +352,22 @@ def fault_table(batch: int) -> None:
             print(f"| {name} | {faults:,.0f} | {system:.2f} | {memory:.0f} |", flush=True)
 
 
+def frozen_table(batch: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        make_clips(Path(place), 2 * batch, batch)
+        os.environ["MMBAL_CACHE"] = place
+        given = {"batch": batch, "folder": place}
+        keys = {"all learns": {}, "frozen": {"freeze_encoders": True, "augment": False}}
+        found = by_turns({name: Loop("mmbal", 1, **given, keys=more) for name, more in keys.items()}, 2)
+    full, frozen = (total(found[name], "cpu") for name in keys)
+    print("| an epoch with evaluation, one thread | processor time, s | ratio |\n|---|---|---|")
+    print(f"| all learns | {median(full):.2f} | 1 |")
+    print(f"| --freeze-encoders, features cached | {median(frozen):.4f} | 1/{ratio(full, frozen):.0f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("epoch", "levers", "faults", "one"))
+    parser.add_argument("what", choices=("epoch", "levers", "faults", "frozen", "one"))
     parser.add_argument("given", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batch", type=int)
@@ -362,6 +379,8 @@ def main() -> None:
         epoch_table(given.threads, given.batch or 32, given.rounds)
     elif given.what == "levers":
         lever_table(given.threads, given.rounds)
+    elif given.what == "frozen":
+        frozen_table(given.batch or 32)
     else:
         fault_table(given.batch or 64)
 
