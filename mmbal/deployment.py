@@ -103,12 +103,14 @@ class Applied:
         return dict(to_jsonable_python({"rule": self.rule, "sentence": self.sentence(), **figures, "rows": rows}))
 
     def save(self, out: Path) -> None:
-        """Write a predictions file (.npz) or a table (.csv) with the decision and the probability of each class."""
+        """Write a predictions file (.npz) or a table (.csv) with the decision and the probability of each class.
+
+        Raises UsageError for another ending.
+        """
+        check_ending(out)
         if out.suffix == ".npz":
             replace(self.predictions, features={}, weight={}, bias=None).save(out)
             return
-        if out.suffix != ".csv":
-            raise UsageError(f"--out {out} is neither .npz nor .csv.", "Give it one of these endings.")
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         classes = self.predictions.classes
@@ -116,6 +118,12 @@ class Applied:
         for sample, own in zip(self.predictions.ids.tolist(), self.probabilities(), strict=True):
             writer.writerow([sample, classes[int(own.argmax())], *(f"{p:.6g}" for p in own)])
         write_text(out, text.getvalue())
+
+
+def check_ending(out: Path | None) -> None:
+    """Raise UsageError where decisions can't be written to ``out``; None writes nothing."""
+    if out is not None and out.suffix not in (".npz", ".csv"):
+        raise UsageError(f"--out {out} is neither .npz nor .csv.", "Give it one of these endings.")
 
 
 def apply_rule(rule: Rule, new: Any, scores: Scores = "auto") -> Applied:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Force, Json
-
-
-class Form(str, Enum):
-    """What the scores of a CSV are."""
-
-    auto = "auto"
-    probabilities = "probabilities"
-    logits = "logits"
+from mmbal.cli.options import Force, Json, Scores
 
 
 def apply(
@@ -28,7 +19,7 @@ def apply(
         Path, typer.Argument(metavar="NEW", help="Predictions of new samples (.npz) or a CSV; labels may be missing.")
     ],
     out: Annotated[Path | None, typer.Option(help="Write the decisions here: predictions (.npz) or .csv.")] = None,
-    scores: Annotated[Form, typer.Option(help="What the scores of a CSV are.")] = Form.auto,
+    scores: Annotated[Scores, typer.Option(help="What the scores of a CSV are.")] = Scores.auto,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -37,9 +28,10 @@ def apply(
     NEW has the log-probabilities or logits of each modality, as the file that the rule was fitted on. Where it has
     labels, the accuracy before and after is printed. Example: [bold]mmbal apply mine.rule.json new.npz[/bold].
     """
-    from mmbal.deployment import apply_rule, load_rule
+    from mmbal.deployment import apply_rule, check_ending, load_rule
     from mmbal.files import refuse_existing
 
+    check_ending(out)
     refuse_existing(out, force)
     found = apply_rule(load_rule(rule), new, scores.value)
     if out is not None:

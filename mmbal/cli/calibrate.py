@@ -63,8 +63,10 @@ def calibrate(
     from mmbal.decision import calibrate as fit
     from mmbal.decision import rule_to_json
     from mmbal.files import locked, refuse_existing, write_json
+    from mmbal.registry import rules
     from mmbal.runs import RULES, find_predictions, run_folder
 
+    rules.entry(rule)  # names are checked before files
     run = run_folder(path) if out is None else None
     target = None if run is not None else out or path.with_name(f"{path.stem}.rule.json")
     where = str(run if target is None else target)

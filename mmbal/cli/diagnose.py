@@ -76,17 +76,19 @@ def diagnose(
     from mmbal.diagnosis.sections.suspects import listing
     from mmbal.diagnosis.stored import diagnosis_of, keep
     from mmbal.files import refuse_existing, write_json, write_text
+    from mmbal.registry import rules
     from mmbal.report.tables import csv
     from mmbal.runs import subject
 
     policy = by_conditions(fail_if or [])
-    for target in (out, html, suspects):
-        refuse_existing(target, force)
+    rules.entry(rule)  # names are checked before files
     if html is not None and len(paths) > 1:
         raise UsageError("--html shows one model.", "`mmbal report A B --html FILE` compares several on one page.")
     for option, given in (("--baseline", baseline), ("--suspects", suspects)):
         if given is not None and len(paths) > 1:
             raise UsageError(f"{option} takes one file to diagnose.", "Leave the others out.")
+    for target in (out, html, suspects):
+        refuse_existing(target, force)
     known = {str(path): subject(path, reference, unlabelled=True) for path in paths}
     if html is not None and not all(found.predictions.labelled for found in known.values()):
         raise UsageError("--html needs labels, and the file has none.", "Leave --html out; --json has all figures.")

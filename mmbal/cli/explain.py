@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Force, Json
+from mmbal.cli.options import Force, Json, Scores
 from mmbal.cli.progress import counting
 from mmbal.errors import DataError, UsageError, did_you_mean
 
@@ -49,7 +49,7 @@ def explain(
     classes: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="Names of the classes in the order of the model's columns.")
     ] = None,
-    scores: Annotated[str, typer.Option(help="What the function returns: auto, logits or probabilities.")] = "auto",
+    scores: Annotated[Scores, typer.Option(help="What the function returns.")] = Scores.auto,
     budget: Annotated[
         int | None, typer.Option(min=1, help="Coalitions asked of each sample, for more than five modalities.")
     ] = None,
@@ -68,12 +68,15 @@ def explain(
     """
     from mmbal.diagnosis import diagnose
     from mmbal.explain import explain as ask
+    from mmbal.explain.baselines import check_name
     from mmbal.files import locked, refuse_existing
 
-    refuse_existing(out, force)
+    for name in baseline or []:  # names are checked before files
+        check_name(name)
     predict = imported(function)
     given, of_samples = read(data, label)
     names = modalities(modality, given, list(of_samples.values()))
+    refuse_existing(out, force)
     with ExitStack() as stack:
         found = ask(
             predict,
@@ -85,7 +88,7 @@ def explain(
             groups=of_samples.get("group"),
             ids=of_samples.get("ids"),
             classes=None if classes is None else classes.split(","),
-            scores=scores,
+            scores=scores.value,
             budget=budget,
             draws=draws,
             cache=cache,

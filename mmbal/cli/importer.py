@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmbal.cli import console
-from mmbal.cli.options import Device, Force, Json, Like, Normalise, normalisation
+from mmbal.cli.options import Device, Force, Json, Like, Normalise, Scores, normalisation
 from mmbal.errors import UsageError
 
 TABLES = (".csv", ".tsv", ".txt")
 DECISIONS = ("logits_", "probabilities_", "subset_", "fused")
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".tar")
-
-
-class Scores(str, Enum):
-    """What the numbers of a CSV are."""
-
-    auto = "auto"
-    probabilities = "probabilities"
-    logits = "logits"
 
 
 def import_model(

@@ -30,8 +30,9 @@ def init(
     from mmbal.engine.template import template
     from mmbal.files import refuse_existing, write_text
 
+    text = template(method, fusion, None if data is None else str(data), out.name)  # checks the names
     refuse_existing(out, force)
-    write_text(out, template(method, fusion, None if data is None else str(data), out.name))
+    write_text(out, text)
     console.say(f"Wrote {out}.")
     console.commands(
         [

@@ -7,6 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -63,6 +64,14 @@ MaxHours = Annotated[
 ]
 Pages = Annotated[bool, typer.Option(help="Write diagnosis, card and page into each run.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<data>-<method>-<fusion>-s<seed>.")]
+
+
+class Scores(str, Enum):
+    """What the scores that a model or a CSV gives are."""
+
+    auto = "auto"
+    probabilities = "probabilities"
+    logits = "logits"
 
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

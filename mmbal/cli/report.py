@@ -99,12 +99,13 @@ def report(
         raise UsageError("--markdown, --latex, --csv and --json exclude each other.")
     if out is not None and out.suffix not in FORMATS:
         raise UsageError(f"{out} has no known ending.", f"Known: {', '.join(FORMATS)}.")
-    for target in (out, html):
-        refuse_existing(target, force)
+    names = _labels(label or [])
     paths = paths or []
     if against is not None:
         _show_against(against, paths, as_json)
         return
+    for target in (out, html):
+        refuse_existing(target, force)
     if checklist or (len(paths) == 1 and is_sweep(paths[0])):
         runs_only = {"--label": label, "--baseline": baseline, "--optimistic": optimistic, "--card": card}
         if given := [name for name, value in runs_only.items() if value]:
@@ -129,7 +130,7 @@ def report(
     for source in sources:
         data = source.diagnosis.data
         console.told_of(source.path, data.meta, [f"{source.path}: {text}" for text in data.warnings])
-    comparison = compare_sources(sources, bootstrap, baseline=baseline).relabelled(_labels(label or []))
+    comparison = compare_sources(sources, bootstrap, baseline=baseline).relabelled(names)
     table = render.table_of(comparison, optimistic)
     table = table if sort is None else table.sorted(sort)
     table = table if columns is None else table.of_columns(columns.split(","))

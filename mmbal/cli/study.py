@@ -85,8 +85,6 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
         return "\n".join(map(tables.csv, shown))
 
     if options.out is not None:
-        if options.out.suffix not in FORMS:
-            raise UsageError(f"A sweep is not written as {options.out.suffix}.", f"Known: {', '.join(FORMS)}.")
         form = FORMS[options.out.suffix]
         if form == "json":
             write_json(options.out, document)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.errors import DataError, UsageError
+from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.explain.baselines import DRAWS, Baseline, StandIn, stand_ins
 from mmbal.explain.inputs import Inputs, Modalities
 from mmbal.explain.model import Model, Report, callable_of, classes_of
@@ -29,6 +29,7 @@ EXACT = 5  # modalities of which all coalitions are asked about
 MOST_EXACT = 8  # more than these are sampled, whatever the budget
 BUDGET = 64  # coalitions a sample for more modalities, if not given; at least two pairs of orders
 UNCHANGED = 1e-6  # of log-probabilities: a difference that is no more than rounding
+SCORES = ("auto", "logits", "probabilities")
 LOWEST = -600.0  # of a log-probability; lower ones can't be told apart once they are averaged
 
 
@@ -82,6 +83,8 @@ def explain(
     if labels is None:
         raise UsageError("There are no labels.", "Give labels (N,), or the name of their column: labels='label'.")
     rows = _of_samples(inputs, labels, split, groups, ids)
+    if scores not in SCORES:
+        raise UsageError(f"There is no form of scores '{scores}'.", did_you_mean(scores, SCORES))
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; it must be at least 1.")
     pool = np.flatnonzero(rows["split"] != "test")

@@ -248,6 +248,12 @@ def stand_ins(
     return found
 
 
+def check_name(given: str) -> None:
+    """Raise UsageError with the nearest names where there is no baseline ``given``."""
+    if given not in NAMES:
+        raise UsageError(f"There is no baseline '{given}'.", did_you_mean(given, NAMES))
+
+
 def _stand_in(
     given: Baseline, inputs: Inputs, pool: Array, draws: int, features: Mapping[str, Any], seed: int
 ) -> StandIn:
@@ -270,6 +276,5 @@ def _stand_in(
         return Conditional(inputs, given, draws, pool=pool, seed=seed, vectors=scaled(inputs, features, pool))
     if given == "diffusion":
         return Diffusion(inputs, given, draws, pool=pool, seed=seed)
-    if given == "mask":
-        return StandIn(inputs)
-    raise UsageError(f"There is no baseline '{given}'.", did_you_mean(str(given), NAMES))
+    check_name(str(given))
+    return StandIn(inputs)  # mask

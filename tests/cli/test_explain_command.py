@@ -114,3 +114,23 @@ def test_a_table_with_groups_of_columns(here):
 def test_what_is_refused(here, code, function, more, message):
     assert message in refused(code, "explain", function, "--data", "data.npz", "--out", "new.npz", *more)
     assert not (here / "new.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["calibrate", "data.npz", "--rule", "adaptve", "--out", "taken.json"],
+        ["diagnose", "data.npz", "--rule", "adaptve", "--out", "taken.json"],
+        ["explain", "explained_model.py:predict", "--data", "data.npz", "--baseline", "zeros", "--out", "taken.json"],
+        ["explain", "explained_model.py:predictt", "--data", "data.npz", "--out", "taken.json"],
+        ["init", "taken.json", "--method", "jont"],
+        ["report", "data.npz", "--label", "mine", "--out", "taken.json"],
+    ],
+)
+def test_a_wrong_name_is_told_before_a_file_that_is_there(here, command):
+    (here / "taken.json").write_text("{}")
+    assert "exists already" not in refused(2, *command)
+
+
+def test_an_ending_is_refused_before_the_rule_is_read(here):
+    assert "neither .npz nor .csv" in refused(2, "apply", "no.rule.json", "data.npz", "--out", "new.txt")

@@ -391,6 +391,7 @@ def test_answers_that_are_no_scores(predict, message):
         (UsageError, "only one modality", {"modalities": ["x"]}),
         (UsageError, "no column 'z' for the modality 'z'", {"modalities": ["x", "z"]}),
         (UsageError, "no baseline 'zeros'", {"baseline": "zeros"}),
+        (UsageError, "no form of scores 'logit'", {"scores": "logit"}),
         (UsageError, "given twice", {"baseline": ["zero", "zero"]}),
         (UsageError, "no column 'klass'", {"labels": "klass"}),
         (DataError, "There are 3 labels, but the data have 6 rows", {"labels": [0, 1, 0]}),

@@ -74,6 +74,15 @@ def test_the_image_has_no_list_of_its_own():
     assert words == ["torch", "torchvision", "torchaudio", "."]
 
 
+def test_the_image_is_built_from_what_the_package_is_built_from():
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    files = {"README.md", "LICENSE", "NOTICE", "pyproject.toml"}
+    assert "*" in lines
+    assert kept == files | {"mmbal"}
+    assert all(name in PROJECT for name in files - {"pyproject.toml"})
+
+
 def test_the_classifiers_have_the_versions_of_python():
     assert re.findall(r"Python :: (3\.\d+)", PROJECT) == ["3.10", "3.11", "3.12", "3.13"]
 
