@@ -1,4 +1,4 @@
-"""Every table of docs/performance.md in one run: `make bench`, or
+"""The tables of docs/performance.md in one run, those of the methods for four of them: `make bench`, or
 
     python benchmarks/tables.py [--only PART...] [--clips FOLDER]
 
