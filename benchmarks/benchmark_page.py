@@ -16,14 +16,14 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark_sets import JOINT, Families, Set, sets_table
+from benchmark_sets import JOINT, Families, Set, p_is, sets_table
 
 from mmbal.report.picture import PAPER, figure, paper_style, pictures_of
 from mmbal.report.ranking import ranking
 from mmbal.report.study import Pair, Study, study_of
 from mmbal.report.tables import markdown
 from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, p_value, plural, some
+from mmbal.text import DIFFERENCE, plural
 
 BASELINES = (JOINT, "late_fusion")
 CLAIMS = Path(__file__).with_name("published_claims.csv")
@@ -66,7 +66,7 @@ def told_apart(baseline: str, study: Study) -> list[str]:
         f"Against `{baseline}`: {better} of {plural(len(pairs), 'method')} shown to be better, {len(apart) - better} to be "
         f"worse; {ahead} have a higher mean."
     )
-    lines = [f"- `{p.second}` {DIFFERENCE.text(p.gain)}, p = {p_value(p.p_holm)}" for p in apart]
+    lines = [f"- `{p.second}` {DIFFERENCE.text(p.gain)}, {p_is(p.p_holm)}" for p in apart]
     return [head, "", *lines, ""] if lines else [head, ""]
 
 
@@ -74,20 +74,20 @@ def section(name: str, study: Study, picture: bool) -> list[str]:
     """The ranks of a study and what they show."""
     apart = sum(pair.apart for pair in study.pairs)
     equal = sum(pair.equal and not pair.apart for pair in study.pairs)
-    odd = [f"`{row.variant}` ({row.not_converged})" for row in study.rows if row.not_converged]
+    odd = sum(row.not_converged for row in study.rows)
     lines = [f"## {name}", "", markdown(ranking(study)), ""]
     if picture:
         lines += [f"![Mean ranks: {name}]({stem(name)}.svg)", ""]
     lines += [
-        f"Variants that share a letter are not told apart. Of {len(study.pairs):,} pairs, {apart} are told apart (Holm), "
-        f"{equal} are practically equal within {100 * study.within:g} pp, and {len(study.pairs) - apart - equal:,} are "
-        "undecided.",
+        f"Variants that share a letter are not told apart. Told apart after Holm's correction: {apart:,} of "
+        f"{len(study.pairs):,} pairs. Practically equal within {100 * study.within:g} pp: {equal:,}. Undecided: "
+        f"{len(study.pairs) - apart - equal:,}.",
         "",
     ]
     for baseline in BASELINES:
         lines += told_apart(baseline, study)
     if odd:
-        lines += [f"Not converged (runs of {len(study.seeds)}): {some(odd, len(odd))}. They are in the means.", ""]
+        lines += [f"{plural(odd, 'run')} did not converge; the column counts them. They are in the means.", ""]
     return [*lines, *(f"- {note}" for note in study.notes), ""]
 
 

@@ -215,7 +215,7 @@ class Families:
                 verb = "gains" if gain.value > 0 else "loses"
                 told.append(
                     f"On {s.name}, *{family}* {verb} against joint training "
-                    f"({DIFFERENCE.text(gain.estimate(0.95))}, p = {p_value(self.p[family, s.name])})."
+                    f"({DIFFERENCE.text(gain.estimate(0.95))}, {p_is(self.p[family, s.name])})."
                 )
             if not shown:
                 told.append(f"On {s.name}, no family is shown to gain or to lose against joint training.")
@@ -236,9 +236,15 @@ class Families:
         shown = sorted((f for f in found if corrected[f] < LEVEL), key=lambda f: -found[f].value)
         return [
             f"{where}, *{f}* gains {'more' if found[f].value > 0 else 'less'} than elsewhere "
-            f"({DIFFERENCE.text(found[f].estimate(0.95))}, p = {p_value(corrected[f])})."
+            f"({DIFFERENCE.text(found[f].estimate(0.95))}, {p_is(corrected[f])})."
             for f in shown
         ] or [f"{where}, no family is shown to gain more or less than elsewhere."]
+
+
+def p_is(p: float) -> str:
+    """``p = 0.031``, or ``p < 0.001``."""
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def conditions(sets: Sequence[Set]) -> list[tuple[str, dict[str, bool | None]]]:
