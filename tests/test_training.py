@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -51,6 +52,19 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "last.pt", weights_only=True)["model"]
 
 
+def counted_passes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each split is read from now on, by its name."""
+    passes: Counter[str] = Counter()
+    epoch = Loader.epoch
+
+    def counted(self: Loader, *given: Any, **options: Any) -> Iterator[Any]:
+        passes[self.split] += 1
+        return epoch(self, *given, **options)
+
+    monkeypatch.setattr(Loader, "epoch", counted)
+    return passes
+
+
 @pytest.fixture(scope="module")
 def run(toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(config(toy(DIMS), fusion=Choice(name="sum")), out=tmp_path_factory.mktemp("runs") / "run").folder
@@ -89,9 +103,7 @@ def test_the_pages_of_a_run_that_is_trained_further_are_of_the_longer_one(toy, t
 def test_a_split_runs_through_the_model_once_and_a_rule_is_fitted_once(
     best_is_last: bool, toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    passes: Counter[str] = Counter()
-    epoch = Loader.epoch
-    monkeypatch.setattr(Loader, "epoch", lambda self, *given: passes.update([self.split]) or epoch(self, *given))
+    passes = counted_passes(monkeypatch)
     fits: list[int] = []
     fit = session.fit_rule
     monkeypatch.setattr(session, "fit_rule", lambda rows, name: fits.append(len(rows)) or fit(rows, name))
@@ -105,9 +117,7 @@ def test_a_split_runs_through_the_model_once_and_a_rule_is_fitted_once(
 
 
 def test_following_the_test_split_costs_one_pass_each(toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    passes: Counter[str] = Counter()
-    epoch = Loader.epoch
-    monkeypatch.setattr(Loader, "epoch", lambda self, *given: passes.update([self.split]) or epoch(self, *given))
+    passes = counted_passes(monkeypatch)
     session.Session(config(toy(DIMS), fusion=Choice(name="adaptive", rule="pool"), optimistic=True)).fit()
     assert passes == {"train": 2, "val": 2, "test": 2}
 

@@ -132,9 +132,9 @@ class _Clips:
     def ids(self) -> np.ndarray:
         return np.array([str(sample[0]) for sample in self.read])
 
-    def epoch(self, e: int) -> Iterator[Batch]:
-        """Batches of the samples that can be read; the others are noted in ``failed``."""
-        for start in range(0, len(self._samples), BATCH):
+    def epoch(self, e: int, skip: int = 0, every: int = 1) -> Iterator[Batch]:
+        """Batches of the samples that can be read; the others are noted in ``failed``. As of a loader, with ``skip``."""
+        for start in range(skip * BATCH, len(self._samples), every * BATCH):
             clips = []
             for sample in self._samples[start : start + BATCH]:
                 try:

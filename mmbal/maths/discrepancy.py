@@ -17,6 +17,8 @@ from mmbal.errors import UsageError
 
 Array = np.ndarray
 
+DIGITS = 12  # of a confidence: less is rounding, which depends on the order of the classes, and must not break a tie
+
 
 @dataclass(frozen=True)
 class Discrepancy:
@@ -41,6 +43,7 @@ def discrepancy(confidence: Mapping[str, Array], present: Mapping[str, Array] | 
     if len(names) < 2:
         raise UsageError("A discrepancy needs at least two modalities, and there is only one.")
     values = np.stack([np.asarray(confidence[m], dtype=np.float64) for m in names], axis=1)
+    values = values.round(DIGITS)
     have = np.ones(values.shape, dtype=bool)
     for i, m in enumerate(names):
         if present is not None and m in present:

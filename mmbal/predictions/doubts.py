@@ -171,7 +171,12 @@ def _with_other_order(decided: Array, labels: Array, c: int) -> float | None:
     if c > MOST_CLASSES:
         return None
     half, right = np.arange(len(labels)) % 2 == 0, decided == labels
-    renamed = _best_order(decided[half], labels[half], c)[decided]
+    table = np.zeros((c, c))
+    np.add.at(table, (decided[half], labels[half]), 1)
+    most, before = table.max(axis=1).sum() / half.sum(), right[half].mean()
+    if most <= TIMES * before and 1 - most >= (1 - before) / TIMES:
+        return None  # no order is far better even on the half that it would be fitted on
+    renamed = _best_order(table)[decided]
     if not _far_better(renamed[~half] == labels[~half], right[~half], labels[~half]):
         return None
     return float((renamed == labels).mean())
@@ -196,11 +201,10 @@ def _far_better(right: Array, before: Array, labels: Array) -> bool:
     )
 
 
-def _best_order(decided: Array, labels: Array, c: int) -> Array:
+def _best_order(table: Array) -> Array:
+    """The label of each column for which the counts ``(C, C)`` of decisions and labels sum to the most."""
     from scipy.optimize import linear_sum_assignment
 
-    table = np.zeros((c, c))
-    np.add.at(table, (decided, labels), 1)
     order: Array = linear_sum_assignment(-table)[1]
     return order
 

@@ -77,7 +77,7 @@ def test_diagnoses_hold_no_more_after_many_models(models):
 def test_a_leak_is_seen(kept, tmp_path):
     stop, held_on = threading.Event(), []
     leak: dict[str, Callable[[], Any]] = {
-        "memory": lambda: np.ones((1 << 20) // 8),
+        "memory": lambda: np.ones((8 << 20) // 8),  # more than what an allocator holds that keeps freed memory
         "objects": lambda: [[] for _ in range(100)],
         "a handle": lambda: open(tmp_path / "f", "w"),  # noqa: SIM115
         "a thread": lambda: threading.Thread(target=stop.wait, daemon=True).start(),

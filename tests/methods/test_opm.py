@@ -86,10 +86,11 @@ def test_samples_that_lose_everything_are_left_out(toy: Toy):
     votes = output.features[behind] / (1 - theta) @ fusion.weight(behind).T + fusion.bias(behind) + fusion.bias(ahead)
     assert torch.allclose(found, cross_entropy(votes[5:], batch.labels[5:]), atol=1e-5)
     # Beside a process that keeps all of its 8 rows: 11 of 16 are left, and 3 of the 8 here, which weigh 8/16 later.
-    run.run.reduce = lambda value: value if value.is_floating_point() else value + 8
+    run.run.share = 0.5
+    run.run.reduce = lambda value: value + 8 if value.ndim == 0 else value
     share = run.method.losses(output, batch, run.method.phases(run.run)[0], run.run)["fused"]
     assert torch.allclose(8 / 16 * share, 3 / 11 * found, atol=1e-5)
-    run.run.reduce = lambda value: value
+    run.run.reduce, run.run.share = lambda value: value, 1.0
     batch.present[behind][:], batch.inputs[behind][:] = False, 0
     nothing = run.method.losses(run.model(batch), batch, run.method.phases(run.run)[0], run.run)["fused"]
     nothing.backward()
@@ -99,7 +100,7 @@ def test_samples_that_lose_everything_are_left_out(toy: Toy):
 def test_a_share_of_a_batch_weighs_as_in_the_whole(toy: Toy):
     half, whole = session(toy), session(toy)
     rows = half.run.train.split_rows[:12]
-    half.run.reduce = lambda value: 2 * value  # another process with the same rows
+    half.run.share, half.run.reduce = 0.5, lambda value: 2 * value  # another process with the same rows
     assert torch.allclose(loss(half, rows), loss(whole, np.concatenate([rows, rows])), atol=1e-6)
 
 

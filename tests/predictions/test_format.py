@@ -92,7 +92,7 @@ NAN[2, 1] = np.nan
         ({"fused": np.zeros((4, 4))}, "'fused' has shape (4, 4)"),
         ({"weight_audio": np.zeros((2, 5))}, "'weight_audio' has shape (2, 5)"),
         ({"subset_smell": np.zeros((4, 3))}, "'subset_smell' names a modality"),
-        ({"meta": "{"}, "'meta' is not JSON"),
+        ({"meta": "{"}, "'meta' is not valid JSON"),
         (
             {
                 "fused": np.ones((4, 3)),
