@@ -132,6 +132,14 @@ class _Clips:
     def ids(self) -> np.ndarray:
         return np.array([str(sample[0]) for sample in self.read])
 
+    @property
+    def split_rows(self) -> np.ndarray:
+        return np.arange(len(self.read))
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.zeros(len(self.read), np.int64)  # they are not known
+
     def epoch(self, e: int, skip: int = 0, every: int = 1) -> Iterator[Batch]:
         """Batches of the samples that can be read; the others are noted in ``failed``. As of a loader, with ``skip``."""
         for start in range(skip * BATCH, len(self._samples), every * BATCH):
