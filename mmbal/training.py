@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmbal.cluster import Pool
 from mmbal.engine import pretrain as separate
 from mmbal.engine import sweep as study
 from mmbal.engine import train as engine
 from mmbal.engine.config import TrainConfig
 from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report
-from mmbal.engine.study import Study
+from mmbal.engine.study import Part, Study
 from mmbal.engine.train import Result
 from mmbal.report.pages import renew_pages
 from mmbal.torchrun import is_first
@@ -90,8 +91,9 @@ def sweep(
     plan: Study,
     out: Path,
     *,
-    workers: int = 1,
+    workers: int | Pool = 1,
     report: Report | None = None,
+    part: Part | None = None,
     pages: bool = True,
     save_every: float | None = None,
     max_hours: float | None = None,
@@ -101,7 +103,8 @@ def sweep(
     See :func:`mmbal.engine.sweep.sweep`. The pages of a run of small networks can take longer than its training.
     """
     saving = Saving.of(save_every, max_hours)
-    return study.sweep(plan, out, workers=workers, report=report, after=renew_pages if pages else None, saving=saving)
+    after = renew_pages if pages else None
+    return study.sweep(plan, out, workers=workers, report=report, part=part, after=after, saving=saving)
 
 
 def _with_pages(result: Result, pages: bool) -> Result:

@@ -15,7 +15,7 @@ import mmbal
 PACKAGE = Path(mmbal.__file__).parent
 GROUND = {
     "registry", "outline", "config", "files", "file_kinds", "errors", "version", "text", "tables", "notebook", "embedded",
-    "progress", "torchrun",
+    "progress", "torchrun", "cluster",
 }  # fmt: skip
 FLOORS = [  # from the ground up; what stands on one floor may be imported by the same part and by all above
     GROUND,

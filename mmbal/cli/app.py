@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mmbal.cli import streams
-from mmbal.cli.commands import DEBUG, Lazy, Place, WithDefault, guarded
+from mmbal.cli.commands import DEBUG, Lazy, Place, WithDefault, guarded, with_address
 from mmbal.version import __version__
 
 FIRST, MORE = "From data to a diagnosis", "More"
@@ -41,6 +41,9 @@ class Commands(Lazy):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda name: name != "prepare")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, with_address(args))
 
 
 class Prepare(WithDefault):

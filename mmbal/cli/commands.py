@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from mmbal.cluster import ADDRESS
 from mmbal.errors import Interrupted, MmbalError, of_import, of_system
 from mmbal.torchrun import told_by_another
 
@@ -87,6 +88,12 @@ class WithDefault(Lazy):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         return ("" if name == next(iter(self.commands)) else name), command, rest  # help shows the name as it is typed
+
+
+def with_address(args: list[str]) -> list[str]:
+    """``--ray`` without an address gets an empty one, since Typer knows no option whose value may be left out."""
+    following = [*args[1:], ""]
+    return ["--ray=" if a == "--ray" and not ADDRESS.fullmatch(b) else a for a, b in zip(args, following, strict=True)]
 
 
 def guarded(command: Callable[..., Any], page: str) -> Callable[..., Any]:

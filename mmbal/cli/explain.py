@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from mmbal.cli import console
+from mmbal.cli.elsewhere import Ray, TaskCpus, TaskGpus, pool_of
 from mmbal.cli.options import Force, Json, Scores
 from mmbal.cli.progress import counting
 from mmbal.errors import DataError, UsageError, did_you_mean
@@ -57,6 +58,9 @@ def explain(
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps the answers: a stopped call goes on.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows a call.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
+    ray: Ray = None,
+    task_cpus: TaskCpus = None,
+    task_gpus: TaskGpus = None,
     out: Annotated[Path, typer.Option(help="Predictions file to write.", dir_okay=False)] = Path("explained.npz"),
     force: Force = False,
     json: Json = False,
@@ -77,7 +81,7 @@ def explain(
     given, of_samples = read(data, label)
     names = modalities(modality, given, list(of_samples.values()))
     refuse_existing(out, force)
-    with ExitStack() as stack:
+    with pool_of(ray, task_cpus, task_gpus) as pool, ExitStack() as stack:
         found = ask(
             predict,
             given,
@@ -96,6 +100,7 @@ def explain(
             seed=seed,
             report=counting(stack, f"Asking {function}"),
             meta={"dataset": data.stem, "function": function},
+            workers=pool,
         )
     console.warn(found.warnings)
     with locked(out):
@@ -146,6 +151,7 @@ def imported(text: str) -> Any:
 def _of_file(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
+    sys.path.insert(0, str(path.resolve().parent))  # where its own imports may lie, and where a task finds it
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

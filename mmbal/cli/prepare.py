@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmbal.cli import completion, console
+from mmbal.cli.elsewhere import Ray, pool_of
 from mmbal.cli.options import Force, Json, from_model
 from mmbal.cli.progress import Counted
 from mmbal.data.preparation.options import SPLITS, Options
@@ -48,6 +49,7 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that decode. Default: one for each core.")
     ] = None,
+    ray: Ray = None,
     like: Annotated[
         str | None,
         typer.Option(
@@ -120,12 +122,12 @@ def prepare(
         return
     from mmbal.data.prepare import prepare as run
 
-    with Counted(DOING) as counted:
+    with pool_of(ray, None, None if ray is None else 0, workers=workers) as pool, Counted(DOING) as counted:
         result = run(
             source,
             out=out,
             root=root,
-            workers=workers,
+            workers=pool or workers,
             force=force,
             verify=verify,
             download=download,

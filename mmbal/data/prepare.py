@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmbal.cluster import Pool
 from mmbal.config import validate
 from mmbal.data.datasets.base import Dataset
 from mmbal.data.preparation.arrays import Arrays
@@ -85,7 +86,7 @@ def prepare(
     *,
     out: str | Path | None = None,
     root: str | Path | None = None,
-    workers: int | None = None,
+    workers: int | Pool | None = None,
     strict: bool = False,
     force: bool = False,
     verify: bool = False,
@@ -98,9 +99,9 @@ def prepare(
     """Prepare ``source`` (a known data set's name, a manifest, a feature file) into a store at ``out``.
 
     ``out`` is ``stores/NAME`` by default; ``root`` is where a known data set lies; ``workers`` the number of processes (a
-    core each by default, 0: this one). ``download`` fetches a known data set's files first, from ``base_url`` instead of
-    their home if given; ``verify`` compares them with their published hashes. ``like`` is a preset of options (see
-    :mod:`mmbal.data.store.normalisation`). ``options`` are those of :class:`Options`, and stand above the preset's.
+    core each by default, 0: this one), or a pool. ``download`` fetches a known data set's files first, from ``base_url``
+    instead of their home if given; ``verify`` compares them with their published hashes. ``like`` is a preset of options
+    (see :mod:`mmbal.data.store.normalisation`). ``options`` are those of :class:`Options`, and stand above the preset's.
     A run that was interrupted goes on. Raises UsageError (no such source, ``out`` in use) and DataError (nothing usable;
     with ``strict`` any finding above a note, once the store is written).
     """
@@ -122,7 +123,7 @@ def prepare(
     n = len(samples.rows) if isinstance(samples, Manifest) else len(samples.labels)
     if workers is None:
         workers = max(1, min(cores(), n // ROWS_A_WORKER))
-    elif workers < 0:
+    elif isinstance(workers, int) and workers < 0:
         raise UsageError(f"{workers} workers can't work.", "Give --workers 1 or more.")
     try:
         built: Built = build(samples, target, chosen, workers=workers, force=force, progress=progress)

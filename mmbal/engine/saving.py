@@ -30,6 +30,11 @@ class Saving:
     every: float | None = None
     deadline: float | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another machine, the deadline goes by the time of day: each machine's `time.monotonic` is its own."""
+        at = None if self.deadline is None else self.deadline - time.monotonic() + time.time()
+        return _received, (self.every, at)
+
     @classmethod
     def of(cls, save_every: float | None = None, max_hours: float | None = None) -> Saving:
         """From minutes and hours, which count from now; raises UsageError where one is no time."""
@@ -40,6 +45,10 @@ class Saving:
             None if save_every is None else 60 * save_every,
             None if max_hours is None else time.monotonic() + 3600 * max_hours,
         )
+
+
+def _received(every: float | None, at: float | None) -> Saving:
+    return Saving(every, None if at is None else at - time.time() + time.monotonic())
 
 
 class Watch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ from mmbal.engine.search import Search
 from mmbal.engine.session import Session
 from mmbal.errors import MmbalError, UsageError
 from mmbal.registry import methods
+
+T = TypeVar("T")
 
 BASELINES = ("joint", "late_fusion")  # of every search
 Chosen = Mapping[tuple[str, str], Mapping[str, Any]]  # (data set, variant) -> what the search chose, by key
@@ -57,6 +59,26 @@ class Study(Config):
 def _under_its_fusion(method: str) -> dict[str, Any]:
     fusion = methods.entry(method).about.fusion
     return {"method": {"name": method}, **({"fusion": {"name": fusion}} if fusion else {})}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several parts of a study, which commands side by side train in one folder; ``number`` counts from 1."""
+
+    number: int
+    parts: int
+
+    @classmethod
+    def of(cls, text: str) -> Part:
+        """From ``I/N``; raises UsageError where it is no part."""
+        number, slash, parts = text.partition("/")
+        if not slash or not number.isdecimal() or not parts.isdecimal() or not 1 <= int(number) <= int(parts):
+            raise UsageError(f"--part {text} is no part.", "Give I/N with I from 1 to N, such as --part 2/8.")
+        return cls(int(number), int(parts))
+
+    def take(self, items: Sequence[T]) -> list[T]:
+        """Every N-th of the items, from the I-th on."""
+        return list(items[self.number - 1 :: self.parts])
 
 
 @dataclass(frozen=True)

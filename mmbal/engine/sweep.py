@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mmbal.cluster import Pool
 from mmbal.engine.results import RESULTS, Record, Results
 from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report
-from mmbal.engine.study import Job, Study, check, jobs
+from mmbal.engine.study import Job, Part, Study, check, jobs
 from mmbal.engine.tuning import check_space, line_of, recorded, train_job, tune
 from mmbal.errors import Interrupted, UsageError
 from mmbal.progress import listening, portion, reached
@@ -37,25 +38,26 @@ def sweep(
     study: Study,
     out: Path,
     *,
-    workers: int = 1,
+    workers: int | Pool = 1,
     report: Report | None = None,
+    part: Part | None = None,
     after: Callable[[Path], object] | None = None,
     saving: Saving = Saving(),  # noqa: B008, a constant
 ) -> dict[str, list[Path]]:
-    """Run what is not finished yet; the run folders by data set, in the order of the study.
+    """Run what is not finished yet, of all or of a ``part``; its run folders by data set, in the order of the study.
 
     A run that ended in a loss that is not finite is marked in results.jsonl, and has no folder here. ``workers``
-    processes train side by side. ``after(folder)`` is called in them when a run of the study has ended, so it must be a
-    module's function. Raises UsageError, ConfigError or DataError before anything runs where a variant can't be trained
-    on a data set, or a folder holds a run of another configuration; Interrupted where Ctrl-C, SIGTERM or the deadline of
-    ``saving`` stops it, after saving.
+    processes train side by side, or the tasks of a pool. ``after(folder)`` is called in them when a run of the study has
+    ended, so it must be a module's function. Raises UsageError, ConfigError or DataError before anything runs where a
+    variant can't be trained on a data set, or a folder holds a run of another configuration; Interrupted where Ctrl-C,
+    SIGTERM or the deadline of ``saving`` stops it, after saving.
     """
     if is_shared():
         raise UsageError(
             "A sweep trains each run in one process.", "Start it without torchrun; --workers 2 trains two runs at once."
         )
     try:
-        return _sweep(study, out, workers, report or (lambda steps, message: None), after, saving)
+        return _sweep(study, out, workers, report or (lambda steps, message: None), part, after, saving)
     except Interrupted as stopped:
         raise Interrupted(stopped.message, "The same command goes on.") from None
     except KeyboardInterrupt:
@@ -65,8 +67,9 @@ def sweep(
 def _sweep(
     study: Study,
     out: Path,
-    workers: int,
+    workers: int | Pool,
     tell: Report,
+    part: Part | None,
     after: Callable[[Path], object] | None,
     saving: Saving,
 ) -> dict[str, list[Path]]:
@@ -74,8 +77,11 @@ def _sweep(
     chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
     if study.search is not None:
         with portion(study.search.trials / (study.search.trials + len(study.seeds))):
-            chosen = _tuned(study, out, workers, tell, saving)
+            chosen = _tuned(study, out, workers, tell, part, saving)
     planned, known = list(jobs(study, out, chosen)), results.read()
+    if part is not None:  # with a search the runs of a variant stay with its trials
+        tuned = [job for job in planned if (job.data, job.variant) in chosen]
+        planned = part.take(planned) if study.search is None else tuned
     waiting = [job for job in planned if recorded(job, known) is None]
     if study.search is None:
         for job in {(job.data, job.variant): job for job in waiting}.values():
@@ -92,13 +98,14 @@ def _sweep(
 
 
 def _tuned(
-    study: Study, out: Path, workers: int, tell: Report, saving: Saving
+    study: Study, out: Path, workers: int | Pool, tell: Report, part: Part | None, saving: Saving
 ) -> dict[tuple[str, str], Mapping[str, Any]]:
     """What the search chooses for each variant on each data set."""
     for job in {(job.data, job.variant): job for job in jobs(study, out)}.values():
         check(job)
         check_space(study, job)
     units = [(name, variant) for name in study.data for variant in study.variants]
+    units = units if part is None else part.take(units)
     known, chosen = Results(out / RESULTS).read(), {}
     work = partial(tune, study=study, out=out, known=known, saving=saving)
     for unit, (params, lines) in zip(units, _map(work, units, workers), strict=True):
@@ -116,8 +123,11 @@ def _run(job: Job, results: Results, after: Callable[[Path], object] | None, sav
     return record
 
 
-def _map(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    """``work`` of each item, in their order, in ``workers`` processes."""
+def _map(work: Callable[[T], R], items: Sequence[T], workers: int | Pool) -> Iterator[R]:
+    """``work`` of each item, in their order, in ``workers`` processes or in a pool."""
+    if not isinstance(workers, int):
+        yield from _each(workers.map(work, items), len(items))
+        return
     if workers == 1:
         yield from _each(map(work, items), len(items))
         return

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from mmbal.cluster import Pool
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.explain.baselines import DRAWS, Baseline, StandIn, stand_ins
 from mmbal.explain.inputs import Inputs, Modalities
-from mmbal.explain.model import Model, Report, callable_of, classes_of
+from mmbal.explain.model import Model, Report, callable_of, classes_of, evaluating
 from mmbal.explain.orders import FEWEST_PAIRS, always, codes_of, cost, draw_orders, estimate, pairs_within
 from mmbal.maths.arrays import log_softmax
 from mmbal.maths.scoring import correct
@@ -53,6 +54,7 @@ def explain(
     seed: int = 0,
     report: Report | None = None,
     meta: Mapping[str, Any] | None = None,
+    workers: Pool | None = None,
 ) -> Predictions:
     """Ask any model about coalitions of modalities; the answers are predictions that `diagnose` and `calibrate` take.
 
@@ -69,6 +71,7 @@ def explain(
     :mod:`mmbal.explain.orders`, with their standard errors.
     ``cache``: a folder in which answers are kept, so that a stopped call goes on where it was. ``report(done, total,
     line)`` is called after each batch. torch modules that ``predict`` uses are in evaluation mode meanwhile.
+    ``workers`` runs the calls, each with its copy of ``predict``, elsewhere and side by side; see :mod:`mmbal.cluster`.
     Raises UsageError for a call that can't be made, DataError for data that do not fit and for answers that are no scores;
     an exception of ``predict`` comes with the coalition and the rows.
 
@@ -91,9 +94,9 @@ def explain(
     pool = pool if len(pool) else np.arange(len(inputs))
     found = stand_ins(baseline, inputs, pool, draws=draws, features=features, seed=seed)
     plan = Plan.of(inputs, budget, seed)
-    model = Model(function, inputs, batch_size, cache, scores, report)
+    model = Model(function, inputs, batch_size, cache, scores, report, pool=workers)
     model.total = len(inputs) + sum(plan.rows * one.draws for one in found)
-    with model.evaluating():
+    with evaluating(function):
         fused = model.ask(found[0], (), np.arange(len(inputs)))
         assert model.reading is not None
         names = classes or classes_of(function) or model.reading.classes
@@ -173,9 +176,12 @@ class Plan:
         """Ask, and give the arrays of a predictions file beside ``fused``: ``subset_*``, ``logits_*``, sampled values."""
         m = len(self.names)
         found: dict[int, tuple[Array, Array]] = {2**m - 1: (np.arange(self.n), fused)}
-        for code, rows in self.requests():
-            absent = tuple(name for k, name in enumerate(self.names) if not code >> k & 1)
-            found[code] = (rows, model.ask(stand_in, absent, rows))
+        requests = list(self.requests())
+        asked = [
+            (tuple(name for k, name in enumerate(self.names) if not code >> k & 1), rows) for code, rows in requests
+        ]
+        for (code, rows), answers in zip(requests, model.ask_each(stand_in, asked), strict=True):
+            found[code] = (rows, answers)
         arrays = {f"subset_{'+'.join(self._members(code))}": found[code][1] for code in self._stated()}
         nothing = found[0][1]
         arrays |= {f"logits_{name}": found[1 << k][1] - nothing for k, name in enumerate(self.names)}

@@ -13,7 +13,7 @@ from mmbal.decision.fused import FUSED
 from mmbal.errors import UsageError
 from mmbal.explain.baselines import Baseline, Constant, Own, stand_ins
 from mmbal.explain.inputs import Inputs, Modalities
-from mmbal.explain.model import Model, callable_of
+from mmbal.explain.model import Model, callable_of, evaluating
 from mmbal.predictions.columns import Array
 
 
@@ -51,7 +51,7 @@ class Mended:
             )
         model = Model(callable_of(self.predict), inputs, batch_size=len(inputs), scores=self.scores)
         everything = inputs.names
-        with model.evaluating():
+        with evaluating(model.predict):
             fused = model.ask(stand_in, (), rows)
             nothing = model.ask(stand_in, everything, rows)
             logits = {

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from mmbal.engine.study import jobs, merge, read_study
+from mmbal.engine.results import Results
+from mmbal.engine.study import Part, jobs, merge, read_study
 from mmbal.engine.sweep import sweep
 from mmbal.errors import ConfigError, Interrupted, MmbalError, UsageError
 from mmbal.training import sweep as with_pages
@@ -122,3 +126,55 @@ def test_merging_by_hand():
     }
     # Options of one choice are none of another's.
     assert merge({"m": {"name": "ogm", "alpha": 1}}, {"m": {"name": "joint"}}) == {"m": {"name": "joint"}}
+
+
+def test_parts_by_hand():
+    assert [Part(k, 3).take("abcdefgh") for k in (1, 2, 3)] == [["a", "d", "g"], ["b", "e", "h"], ["c", "f"]]
+    assert Part.of("2/3") == Part(2, 3)
+    for text in ("0/2", "3/2", "2", "a/b", "1/", "-1/2"):
+        with pytest.raises(UsageError, match="no part"):
+            Part.of(text)
+
+
+def test_the_parts_of_a_search_keep_a_variant_together(study: Path, tmp_path: Path):
+    values = yaml.safe_load(study.read_text())
+    values |= {"search": {"trials": 2, "own": False}, "seeds": [0], "base": values["base"] | {"epochs": 1}}
+    values["variants"] = {"joint": {}, "late": {"method": {"name": "late_fusion"}, "fusion": {"name": "sum"}}}
+    study.write_text(yaml.safe_dump(values, sort_keys=False))
+    out = tmp_path / "out"
+    for number, variant in ((1, "joint"), (2, "late")):
+        assert [f.name for f in sweep(read_study(study), out, part=Part(number, 2))["toy"]] == [f"{variant}-s0"]
+    kinds = sorted((r.variant, r.kind, r.number) for r in Results(out / "results.jsonl").read())
+    assert kinds == sorted((v, k, n) for v in ("joint", "late") for k, n in (("run", 0), ("trial", 0), ("trial", 1)))
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_slurm_array_share_a_folder(study: Path, tmp_path: Path):
+    root = Path(__file__).parents[2]
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "mmbal"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mmbal "$@"\n')
+    program.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(root),
+        "SLURM_ARRAY_TASK_MIN": "4",
+        "SLURM_ARRAY_TASK_COUNT": "2",
+        "SLURM_CPUS_PER_TASK": "1",
+    }
+    command = ["bash", str(root / "examples" / "slurm" / "sweep.sbatch"), str(study), "together"]
+    working = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment | {"SLURM_ARRAY_TASK_ID": number})
+        for number in ("4", "5")
+    ]
+    assert [process.wait(timeout=240) for process in working] == [0, 0]
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    lines = (together / "results.jsonl").read_text().splitlines()
+    assert len(lines) == 4
+    sweep(read_study(study), together)  # nothing is left to do
+    assert (together / "results.jsonl").read_text().splitlines() == lines
+    sweep(read_study(study), alone)
+    found = {p.relative_to(alone) for p in alone.rglob("predictions/*.npz")}
+    assert len(found) == 16  # of four runs: two splits, at the best and at the last epoch
+    assert all((together / p).read_bytes() == (alone / p).read_bytes() for p in found)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmbal.cluster import Pool
 from mmbal.data.preparation.arrays import Arrays, write_arrays
 from mmbal.data.preparation.checks import leaks, repeats, spellings, whole
 from mmbal.data.preparation.encoding import classes_of, encode
@@ -53,14 +54,14 @@ def build(
     out: Path,
     options: Options,
     *,
-    workers: int,
+    workers: int | Pool,
     force: bool,
     wait: bool = False,
     plan: str | None = None,
     progress: Progress | None = None,
 ) -> Built:
-    """Build a store at ``out``; see the module for how. ``workers`` = 0 encodes in this process; ``plan`` is what
-    :func:`planned` gives, where the caller has it.
+    """Build a store at ``out``; see the module for how. ``workers`` = 0 encodes in this process, a pool in its
+    tasks; ``plan`` is what :func:`planned` gives, where the caller has it.
 
     Raises UsageError where ``out`` holds something else (with ``force``: no store), where another process is writing it (and
     ``wait`` is false) or a modality's name is no plain word, DataError where nothing is usable.
@@ -102,7 +103,7 @@ def _existing(out: Path, fingerprint: str) -> Built:
 
 
 def _build(
-    source: Manifest | Arrays, out: Path, options: Options, plan: str, workers: int, progress: Progress | None
+    source: Manifest | Arrays, out: Path, options: Options, plan: str, workers: int | Pool, progress: Progress | None
 ) -> Built:
     partial = out.with_name(f".{out.name}.partial")
     if not _continues(partial, plan):

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from mmbal.cluster import Pool
 from mmbal.data.preparation.arrays import COMPARED
 from mmbal.data.preparation.checks import collapsed, row_findings
 from mmbal.data.preparation.findings import Finding, Progress
-from mmbal.data.preparation.manifest import Manifest, told_apart
+from mmbal.data.preparation.manifest import Manifest, Row, told_apart
 from mmbal.data.preparation.rows import Rows
+from mmbal.data.preparation.shards import empty_arrays, encode_shards
 from mmbal.data.preparation.worker import Encoder
 from mmbal.data.preparation.workers import encode_rows
 from mmbal.data.store.store import ModalitySpec
@@ -23,7 +25,7 @@ from mmbal.files import write_json
 
 
 def encode(
-    manifest: Manifest, folder: Path, plan: str, workers: int, progress: Progress | None
+    manifest: Manifest, folder: Path, plan: str, workers: int | Pool, progress: Progress | None
 ) -> tuple[dict[str, ModalitySpec], Rows, list[Finding], int]:
     """Encode into ``folder`` what its journal does not have yet.
 
@@ -32,8 +34,7 @@ def encode(
     """
     n, recipes = len(manifest.rows), manifest.recipes
     if not (folder / "plan.json").exists():
-        for m, recipe in recipes.items():
-            np.lib.format.open_memmap(folder / f"{m}.npy", "w+", np.dtype(recipe.dtype), (n, *recipe.stored_shape))
+        empty_arrays(folder, recipes, n)
         write_json(folder / "plan.json", {"fingerprint": plan})
     group = np.array([row.group for row in manifest.rows])
     known = classes_of(manifest)
@@ -83,8 +84,13 @@ def encode(
     return specs, rows, collapsed([f for index in sorted(noticed) for f in noticed[index]]), resumed
 
 
-def _answers(folder: Path, manifest: Manifest, todo: list[tuple[int, Any]], workers: int) -> Iterator[dict[str, Any]]:
+def _answers(
+    folder: Path, manifest: Manifest, todo: list[tuple[int, Row]], workers: int | Pool
+) -> Iterator[dict[str, Any]]:
     if not todo:
+        return
+    if not isinstance(workers, int):
+        yield from encode_shards(folder, manifest.recipes, todo, workers)
         return
     if workers > 0:
         yield from encode_rows(folder, manifest.recipes, todo, min(workers, len(todo)))
