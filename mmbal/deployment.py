@@ -131,7 +131,8 @@ def apply_rule(rule: Rule, new: Any, scores: Scores = "auto") -> Applied:
 
     Labels may be missing. A file without labels and without names of classes has those of the rule, in their order.
     ``scores``: the form of the scores of a CSV. Where there are labels, the accuracy before and after is that of the samples
-    outside the splits that rules are fitted on. Raises ConfigError where classes or modalities are not those of the fit.
+    outside the splits that rules are fitted on. Raises ConfigError where classes or modalities are not those of the fit,
+    UsageError where there is no such file, DataError where it holds no scores.
 
     >>> labels = np.arange(200) % 2
     >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half

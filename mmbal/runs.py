@@ -235,8 +235,8 @@ def find_predictions(path: str | Path, *, ruled: bool = True, unlabelled: bool =
     """The Predictions of all splits, from a run folder, a checkpoint in one, or a file of predictions or features.
 
     A rule that is stored with the run decides, unless ``ruled`` is false: then the decisions are those of the model as
-    it was trained. Rows that the rule was fitted on have cross-fitted decisions. Raises UsageError where there are no
-    predictions.
+    it was trained. Rows that the rule was fitted on have cross-fitted decisions. ``unlabelled``: whether a predictions file
+    may have no labels. Raises UsageError where there are no predictions, DataError where a file is broken.
 
     >>> np.savez("mine.npz", labels=[0, 1], logits_sound=[[2, 0], [0, 1]], logits_face=[[0, 1], [0, 2]])
     >>> mmbal.load("mine.npz").modalities

@@ -53,7 +53,10 @@ class DecisionLayer(ClassifierMixin, BaseEstimator):
         self.options = options
 
     def fit(self, X: Any, y: Any) -> DecisionLayer:
-        """Fit the rule; ``y (N,)`` are the labels of samples that the models behind ``X`` were not trained on."""
+        """Fit the rule; ``y (N,)`` are the labels of samples that the models behind ``X`` were not trained on.
+
+        Raises ValueError for columns or labels that do not fit, and for an unknown rule or option.
+        """
         table, y = validate_data(self, self._joined(X), y, dtype=np.float64, ensure_all_finite=False)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -67,7 +70,10 @@ class DecisionLayer(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Log-probabilities ``(N, C)``."""
+        """Log-probabilities ``(N, C)`` in the order of ``classes_``.
+
+        Raises NotFittedError before ``fit``, ValueError for other columns than those of the fit.
+        """
         check_is_fitted(self)
         table = validate_data(self, self._joined(X), dtype=np.float64, ensure_all_finite=False, reset=False)
         try:

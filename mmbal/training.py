@@ -29,10 +29,11 @@ def train(
 ) -> Result:
     """Train as configured into a new run folder, and write its ``pages``: diagnosis.json, CARD.md and report.html.
 
+    ``out``: the run folder, made of data, method, fusion and seed where not given; ``force`` replaces a run that is there.
     ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
-    ``save_every`` minutes the state within an epoch is saved too; before ``max_hours`` are over the run is saved and
-    stopped. Raises Interrupted where that, Ctrl-C or SIGTERM stops it, after saving; UsageError, ConfigError or DataError
-    for what can't be trained, UsageError where another process has the folder.
+    ``save_every``: minutes between saves within an epoch, beside the save at its end. ``max_hours``: the run is saved and
+    stopped before so many hours are over. Raises Interrupted where this, Ctrl-C or SIGTERM stops it, after saving;
+    UsageError, ConfigError or DataError for what can't be trained; UsageError where another process has the folder.
     """
     saving = Saving.of(save_every, max_hours)
     return _with_pages(engine.train(config, out=out, force=force, report=report, saving=saving), pages)

@@ -235,7 +235,7 @@ class Rule(Shown, ABC):
 
     @classmethod
     def from_state(cls: type[R], classes: tuple[str, ...], modalities: tuple[str, ...], state: Mapping[str, Any]) -> R:
-        """The rule that gave ``state``."""
+        """The rule that gave ``state``; raises KeyError, TypeError or ValueError where ``state`` is damaged."""
         return cls(classes, modalities, {name: np.asarray(value, dtype=np.float64) for name, value in state.items()})
 
     def shown(self) -> Content:
@@ -248,7 +248,7 @@ class Rule(Shown, ABC):
         return Content(f"Decision rule '{rules.name_of(type(self))}': {', '.join(counts)}", [self.explain()], tables)
 
     def explain(self) -> str:
-        """What the rule does with each modality, in words and numbers."""
+        """What the rule does with each modality, in words and numbers; empty where a rule has nothing to say."""
         return ""
 
 

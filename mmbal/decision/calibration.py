@@ -28,7 +28,10 @@ LEVEL = 0.05  # of the tests by class, after Holm's correction
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fitted rule and how all rules compare: ``rows`` cross-fitted on ``split``, ``test`` on the test split."""
+    """A fitted rule and how all rules compare: what :func:`calibrate` gives.
+
+    ``rows`` are cross-fitted on ``split``, ``test`` is judged on the test split. Accuracies are shares, likelihoods in nats.
+    """
 
     rule: Rule
     name: str
@@ -126,9 +129,12 @@ def calibrate(
 ) -> Calibration:
     """Fit ``rule`` on a split, and compare rules on it by cross-fitting; on the test split only where ``test`` is true.
 
-    ``protect``: accuracy in pp that any class may lose against the decision as it is (rule ``adaptive``).
-    Raises UsageError where the split is not there, or where rows of the test split would judge a rule fitted on them;
-    ConfigError where ``protect`` is given for a rule that does not have it.
+    ``split``: held-out samples; ``val`` stands for ``calibration`` where only that is there. ``folds`` of the
+    cross-fitting and the replicates of the intervals are drawn with ``seed``. ``names``: the rules to compare with.
+    ``protect``: accuracy in pp that any class may lose against the decision as it is (rule ``adaptive``). Raises
+    UsageError for an unknown rule, where the split is not there, or where samples of the test split would judge a rule
+    fitted on them; ConfigError where ``protect`` is given for a rule that does not have it; DataError where labels can't
+    belong to the decisions.
 
     >>> labels = np.arange(200) % 2
     >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half

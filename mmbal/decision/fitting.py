@@ -22,7 +22,9 @@ FORMAT = "mmbal.rule"
 def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule:
     """The rule called ``name`` with these hyper-parameters, fitted on every row of ``predictions``.
 
-    Raises UsageError for an unknown name, ConfigError for an unknown or invalid hyper-parameter.
+    ``predictions``: Predictions, a mapping of arrays, or the path of a predictions file. Select the held-out samples
+    first. Raises UsageError for an unknown name and where there are no samples, ConfigError for an unknown or invalid
+    hyper-parameter, DataError for arrays that are no predictions.
 
     >>> labels = np.arange(200) % 2
     >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
@@ -39,6 +41,7 @@ def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed:
     """Log-probabilities ``(N, C)`` of every row by a rule fitted on the other folds.
 
     Folds are stratified by class and keep the rows of a group together; see :func:`mmbal.maths.folds.folds_of`.
+    Raises what :func:`fit_rule` raises.
 
     >>> labels = np.arange(200) % 2
     >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half

@@ -108,7 +108,7 @@ else:
     Diagnosis = create_model(
         "Diagnosis",
         __base__=Document,
-        __doc__="The whole document.",
+        __doc__="Which modality a model follows, and what that costs: every figure with its interval (docs/diagnosis.md).",
         classes=(dict[str, ClassDiagnosis], ...),
         **{key: field for section in SECTIONS for key, field in section.fields.items()},
     )

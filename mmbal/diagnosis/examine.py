@@ -57,16 +57,14 @@ def diagnose(
     """Say which modality the model follows, whether the evidence supports that, and what it costs.
 
     ``predictions``, ``reference``, ``calibration``: Predictions, a mapping of arrays, or the path of a predictions file,
-    a feature file or a run. ``reference``: separately trained encoders with the same ids. ``calibration``: samples on
-    which the decision rule is fitted that the model is compared with; the split ``calibration`` or ``val`` of
-    ``predictions`` where there is one, else the rule is cross-fitted within the diagnosed split. ``human`` adds
-    CREMA-D's raters.
-    ``baseline``: an earlier diagnosis, or the path of one, to say what has changed since.
-    ``rule``: the decision rule that the model's own decision is compared with. ``seed`` draws the replicates of the
-    bootstrap; no sentence of the verdict depends on it. ``source`` is the name of the predictions in the verdict's advice.
-    ``run``: the folder of the run that they come from.
-    Raises UsageError (no such split, no samples), DataError (labels that can't be right, a reference that does not fit,
-    ``human`` on other data).
+    a feature file or a run. ``reference``: separately trained encoders with the same ids; ``reference_name`` names them
+    in the verdict. ``calibration``: samples on which the decision rule is fitted; the split ``calibration`` or ``val`` of
+    ``predictions`` where not given. Without either, the rule is cross-fitted within the diagnosed split. ``human`` adds
+    CREMA-D's raters. ``baseline``: an earlier diagnosis, or the path of one, to say what has changed since. ``rule``: the
+    decision rule that the model's own decision is compared with. ``seed`` draws the ``bootstrap`` replicates; no sentence
+    of the verdict depends on it. ``confidence``: level of the intervals and tests. ``source`` is the name of the
+    predictions in the verdict's advice. ``run``: the folder of the run that they come from. Raises UsageError (no such
+    split, no samples), DataError (labels that can't be right, a reference that does not fit, ``human`` on other data).
 
     >>> labels = np.arange(200) % 2
     >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half

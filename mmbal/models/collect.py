@@ -33,8 +33,9 @@ def collect(
     ``labels (B,)`` and ``logits_<m> (B, C)`` for each modality; ``fused``, ``contribution_<m>``, ``features_<m>``,
     ``present_<m>``, ``ids`` and ``group`` where it has them. ``weight_<m> (C, D)`` and ``bias (C,)`` are taken from the
     first batch. Of a :class:`mmbal.data.store.loader.Loader` the classes, the split and the ids are known, and a model of
-    mmbal's own needs no ``step``. Every module of the model is left in the mode that it had. Raises DataError where the
-    loader is empty, a batch has no key that others have, or an array has a wrong shape.
+    mmbal's own needs no ``step``. ``split``: of all samples, ``test`` where not given. Every module of the model is left
+    in the mode that it had. Raises UsageError where ``step`` is needed and not given; DataError where the loader is
+    empty, a batch has no key that others have, or an array has a wrong shape.
     """
     batches: list[dict[str, np.ndarray]] = []
     own = loader if isinstance(loader, Loader) else None

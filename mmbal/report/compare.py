@@ -75,11 +75,16 @@ class Row(Frozen):
 
     @property
     def seeds(self) -> int:
+        """The number of runs in the row."""
         return len(self.entries)
 
 
 class Comparison(Frozen, Shown):
-    """The whole document behind `mmbal report --json`."""
+    """Models side by side: what :func:`compare` gives and `mmbal report --json` prints.
+
+    ``rows`` has one entry for each model; runs that differ only in their seed are one row. The first row is what the others
+    are tested against.
+    """
 
     schema_version: int = SCHEMA_VERSION
     split: str
@@ -120,8 +125,8 @@ def compare(
     """Compare models on one split; the first is what the others are tested against.
 
     ``inputs``: several runs, diagnoses, files of predictions or features, Predictions or mappings of arrays, or a mapping
-    from the name of each to it. Raises UsageError where there is nothing, or a path holds none of these; DataError where
-    a file is broken.
+    from the name of each to it. ``replicates``: of the bootstrap, drawn with ``seed``. ``confidence``: level of the
+    intervals. Raises UsageError where there is nothing, or a path holds none of these; DataError where a file is broken.
 
     >>> labels = np.arange(200) % 2
     >>> sound, face = np.eye(2)[labels], np.eye(2)[np.arange(200) // 2 % 2]  # always right, right in half
