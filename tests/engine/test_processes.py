@@ -55,8 +55,7 @@ def test_another_number_of_processes_goes_on_to_the_same_epoch(toy: Callable[...
         start("train", "--config", tmp_path / "config.yaml", "--out", tmp_path / "two", "--max-hours", 0)
     )
     assert codes == [130, 130], errors
-    assert "in epoch 1 of 3, after batch 1;" in errors[0]
-    assert not errors[1]
+    assert "".join(errors).count("in epoch 1 of 3, after batch 1;") == 1  # whichever process ends first tells it
     resume(tmp_path / "two")  # in this process alone
     with pytest.raises(Interrupted, match="after batch 1;"):
         train(config, out=tmp_path / "one", saving=Saving(deadline=0))
