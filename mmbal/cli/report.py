@@ -115,7 +115,9 @@ def report(
         chosen = {"markdown": markdown, "latex": latex, "csv": csv, "json": as_json}
         form = next((name for name, wanted in chosen.items() if wanted), "terminal")
         if out is not None and out.suffix == ".html":
-            out, html = None, html or out
+            if html is not None:
+                raise UsageError("--out and --html both name a page.", "Give one of them.")
+            out, html = None, out
         options = StudyOptions(
             split, within / 100, out, html, form, caption, figures, bib, checklist, force, columns, sort
         )

@@ -58,7 +58,7 @@ def diagnose(
 
     ``predictions``, ``reference``, ``calibration``: Predictions, a mapping of arrays, or the path of a predictions file,
     a feature file or a run. ``reference``: separately trained encoders with the same ids; ``reference_name`` names them
-    in the verdict. ``calibration``: samples on which the decision rule is fitted; the split ``calibration`` or ``val`` of
+    in the diagnosis. ``calibration``: samples on which the decision rule is fitted; the split ``calibration`` or ``val`` of
     ``predictions`` where not given. Without either, the rule is cross-fitted within the diagnosed split. ``human`` adds
     CREMA-D's raters. ``baseline``: an earlier diagnosis, or the path of one, to say what has changed since. ``rule``: the
     decision rule that the model's own decision is compared with. ``seed`` draws the ``bootstrap`` replicates; no sentence
