@@ -29,7 +29,8 @@ import torch
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, TrainConfig
 from mmbal.engine.gradients import GradientAverage
-from mmbal.engine.loop import enter_training, fit, train_batches
+from mmbal.engine.learning import enter_training
+from mmbal.engine.loop import fit, train_batches
 from mmbal.engine.session import Session
 from mmbal.methods.base import Run, parts
 from mmbal.models.encoders import Encoder

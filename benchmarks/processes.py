@@ -31,7 +31,9 @@ from method_overhead import config_for, make_store
 from mmbal.data.store.store import Store
 from mmbal.engine.distributed import Processes
 from mmbal.engine.gradients import GradientAverage
-from mmbal.engine.loop import build_optimiser, enter_training, train_batches
+from mmbal.engine.learning import enter_training
+from mmbal.engine.loop import train_batches
+from mmbal.engine.optimiser import build_optimiser
 from mmbal.engine.session import Session
 from mmbal.methods.base import parts
 

@@ -209,7 +209,7 @@ def mmbal(folder: Path, batch: int, **keys: Any) -> Epoch:
         nonlocal inside
         inside = 0.0
         found = timed(train, "train ")
-        return found | timed(session.figures, "test ") | {"inside": inside}
+        return found | timed(session.decisions.figures, "test ") | {"inside": inside}
 
     return epoch
 

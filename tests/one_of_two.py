@@ -16,7 +16,7 @@ def trained(name: str, store: Store, folder: Path) -> None:
     """Train a method, and write its last decisions on the test split and the figures of its epochs."""
     session = Session(config_for(name, store, batch_size=15), folder)
     session.fit()
-    found = session.predictions("test", brief=True)
+    found = session.decisions.on("test", brief=True)
     session.write({"test": found})
     if session.processes.first:
         write_metrics(folder, session.history)

@@ -196,7 +196,7 @@ def test_looking_at_data_leaves_every_mode_as_it_was(name: str, moody: Store):
     for k, module in enumerate(modules):
         module.training = k % 3 == 0
     session.run.evaluate(session.run.validation)
-    session.predictions("val")
+    session.decisions.on("val")
     assert [m.training for m in modules] == [k % 3 == 0 for k in range(len(modules))]
 
 
@@ -280,7 +280,7 @@ def test_the_page_says_where_it_is_from_and_what_it_does(name: str):
 def test_a_fusion_accounts_for_its_decision(name: str, dims: dict[str, int], toy: Toy):
     store = toy(dims)
     session = Session(config_for("joint", store, fusion=Choice(name=name)))
-    found = session.predictions("test")
+    found = session.decisions.on("test")
     assert found.fused.shape == (len(found), 3)
     assert np.allclose(sum(found.contribution.values()), found.fused, atol=1e-4)
     if not fusions.entry(name).about.additive and session.model.fusion.rule is None:

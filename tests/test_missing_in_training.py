@@ -41,4 +41,4 @@ def test_missing_modalities_leave_every_figure_and_parameter_finite(name: str, t
     made.fit()
     assert np.isfinite(figures).all()
     assert all(bool(torch.isfinite(p).all()) for p in made.model.parameters())
-    assert all(np.isfinite(x).all() for x in (made.predictions("test").fused, made.predictions("val").fused))
+    assert all(np.isfinite(x).all() for x in (made.decisions.on("test").fused, made.decisions.on("val").fused))

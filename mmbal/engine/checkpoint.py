@@ -14,7 +14,7 @@ from mmbal.data.store.store import ModalitySpec, Store
 from mmbal.decision import Rule, rule_from_json
 from mmbal.decision.fitting import cross_ruled
 from mmbal.decision.fused import with_rule
-from mmbal.engine.config import TrainConfig
+from mmbal.engine.config import Choice, Started, TrainConfig
 from mmbal.errors import ConfigError, UsageError
 from mmbal.files import read_tensors, write_tensors
 from mmbal.methods.base import Method
@@ -98,6 +98,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a checkpoint of this mmbal.", "For another project's weights see `mmbal import --help`."
         )
     return content
+
+
+def started_from(config: TrainConfig) -> Started:
+    """The encoders of the run that ``config`` starts from, and the normalisation of their inputs."""
+    if config.encoders_from is None:
+        return Started()
+    saved = read_checkpoint(Path(config.encoders_from))["config"]
+    encoders = {m: Choice.model_validate(choice) for m, choice in saved["encoder"].items()}
+    return Started(encoders, saved.get("normalise", {}))
 
 
 def load_model(path: str | Path) -> Checkpoint:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from mmbal.engine.config import TrainConfig
-from mmbal.engine.loop import enter_training, forward, learners, select_parts
+from mmbal.engine.learning import enter_training, learners, select_parts
+from mmbal.engine.loop import forward
 from mmbal.engine.session import Session
 from mmbal.methods.base import parts
 

@@ -89,7 +89,7 @@ def import_run(
         write_yaml(folder / CONFIG, session.config)
         write_json(folder / ENVIRONMENT, environment(IMPORT, store, config.seed, str(session.device)))
         session.folder = folder
-        decided, _ = session.decide()
+        decided, _ = session.decisions.final()
         figures = session.write({split: _of_unknown_training(found, path.name) for split, found in decided.items()})
         summary = {"kind": IMPORT, "method": "imported", "fusion": head.fusion, "dataset": store.name, **figures}
         write_json(folder / SUMMARY, summary)

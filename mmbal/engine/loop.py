@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -13,15 +12,16 @@ from torch import Tensor, nn
 
 from mmbal.data.store.loader import Batch
 from mmbal.engine import position
-from mmbal.engine.config import OptimiserConfig, TrainConfig
+from mmbal.engine.config import TrainConfig
 from mmbal.engine.distributed import Processes
 from mmbal.engine.finite import NotFinite, origin, require_finite, require_finite_gradients
 from mmbal.engine.gradients import GradientAverage
+from mmbal.engine.learning import enter_training, learners, require_training, select_parts
+from mmbal.engine.optimiser import build_optimiser, learning_rate, trained_by
 from mmbal.engine.recorders import Recorder
 from mmbal.engine.seeding import seed_all
-from mmbal.errors import MmbalError
-from mmbal.methods.base import Method, Phase, Run, Stage, chosen, parts
-from mmbal.models.multimodal import MultimodalClassifier, Output
+from mmbal.methods.base import Method, Phase, Run, parts
+from mmbal.models.multimodal import Output
 from mmbal.models.whole_batch import shared_by_processes
 from mmbal.progress import portion
 
@@ -247,77 +247,3 @@ def forward(
             raise NotFinite("The fused logits became NaN or infinite", origin(decided))
         output = method.fuse(decided)
         return output, method.losses(output, batch, phase, run)
-
-
-def enter_training(model: MultimodalClassifier, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Training mode for the method and for each part that learns, evaluation mode for frozen parts.
-
-    Returns, by name, the modules that must be in training mode at each step: those of the parts that learn. A module
-    whose parameters are all frozen, such as a teacher inside a method, may have either mode.
-    """
-    model.train()
-    learning: dict[str, nn.Module] = {}
-    for name, part in modules.items():
-        learns = any(p.requires_grad for p in part.parameters())
-        part.train(learns or name == "method")
-        if learns:
-            learning |= {
-                f"{name}.{path}".rstrip("."): module for path, module in part.named_modules() if _learns(module)
-            }
-    return learning
-
-
-def _learns(module: nn.Module) -> bool:
-    """Whether a module of a part that learns takes part in it: all do, but those whose parameters are all frozen."""
-    parameters = list(module.parameters())
-    return not parameters or any(p.requires_grad for p in parameters)
-
-
-def require_training(learning: Mapping[str, nn.Module], method: Method) -> None:
-    """Raise MmbalError where one of the modules that learn is in evaluation mode."""
-    for name, module in learning.items():
-        if not module.training:
-            raise MmbalError(
-                f"'{name}' learns, but is in evaluation mode: a hook of {type(method).__name__} did not restore it.",
-                "Use mmbal.models.modes.evaluating, which restores the mode of every module.",
-            )
-
-
-def learners(modules: Mapping[str, nn.Module]) -> set[int]:
-    """The ids of all parameters that learn."""
-    return {id(p) for module in modules.values() for p in module.parameters() if p.requires_grad}
-
-
-def select_parts(modules: dict[str, nn.Module], stage: Stage, learning: set[int]) -> None:
-    """Let the parameters of the stage's parts learn, of those that learn at all."""
-    active = chosen(modules, stage.train)
-    for name, module in modules.items():
-        for parameter in module.parameters():
-            parameter.requires_grad_(name in active and id(parameter) in learning)
-
-
-def trained_by(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """All parameters of an optimiser, in its order."""
-    return [p for group in optimiser.param_groups for p in group["params"]]
-
-
-def build_optimiser(modules: dict[str, nn.Module], config: OptimiserConfig) -> torch.optim.Optimizer:
-    """The optimiser over every parameter that learns, with one group for each part; a group's ``part`` is its name."""
-    groups = [
-        {"params": [p for p in module.parameters() if p.requires_grad], "part": name}
-        for name, module in modules.items()
-    ]
-    learning = [group for group in groups if group["params"]]
-    if not learning:
-        raise MmbalError("Nothing is left to train: every part is frozen.", "Drop --freeze-encoders.")
-    if config.name == "sgd":
-        return torch.optim.SGD(learning, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(learning, lr=config.lr, weight_decay=config.weight_decay)
-
-
-def learning_rate(config: OptimiserConfig, epoch: int, epochs: int) -> float:
-    """The rate in an epoch (from 0) of a stage: a function of the position alone, so resuming needs no state."""
-    if config.schedule == "cosine":
-        return config.lr * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
-    return config.lr * (config.gamma ** (epoch // config.step_epochs) if config.schedule == "step" else 1.0)

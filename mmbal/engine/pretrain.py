@@ -132,7 +132,7 @@ def assemble(config: TrainConfig, folder: Path, results: dict[str, Result]) -> R
         write_yaml(folder / CONFIG, session.config)
         write_json(folder / ENVIRONMENT, environment(PRETRAIN, session.store, config.seed, str(session.device)))
     session.model.load_state_dict(content["model"])
-    decided, _ = session.decide()
+    decided, _ = session.decisions.final()
     figures = session.write(decided)
     summary = {
         "kind": PRETRAIN,

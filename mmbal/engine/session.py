@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmbal.data.store.loader import Loader
 from mmbal.data.store.normalisation import with_normalisation
 from mmbal.data.store.store import Store
-from mmbal.decision import Rule, cross_fit, fit_rule, rule_to_json
-from mmbal.decision.fitting import cross_ruled
-from mmbal.decision.fused import with_rule
-from mmbal.engine.checkpoint import attach_trained_rule, build, load_encoders, read_checkpoint
-from mmbal.engine.config import Choice, Started, TrainConfig, resolve
+from mmbal.decision import rule_to_json
+from mmbal.engine.best import best_epoch, stopped_early
+from mmbal.engine.checkpoint import attach_trained_rule, build, load_encoders, started_from
+from mmbal.engine.config import TrainConfig, resolve
+from mmbal.engine.decisions import Decisions, loader_of
 from mmbal.engine.distributed import Processes
-from mmbal.engine.evaluate import alone, collect, summarise
+from mmbal.engine.evaluate import summarise
 from mmbal.engine.features import CachedFeatures, cached_features, why_not
 from mmbal.engine.finite import NotFinite
 from mmbal.engine.loop import fit
@@ -35,14 +33,10 @@ from mmbal.files import write_json
 from mmbal.methods.base import Run
 from mmbal.models.batch_norm import share_batch_norm
 from mmbal.predictions.format import Predictions
-from mmbal.registry import rules
-from mmbal.runs import SPLITS, SUMMARY, TRAIN, prediction_file, read_metrics
+from mmbal.runs import SUMMARY, TRAIN, prediction_file, read_metrics
 from mmbal.text import SHARE, Line
 from mmbal.torchrun import is_first
-from mmbal.version import __version__
 
-FOLDS = 5  # of the cross-fitted validation figures of a fusion with a rule
-BRIEF_FOLDS = 3  # of those after each epoch, which only pick the best epoch
 ENOUGH_ROWS = 16  # of a process, whose own statistics then do for batch normalisation
 LAST_EPOCH = "last_"  # prefix of its predictions
 Report = Callable[[int, str], None]  # of the epochs that are done, and a line of figures
@@ -82,8 +76,8 @@ class Session:
         self.model.to(self.device)
         self.run = Run(
             model=self.model,
-            train=self.loader("train", training=True),
-            validation=self.loader("val"),
+            train=loader_of(config, self.store, "train", self.device, self.processes),
+            validation=loader_of(config, self.store, "val", self.device),
             device=self.device,
             epochs=config.epochs,
             reduce=self.processes.sum,
@@ -95,6 +89,9 @@ class Session:
             share_batch_norm(self.model)
         self.method.setup(self.run)
         self.method.to(self.device)
+        self.decisions = Decisions(
+            self.model, self.method, config, self.store, self.device, self.processes, self.features
+        )
         self.states = States(self.model, self.method, config, self.store)
         self.recorders = build_recorders(config.record)
         self.history: list[dict[str, Any]] = []
@@ -111,90 +108,6 @@ class Session:
             return None
         return cached_features(self.model, self.store, self.config, self.device)
 
-    def loader(self, split: str, training: bool = False) -> Loader:
-        """Batches of a split; in training shuffled, augmented and shared among the processes."""
-        config = self.config
-        mine = self.processes if training else Processes()
-        return Loader(
-            self.store,
-            split,
-            config.batch_size,
-            shuffle=training,
-            augment=training and config.augment,
-            seed=config.seed,
-            modalities=config.modalities,
-            device=self.device,
-            rank=mine.rank,
-            world=mine.world,
-        )
-
-    def predictions(self, split: str, brief: bool = False) -> Predictions:
-        """The model's decisions on a split as they are, before any fitted rule."""
-        meta = {
-            "producer": f"mmbal {__version__}",
-            "dataset": self.store.name,
-            "store": self.store.hash,
-            "method": self.config.method.name,
-            "fusion": self.config.fusion.name,
-            "seed": self.config.seed,
-        }
-        if self.model.fusion.rule is not None:
-            meta["rule"] = (
-                self.model.fusion.rule
-            )  # the rule decides, so the sum before it is not stated as the decision
-        loader = self.loader(split)
-        loader.features = self.features
-        return collect(
-            self.model,
-            self.method,
-            loader,
-            self.device,
-            meta=meta,
-            brief=brief,
-            exchange=not brief,
-            processes=self.processes,
-        )
-
-    def evaluated(self) -> tuple[str, ...]:
-        """The splits that are decided on: validation, and test where the store has one."""
-        return tuple(split for split in SPLITS if split in self.store.splits())
-
-    def figures(self) -> dict[str, dict[str, float]]:
-        """Figures of the model as it is now: on the validation split, with ``optimistic`` on the test split too.
-
-        With a fusion that has a rule, the rule is fitted on the validation split, whose own figures are cross-fitted.
-        """
-        rule = self.model.fusion.rule
-        brief = rule is None or rules.get(rule).source == "logits"
-        splits = self.evaluated() if self.config.optimistic else ("val",)
-        found = {split: self.predictions(split, brief) for split in splits}
-        # The first process decides for all, so that all stop early, or none, whatever their processors.
-        of_first = (self.judged(found, rule), alone(found["val"])) if self.processes.first else None
-        figures, self.alone = self.processes.agree(of_first)
-        return dict(figures)
-
-    def judged(self, found: Mapping[str, Predictions], rule: str | None) -> dict[str, dict[str, float]]:
-        """The figures of decisions by split, under a rule where there is one."""
-        if rule is None:
-            return {split: summarise(p) for split, p in found.items()}
-        decided = {"val": cross_fit(found["val"], rule, folds=BRIEF_FOLDS)}
-        if "test" in found:
-            decided["test"] = fit_rule(found["val"], rule).apply(found["test"])
-        return {split: summarise(replace(p, fused=decided[split])) for split, p in found.items()}
-
-    def decide(self) -> tuple[dict[str, Predictions], Rule | None]:
-        """The decisions by split, each of which runs through the model once, and the rule where the fusion has one.
-
-        The rule is fitted on the validation split, and decides there cross-fitted; of several processes, in the first alone.
-        """
-        found = {split: self.predictions(split) for split in self.evaluated()}
-        name = self.model.fusion.rule
-        if name is None or not self.processes.first:
-            return found, None
-        rule = fit_rule(found["val"], name)
-        decided = {split: with_rule(p, rule, name) for split, p in found.items() if split != "val"}
-        return {"val": cross_ruled(found["val"], name, FOLDS), **decided}, rule
-
     def fit(self, resume: bool = False, extended: bool = False) -> None:
         """Train to the last epoch, saving after each; ``resume`` goes on from what is saved.
 
@@ -208,7 +121,7 @@ class Session:
             self.history = read_metrics(self.folder)[: state["epoch"]] if state else []
             if self.processes.first:
                 write_metrics(self.folder, self.history)
-            if self.stopped_early() and not extended:
+            if self.stopped_early and not extended:
                 return
         try:
             with self.watch:
@@ -250,13 +163,13 @@ class Session:
     def after_epoch(self, run: Run, state: dict[str, Any]) -> bool:
         """Evaluate, record and save; true when the run stops early. Raises Interrupted where it is asked to stop."""
         speed = self.pace.epoch()
-        figures = self.figures()
+        figures, alone = self.decisions.figures()
         entry: dict[str, Any] = {
             "epoch": state["epoch"],
             "stage": run.stage.name if run.stage else "",
             "train": dict(sorted(self.processes.mean(run.records, run.shares).items())),
             **figures,
-            "alone": self.alone,
+            "alone": alone,
         }
         for name, value in [*entry["train"].items(), ("validation NLL", figures["val"]["nll"])]:
             if not np.isfinite(value):  # metrics.jsonl has numbers alone
@@ -269,7 +182,7 @@ class Session:
         self.report(1, self.line(entry, speed))
         self.watch.step()
         self.watch.saved()
-        early = self.stopped_early()
+        early = self.stopped_early
         if (
             self.processes.any([bool(self.watch.why)], self.device)[0]
             and not early
@@ -278,15 +191,14 @@ class Session:
             self.stop(f"after epoch {state['epoch']} of {self.config.epochs}")
         return early
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether validation has not got better for ``patience`` epochs."""
+        return stopped_early(self.history, self.config.select, self.config.patience)
+
     def stop(self, where: str) -> None:
         """Raise Interrupted; everything is saved."""
         raise Interrupted(f"{self.watch.why or 'Interrupted'} {where}; everything up to there is saved.")
-
-    def stopped_early(self) -> bool:
-        """Whether validation has not got better for ``patience`` epochs."""
-        if self.config.patience is None or not self.history:
-            return False
-        return len(self.history) - best_epoch(self.history, self.config.select) >= self.config.patience
 
     def line(self, entry: Mapping[str, Any], speed: str) -> Line:
         """What is told of an epoch; accuracies are those on the validation split."""
@@ -295,7 +207,7 @@ class Session:
         figures = {
             "loss": f"{sum(v for name, v in entry['train'].items() if name.startswith('loss/')):.3f}",
             "accuracy": SHARE.text(entry["val"]["accuracy"]),
-            **{f"{m} alone": SHARE.text(share) for m, share in self.alone.items()},
+            **{f"{m} alone": SHARE.text(share) for m, share in entry["alone"].items()},
             "learning rate": " and ".join(rates),
             "speed": speed,
         }
@@ -312,11 +224,11 @@ class Session:
         """Write the predictions of the last and of the best epoch, the rule, and the summary; every process takes part."""
         assert self.folder is not None
         last, best = self.history[-1]["epoch"], best_epoch(self.history, self.config.select)
-        decided, rule = self.decide()
+        decided, rule = self.decisions.final()
         figures_of_last = self.write(decided, LAST_EPOCH)
         if best != last:
             self.states.of_the_best(self.folder)
-            decided, rule = self.decide()
+            decided, rule = self.decisions.final()
         figures = self.write(decided)
         if not self.processes.first:
             return
@@ -346,26 +258,3 @@ def share_statistics(config: TrainConfig, world: int) -> bool:
     """Whether batch normalisation is over the samples of all processes."""
     few = config.batch_size < ENOUGH_ROWS * world
     return few if config.shared_batch_norm is None else config.shared_batch_norm
-
-
-def best_epoch(history: list[dict[str, Any]], select: str) -> int:
-    """The epoch (from 1) of the last stage with the best validation figure; ties go to the lower NLL, then to the earlier.
-
-    Earlier stages train something other than the final model, such as teachers.
-    """
-    history = [entry for entry in history if entry["stage"] == history[-1]["stage"]]
-
-    def key(entry: dict[str, Any]) -> tuple[float, float]:
-        val = entry["val"]
-        return (-val["accuracy"], val["nll"]) if select == "accuracy" else (val["nll"], -val["accuracy"])
-
-    return int(min(history, key=key)["epoch"])
-
-
-def started_from(config: TrainConfig) -> Started:
-    """The encoders of the run that ``config`` starts from, and the normalisation of their inputs."""
-    if config.encoders_from is None:
-        return Started()
-    saved = read_checkpoint(Path(config.encoders_from))["config"]
-    encoders = {m: Choice.model_validate(choice) for m, choice in saved["encoder"].items()}
-    return Started(encoders, saved.get("normalise", {}))

@@ -10,12 +10,12 @@ from typing import Any
 
 from mmbal.config import validate
 from mmbal.data.store.store import Store
+from mmbal.engine.checkpoint import started_from
 from mmbal.engine.config import TrainConfig, resolve
 from mmbal.engine.finite import NotFinite
 from mmbal.engine.results import RESULTS, Record, Results, record_of
 from mmbal.engine.saving import Saving
 from mmbal.engine.search import Dimension, Range, Search, best_of, curve_of, optuna_trial, propose, space_of
-from mmbal.engine.session import started_from
 from mmbal.engine.study import Job, Study, job_of
 from mmbal.engine.train import resume, train
 from mmbal.errors import ConfigError, MmbalError

@@ -42,7 +42,7 @@ def test_methods_with_weights_by_sample_give_them(name, toy):
     with torch.no_grad():  # some gates start even
         for parameter in session.method.parameters():
             parameter.add_(torch.randn_like(parameter))
-    found = session.predictions("test")
+    found = session.decisions.on("test")
     assert set(found.weights) == {"a", "v"}
     if name != "dyncim":  # which weighs the parts of the decision
         fused = sum(found.weights[m][:, None] * found.logits[m] for m in found.modalities)

@@ -243,7 +243,7 @@ def test_a_decision_that_is_not_finite_names_the_split(toy, tmp_path):
     with pytest.raises(
         NotFinite, match=r"The decision of 'video' has NaN or infinity on the split 'val' \(samples 2, 6"
     ):
-        session.figures()
+        session.decisions.figures()
 
 
 def test_a_gradient_that_is_not_finite_names_the_encoder(toy, monkeypatch):

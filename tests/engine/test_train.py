@@ -20,7 +20,7 @@ from mmbal.data.store.store import Store, seal
 from mmbal.engine.checkpoint import attach_rule, load_model
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.dry_run import dry_run
-from mmbal.engine.loop import learning_rate
+from mmbal.engine.optimiser import learning_rate
 from mmbal.engine.pretrain import pretrain
 from mmbal.engine.session import Session
 from mmbal.engine.tracking import new_run

@@ -98,7 +98,7 @@ def test_evaluation_needs_no_label_and_changes_nothing(toy: Toy):
     made.fit()
     assert not torch.equal(made.method.factor, torch.ones(2))
     before = {k: v.clone() for k, v in made.method.state_dict().items()}
-    found = made.predictions("test")
+    found = made.decisions.on("test")
     assert all(torch.equal(v, before[k]) for k, v in made.method.state_dict().items())
     batch = made.run.train.gather(store.rows("test"))
     decided = made.method.predict(made.model(batch)).fused.detach().numpy()

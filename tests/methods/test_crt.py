@@ -96,9 +96,9 @@ def test_a_normalised_part_divides_by_a_power_of_the_row_length(tau: float, expe
 def test_tau_is_the_value_of_the_grid_with_the_lowest_validation_loss(toy: Toy):
     session = Session(config_for("tau_norm", toy(DIMS)))
     session.fit()
-    labels = session.predictions("val").labels
+    labels = session.decisions.on("val").labels
     weights = {m: session.model.fusion.weight(m).detach() for m in DIMS}
-    features = session.predictions("val").features
+    features = session.decisions.on("val").features
 
     def loss(tau: float) -> float:
         scores = sum(

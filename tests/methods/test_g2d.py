@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from mmbal.data.store.store import Store
+from mmbal.engine.best import best_epoch
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
-from mmbal.engine.session import Session, best_epoch
+from mmbal.engine.session import Session
 from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
 from mmbal.methods.g2d import logit_distance, prioritised

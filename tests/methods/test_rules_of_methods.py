@@ -21,6 +21,6 @@ def test_a_rule_decides_as_the_method_that_trains_for_it(name: str, modalities: 
     session = Session(config_for(name, store))
     session.store.present["m0"] = np.arange(96) % 3 > 0
     session.fit()
-    found = session.predictions("test")
+    found = session.decisions.on("test")
     decided = fit_rule(found, name).apply(found)
     np.testing.assert_allclose(decided, log_softmax(found.fused, axis=1), atol=1e-4)
