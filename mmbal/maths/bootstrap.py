@@ -17,7 +17,7 @@ import numpy as np
 
 from mmbal.config import Frozen
 from mmbal.errors import UsageError
-from mmbal.maths.distributions import normal_cdf, normal_quantile, t_quantile, t_tail
+from mmbal.maths.distributions import normal_quantile, t_quantile, t_tail
 from mmbal.maths.folds import by_appearance
 
 SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
@@ -105,9 +105,9 @@ class Mean:
 
     @property
     def p(self) -> float:
-        """Two-sided p of "the mean is zero" (t test)."""
+        """Two-sided p of "the mean is zero": a t test, or the sign test where all units agree."""
         if self.error == 0:
-            return float(self.value == 0)
+            return 2.0**-self.freedom if self.value else 1.0
         return 2 * t_tail(self.freedom, abs(self.value) / self.error) if self.freedom else 1.0
 
     def interval(self, confidence: float) -> tuple[float, float]:
@@ -269,20 +269,6 @@ class Bootstrap:
     def difference(self, first: Array, second: Array) -> Estimate | None:
         """Mean of ``first - second`` over the same samples with its interval (paired bootstrap)."""
         return self.mean(np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))
-
-    def p_value(self, replicates: Array) -> float | None:
-        """Two-sided p of "the statistic is zero", by its bootstrap standard error; None where it is not known.
-
-        The normal tail is used, since B replicates alone can't give a p below 2 / (B + 1), which Holm's correction
-        over many classes would never pass.
-        """
-        drawn = replicates[1:][np.isfinite(replicates[1:])]
-        if not np.isfinite(replicates[0]) or len(drawn) < 2:
-            return None
-        spread = float(drawn.std(ddof=1))
-        if spread == 0:
-            return 1.0 if replicates[0] == 0 else 0.0
-        return float(2 * normal_cdf(-abs(replicates[0]) / spread))
 
 
 class Jackknife(Bootstrap):

@@ -2,7 +2,7 @@
 
 With several seeds the mean over seeds is compared. The variance of the difference d then has two parts,
 
-    var(d) = var_samples (bootstrap over samples or groups of the mean over seeds)  +  var_seeds / k,
+    var(d) = var_samples (of the mean over seeds; over groups where there are some)  +  var_seeds / k,
 
 the second from the k differences where both sides have the same seeds, else from both sides' own spread; the degrees
 of freedom follow Welch and Satterthwaite. With one seed each only the first part is known: the test then compares
@@ -33,7 +33,7 @@ class PairedTest(Frozen):
     samples: int
     accuracy: Estimate
     nll: Estimate
-    p: float = Field(description="of equal accuracy, from the paired bootstrap and the spread over seeds")
+    p: float = Field(description="of equal accuracy, from the spread of the differences over samples and over seeds")
     p_holm: float | None = Field(None, description="the same after Holm's correction over all rows")
     mcnemar: float | None = Field(None, description="McNemar's mid-p, where both sides are one model")
 
@@ -82,15 +82,19 @@ class Difference:
         return float(self.error**4 / sum(v**2 / f for v, f in zip(self.variances, self.freedom, strict=True)))
 
     def estimate(self, confidence: float) -> Estimate:
-        """The difference with its t interval."""
+        """The difference with its t interval; without one where there is a single sample or group."""
+        if np.isinf(self.error):
+            return Estimate(value=self.value)
         half = t_quantile(self.degrees, (1 + confidence) / 2) * self.error if self.error else 0.0
         return Estimate(value=self.value, low=self.value - half, high=self.value + half)
 
     @property
     def p(self) -> float:
-        """Two-sided p of "there is no difference"."""
+        """Two-sided p of "there is no difference": a t test, or the sign test where all samples and seeds agree."""
         if self.error == 0:
-            return float(self.value == 0)
+            return 2.0 ** -self.freedom[0] if self.value else 1.0
+        if np.isinf(self.error):
+            return 1.0
         return 2 * t_tail(self.degrees, abs(self.value) / self.error)
 
 
@@ -117,16 +121,12 @@ def paired_test(
 
     def difference(score: Callable[[Array, Array], Array]) -> tuple[Estimate, float]:
         x, y = (np.stack([score(decision_of(p).fused, p.labels) for p in side]) for side in sides)
-        drawn = bootstrap.means(y.mean(axis=0) - x.mean(axis=0))
-        if same_seeds:
-            return _with_seeds(drawn, [(y - x).mean(axis=1)], len(sample), confidence)
-        spread = [scores.mean(axis=1) for scores in (x, y) if len(scores) > 1]
-        if spread:
-            return _with_seeds(drawn, spread, len(sample), confidence)
-        estimate, p = bootstrap.estimate(drawn), bootstrap.p_value(drawn)
+        found = Difference.of_scores(x, y, bootstrap.member, same_seeds)
+        if len(found.variances) > 1:  # the spread over seeds is known
+            return found.estimate(confidence), found.p
+        estimate = bootstrap.difference(y.mean(axis=0), x.mean(axis=0))
         assert estimate is not None
-        assert p is not None
-        return estimate, p
+        return estimate, found.p
 
     accuracy, p = difference(correct)
     nll, _ = difference(lambda logits, labels: -log_likelihood(logits, labels))
@@ -141,12 +141,6 @@ def _seed(predictions: Predictions) -> str:
 
 def _seeds(side: Sequence[Predictions]) -> list[str]:
     return sorted(map(_seed, side))
-
-
-def _with_seeds(drawn: Array, spread: Sequence[Array], samples: int, confidence: float) -> tuple[Estimate, float]:
-    """Interval and p of the mean ``drawn[0]`` from the bootstrap's variance and that of the seeds' means."""
-    found = Difference.of_parts(float(drawn[0]), float(drawn[1:].var(ddof=1)), samples - 1, spread)
-    return found.estimate(confidence), found.p
 
 
 def align(given: Sequence[Predictions]) -> list[Predictions]:

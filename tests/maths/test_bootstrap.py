@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmbal.errors import UsageError
-from mmbal.maths.bootstrap import Bootstrap, Estimate, bootstrap_counts, mean_interval
+from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean, bootstrap_counts, mean_interval
 from mmbal.maths.significance import holm, mcnemar
 
 
@@ -84,14 +84,20 @@ def test_sign_needs_the_whole_interval_on_one_side():
     assert Estimate(value=1).sign == 0
 
 
-def test_p_value_of_a_clear_and_of_no_effect():
-    boot = Bootstrap.of(400, replicates=1000)
+def test_p_of_a_clear_and_of_no_effect():
     noise = np.random.default_rng(1).normal(size=400)
     noise -= noise.mean()
-    assert boot.p_value(boot.means(noise)) > 0.99
-    # A mean four standard errors from zero: 2 * Phi(-4) = 6.3e-5, up to the bootstrap's error of the spread.
-    shifted = noise + 4 * noise.std() / 20
-    assert 5e-6 < boot.p_value(boot.means(shifted)) < 5e-4
+    each = np.arange(400)
+    assert Mean.of(noise, each).p > 0.99
+    # A mean four standard errors from zero: 2 * Phi(-4) = 6.3e-5 in a normal tail, a little more in that of t
+    assert 6.3e-5 < Mean.of(noise + 4 * noise.std(ddof=1) / 20, each).p < 9e-5
+
+
+@pytest.mark.parametrize(("samples", "groups", "p"), [(3, 3, 1 / 4), (12, 12, 2**-11), (12, 6, 2**-5), (4, 1, 1)])
+def test_few_samples_that_all_agree_prove_little(samples, groups, p):
+    """The sign test: all n differences have one sign with chance 2 / 2^n where there is no difference."""
+    assert Mean.of(np.ones(samples), np.arange(samples) % groups).p == pytest.approx(p)
+    assert Mean.of(np.zeros(samples), np.arange(samples) % groups).p == 1
 
 
 def test_mcnemar_by_hand():
