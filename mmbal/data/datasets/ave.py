@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmbal.data.datasets.base import Dataset, require_root
-from mmbal.data.datasets.layout import by_stem, find_file, media_files, read_list
+from mmbal.data.datasets.layout import by_stem, find_file, media_files
+from mmbal.data.datasets.lists import clip_of, read_list
 from mmbal.data.media.decode import VIDEO_SUFFIXES
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.manifest import Manifest, Row
@@ -34,12 +35,10 @@ class AVE(Dataset):
             path = find_file(root, name)
             if path is None:
                 raise UsageError(f"{root} has no list {name}.", "It comes with the data set, beside Annotations.txt.")
-            for cells in read_list(path, "&"):
+            for cells in read_list(path, 5, "&\t;|,"):
                 if len(cells) < 5:
                     raise DataError(f"{path} has a line that is not Class&ID&quality&start&end: {'&'.join(cells)}.")
-                label, clip = cells[0], cells[1]
-                if clip == "VideoID":
-                    continue
+                label, clip = cells[0], clip_of(cells[1])
                 source = Source(str(videos.get(clip, root / "AVE" / f"{clip}.mp4")))
                 labels.add(label)
                 samples.append(Row(clip, label, {"audio": source, "video": source}, split))

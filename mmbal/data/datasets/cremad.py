@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 from mmbal import embedded
 from mmbal.data.datasets.base import Dataset, require_root
-from mmbal.data.datasets.layout import by_stem, find_file, find_folders, media_files, pointers, read_list
+from mmbal.data.datasets.layout import AnyCase, by_stem, find_file, find_folders, media_files, pointers
+from mmbal.data.datasets.lists import clip_of, read_list
 from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_beside
 from mmbal.data.media.recipe import Source
 from mmbal.data.preparation.download import Item, download
@@ -27,6 +28,7 @@ from mmbal.data.preparation.options import Options
 from mmbal.data.store.normalisation import PRESETS
 from mmbal.errors import DataError, UsageError
 from mmbal.files import read_npz, sha256
+from mmbal.predictions.tables import read_table
 from mmbal.registry import datasets
 
 URL = "https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/master/"
@@ -52,8 +54,8 @@ class CREMAD(Dataset):
         samples, people = [], _actors()
         for clip, label, part in rows:
             sources = {
-                "audio": Source(str(heard.get(clip, sound / f"{clip}.wav"))),
-                "video": Source(str(seen.get(clip, seen_folder / clip))),
+                "audio": Source(str(heard.find(clip, sound / f"{clip}.wav"))),
+                "video": Source(str(seen.find(clip, seen_folder / clip))),
             }
             actor = clip.partition("_")[0] if re.match(r"\d{4}_", clip) else ""
             person = {name.lower(): people.get(actor, {}).get(name, "") for name in ("Sex", "Age")}
@@ -106,8 +108,8 @@ def _root(root: Path | None) -> Path:
 
 def _actors() -> dict[str, dict[str, str]]:
     """Actor -> age, sex, race and ethnicity, so that a store can be looked at by them."""
-    header, *rows = read_list(embedded.path("cremad_demographics.csv"))
-    return {actor: dict(zip(header[1:], cells, strict=True)) for actor, *cells in rows}
+    table = read_table(embedded.path("cremad_demographics.csv"))
+    return {actor: dict(zip(table.header[1:], cells, strict=True)) for actor, *cells in table.rows}
 
 
 def _table() -> list[Item]:
@@ -119,17 +121,17 @@ def _table() -> list[Item]:
     ]
 
 
-def _sound(root: Path) -> tuple[Path, dict[str, Path]]:
+def _sound(root: Path) -> tuple[Path, AnyCase[Path]]:
     for name in ("AudioWAV", "AudioMP3", "audio|wav"):
         for folder in find_folders(root, name):
-            return folder, by_stem(media_files(folder, AUDIO_SUFFIXES))
+            return folder, AnyCase(by_stem(media_files(folder, AUDIO_SUFFIXES)))
     raise UsageError(f"{root} has no folder AudioWAV.", "--root is the folder that holds AudioWAV, or one above it.")
 
 
-def _pictures(root: Path, fps: float | None) -> tuple[Path, dict[str, Path]]:
+def _pictures(root: Path, fps: float | None) -> tuple[Path, AnyCase[Path]]:
     """The folder of videos, or that of frames at the rate asked for (else at the highest), and each clip's place."""
     for folder in find_folders(root, "VideoFlash|VideoMP4|video"):
-        return folder, by_stem(media_files(folder, VIDEO_SUFFIXES))
+        return folder, AnyCase(by_stem(media_files(folder, VIDEO_SUFFIXES)))
     rates = {int(found[0]): f for f in find_folders(root, r"Image-\d+-FPS.*") if (found := re.findall(r"\d+", f.name))}
     if not rates:
         raise UsageError(
@@ -142,7 +144,8 @@ def _pictures(root: Path, fps: float | None) -> tuple[Path, dict[str, Path]]:
             "Leave --fps out, or give --root with videos.",
         )
     folder = rates[max(rates) if fps is None else int(fps)]
-    return folder, {clip.name: clip for clip in sorted(folder.iterdir()) if clip.is_dir() and not is_beside(clip.name)}
+    clips = (clip for clip in sorted(folder.iterdir()) if clip.is_dir() and not is_beside(clip.name))
+    return folder, AnyCase({clip.name: clip for clip in clips})
 
 
 def _lists(root: Path, asked: str | None) -> tuple[str, list[tuple[str, str, str]], tuple[str, ...], str]:
@@ -153,11 +156,14 @@ def _lists(root: Path, asked: str | None) -> tuple[str, list[tuple[str, str, str
     own = train is not None and test is not None
     if asked == "folder" and not own:
         raise UsageError(f"{root} has no lists train.csv and test.csv.", "Use --split ogm_ge or actor.")
-    shipped = {part: read_list(embedded.path(f"cremad_{part}.csv")) for part in ("train", "test")}
+    shipped = {part: read_list(embedded.path(f"cremad_{part}.csv"), 2) for part in ("train", "test")}
     order = [cells[0] for cells in read_list(embedded.path("cremad_stat.csv"))]
     name, lists, where = asked or "ogm_ge", shipped, "the lists shipped with mmbal"
     if own and asked in (None, "folder") and train and test:
-        given = {"train": read_list(train), "test": read_list(test)}
+        given = {
+            part: [[clip_of(c), *rest] for c, *rest in read_list(p, 2)]
+            for part, p in (("train", train), ("test", test))
+        }
         if given != shipped:
             stat = find_file(train.parent, "stat.csv")
             order = [cells[0] for cells in read_list(stat)] if stat else []

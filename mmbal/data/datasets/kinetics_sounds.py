@@ -25,9 +25,9 @@ from mmbal.data.datasets.layout import (
     has_pictures,
     is_youtube_clip,
     media_files,
-    read_list,
     sources_of,
 )
+from mmbal.data.datasets.lists import read_list
 from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, walk
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.manifest import Manifest, Row

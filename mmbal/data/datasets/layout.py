@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmbal.data.media.container import duration
 from mmbal.data.media.decode import (
@@ -21,8 +21,8 @@ from mmbal.data.media.decode import (
 )
 from mmbal.data.media.recipe import Source
 from mmbal.errors import DataError
-from mmbal.predictions.tables import read_text
 
+T = TypeVar("T")
 YOUTUBE_SECONDS = 10  # length of the clips that these sets cut from YouTube's videos
 YOUTUBE_ID = 11  # letters of a video's id
 YOUTUBE_DEFAULTS: dict[str, Any] = {  # of preparation: sound and frames as this field makes them of such clips
@@ -59,8 +59,12 @@ def find_folders(root: Path, pattern: str) -> list[Path]:
 
 
 def find_file(root: Path, *names: str) -> Path | None:
-    """The first file of one of these names, nearest first."""
-    return next((folder / name for folder in folders(root) for name in names if (folder / name).is_file()), None)
+    """The first file of one of these names, nearest first; where there is none, of one that differs in case alone."""
+    places = list(folders(root))
+    exact = (folder / name for folder in places for name in names if (folder / name).is_file())
+    small = {name.lower() for name in names}
+    other = (file for folder in places for file in sorted(folder.iterdir()) if file.name.lower() in small)
+    return next(exact, None) or next((file for file in other if file.is_file()), None)
 
 
 def media_files(root: Path, suffixes: Sequence[str] = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES)) -> Iterator[Path]:
@@ -76,14 +80,34 @@ def by_stem(files: Iterable[Path], key: Callable[[str], str] = str) -> dict[str,
     return found
 
 
+class AnyCase(dict[str, T]):
+    """Name -> file; a name is also found in another case, where one file alone has it so.
+
+    Not for sets whose names are those of YouTube, where the case tells two videos apart.
+    """
+
+    def __init__(self, files: Mapping[str, T]) -> None:
+        super().__init__(files)
+        self._small: dict[str, list[T]] = defaultdict(list)
+        for name, file in files.items():
+            self._small[name.casefold()].append(file)
+
+    def __missing__(self, name: str) -> T:
+        found = self._small.get(name.casefold(), [])
+        if len(found) != 1:
+            raise KeyError(name)
+        return found[0]
+
+    def find(self, name: str, otherwise: T) -> T:
+        """The file of this name; ``otherwise`` where there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return otherwise
+
+
 def has_pictures(folder: Path) -> bool:
     return any(file.suffix.lower() in PICTURE_SUFFIXES and not is_beside(file.name) for file in folder.iterdir())
-
-
-def read_list(path: Path, delimiter: str = ",") -> list[list[str]]:
-    """Cells of a list without a header; empty lines are passed over."""
-    lines = read_text(path).splitlines()
-    return [[cell.strip() for cell in cells] for cells in csv.reader(lines, delimiter=delimiter) if any(cells)]
 
 
 def pointers(files: Sequence[Path]) -> int:

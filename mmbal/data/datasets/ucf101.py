@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmbal.data.datasets.base import Dataset, require_root
-from mmbal.data.datasets.layout import by_stem, find_file, media_files, read_list
+from mmbal.data.datasets.layout import AnyCase, by_stem, find_file, media_files
 from mmbal.data.media.decode import VIDEO_SUFFIXES, walk
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.manifest import Manifest, Row
 from mmbal.data.preparation.options import Options
-from mmbal.errors import UsageError
+from mmbal.errors import DataError, UsageError
+from mmbal.predictions.tables import read_text
 from mmbal.registry import datasets
+
+# A line of a list: an index, folders, the clip, its suffix, and the number or name of its class. Mirrors differ in these.
+LINE = re.compile(
+    r"\s*(\d+[,;\t])?\"?(?P<folder>[^\",;]*/)?(?P<clip>v_(?P<name>\w+)_g\d+_c\d+)(\.\w+)?\"?([\s,;].*)?", re.IGNORECASE
+)
 
 
 @datasets.register(
@@ -34,8 +40,8 @@ class UCF101(Dataset):
         root = require_root(root, "UCF101", "the class folders and trainlist01.txt, testlist01.txt")
         if options.split not in ("1", "2", "3"):
             raise UsageError(f"UCF101 has no split '{options.split}'.", "Known: 1, 2, 3.")
-        videos = by_stem(media_files(root, VIDEO_SUFFIXES))
-        flow = _flow(root)
+        videos = AnyCase(by_stem(media_files(root, VIDEO_SUFFIXES)))
+        flow = AnyCase(_flow(root))
         samples, labels = [], set()
         for part in ("train", "test"):
             name = f"{part}list0{options.split}.txt"
@@ -44,11 +50,16 @@ class UCF101(Dataset):
                 raise UsageError(
                     f"{root} has no list {name}.", "It is in UCF101's TrainTestSplits-RecognitionTask archive."
                 )
-            for line, *_ in read_list(path, " "):
-                label, _, file = line.replace("\\", "/").partition("/")
-                clip = Path(file).stem
-                video = Source(str(videos.get(clip, root / line)))
-                second = {"flow": flow.get(clip, Source(str(root / "u" / clip)))} if flow else {"audio": video}
+            for number, line in enumerate(filter(str.strip, read_text(path).splitlines())):
+                found = LINE.fullmatch(line.replace("\\", "/"))
+                if found is None and number == 0:
+                    continue  # a header
+                if found is None:
+                    raise DataError(f"{path} has a line that is not Class/v_Class_g01_c01.avi: {line.strip()}.")
+                clip, folder = found["clip"], (found["folder"] or "").rstrip("/")
+                label = folder.rpartition("/")[2] or found["name"]
+                video = Source(str(videos.find(clip, root / label / f"{clip}.avi")))
+                second = {"flow": flow.find(clip, Source(str(root / "u" / clip)))} if flow else {"audio": video}
                 labels.add(label)
                 group = re.fullmatch(r"v_(.+_g\d+)_c\d+", clip)
                 samples.append(Row(clip, label, {"video": video, **second}, part, group[1] if group else ""))

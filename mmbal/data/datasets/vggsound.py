@@ -14,19 +14,21 @@ from typing import Any, ClassVar
 from mmbal.data.datasets.base import Dataset, require_root
 from mmbal.data.datasets.layout import (
     YOUTUBE_DEFAULTS,
+    YOUTUBE_ID,
     by_stem,
     clip_name,
     find_file,
     media_files,
-    read_list,
     sources_of,
 )
+from mmbal.data.datasets.lists import clip_of, numbered
 from mmbal.data.media.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from mmbal.data.media.recipe import Recipe, Source
 from mmbal.data.preparation.findings import Finding
 from mmbal.data.preparation.manifest import Manifest, Row
 from mmbal.data.preparation.options import Options
 from mmbal.errors import UsageError
+from mmbal.predictions.splits import ALIASES
 from mmbal.registry import datasets
 
 
@@ -44,17 +46,16 @@ class VGGSound(Dataset):
         videos = by_stem(media_files(root, VIDEO_SUFFIXES), clip_name)
         sounds = by_stem(media_files(root, AUDIO_SUFFIXES), clip_name)
         samples, labels, findings, absent = [], set(), [], 0
-        for number, cells in enumerate(read_list(path), start=1):
-            if number == 1 and len(cells) == 4 and not re.match(r"\d", cells[1]) and cells[3] not in ("train", "test"):
-                continue  # some copies have a header
-            if len(cells) != 4 or not re.fullmatch(r"\d+(\.0*)?", cells[1]) or cells[3] not in ("train", "test"):
+        for number, cells in numbered(path, 3):
+            found = _line(cells)
+            if found is None:
                 findings.append(Finding("error", "row", f"{path.name} line {number}", "not ID,start,label,split"))
                 continue
-            video, start, label, split = cells[0], int(float(cells[1])), *cells[2:]
-            clip = f"{video}_{start}"
+            clip, label, split = found
             sources = sources_of(clip, sounds, {}, videos)
             absent += not sources
-            sources = sources or dict.fromkeys(("audio", "video"), Source(str(root / f"{video}_{start:06d}.mp4")))
+            lacking = f"{clip[:YOUTUBE_ID]}_{clip[YOUTUBE_ID + 1 :]:0>6}.mp4"
+            sources = sources or dict.fromkeys(("audio", "video"), Source(str(root / lacking)))
             labels.add(label)
             samples.append(Row(clip, label, sources, split, line=number))
         notes = [
@@ -62,3 +63,15 @@ class VGGSound(Dataset):
         ]
         recipes: dict[str, Recipe] = {"audio": options.audio(), "video": options.video()}
         return Manifest("vggsound", samples, recipes, tuple(sorted(labels)), findings, notes)
+
+
+def _line(cells: list[str]) -> tuple[str, str, str] | None:
+    """Clip, label and split of ``ID,start,label,split``, or of ``ID_start,label,split`` as some copies have it."""
+    name, *middle, label, split = cells if len(cells) > 2 else ("", "", "")
+    video = clip_of(name)
+    if middle and len(middle) == 1 and re.fullmatch(r"\d+(\.0*)?", middle[0]):
+        clip = f"{video[:YOUTUBE_ID]}_{int(float(middle[0]))}"
+    else:
+        clip = "" if middle else clip_name(video)
+    part = ALIASES.get(split.lower(), "")
+    return (clip, label, part) if re.fullmatch(r".{11}_\d+", clip) and label and part else None

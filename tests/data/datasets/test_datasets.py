@@ -5,7 +5,7 @@ import pytest
 
 from mmbal import embedded
 from mmbal.data.datasets.kinetics_sounds import CLASSES
-from mmbal.data.datasets.layout import read_list
+from mmbal.data.datasets.lists import read_list
 from mmbal.data.prepare import prepare
 from mmbal.errors import DataError, UsageError
 from mmbal.registry import datasets
