@@ -21,6 +21,7 @@ from worlds import config_for
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.checkpoint import load_model
 from mmbal.engine.config import Choice
+from mmbal.engine.decisions import loader_of
 from mmbal.engine.dry_run import dry_run
 from mmbal.engine.evaluate import collect
 from mmbal.engine.saving import Saving
@@ -225,7 +226,7 @@ def test_two_epochs_and_two_more_are_four_bit_for_bit(name: str, moody: Store, t
 def test_a_saved_model_decides_as_the_trained_one(name: str, toy: Toy, tmp_path: Path):
     result = train(config_for(name, toy(TWO)), out=tmp_path / "run")
     loaded = load_model(result.folder)
-    loader = Session(loaded.config).loader("test")
+    loader = loader_of(loaded.config, Store.open(loaded.config.data), "test", torch.device("cpu"))
     again = collect(loaded.model, loaded.method, loader, torch.device("cpu"))
     saved = Predictions.load(result.folder / "predictions" / "test.npz")
     for m in saved.modalities:

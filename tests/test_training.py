@@ -25,7 +25,7 @@ from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.decision import fit_rule, rule_to_json
 from mmbal.diagnosis import Diagnosis
 from mmbal.diagnosis.stored import diagnosis_of, keep
-from mmbal.engine import session
+from mmbal.engine import decisions
 from mmbal.engine import train as engine
 from mmbal.engine.checkpoint import attach_rule
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
@@ -105,8 +105,8 @@ def test_a_split_runs_through_the_model_once_and_a_rule_is_fitted_once(
 ):
     passes = counted_passes(monkeypatch)
     fits: list[int] = []
-    fit = session.fit_rule
-    monkeypatch.setattr(session, "fit_rule", lambda rows, name: fits.append(len(rows)) or fit(rows, name))
+    fit = decisions.fit_rule
+    monkeypatch.setattr(decisions, "fit_rule", lambda rows, name: fits.append(len(rows)) or fit(rows, name))
     rate = OptimiserConfig(lr=0.05 if best_is_last else 3.0, schedule="constant", momentum=0.0)
     chosen = {"fusion": Choice(name="adaptive", rule="pool"), "optimiser": rate, "select": "nll"}
     found = engine.train(config(toy(DIMS), epochs=3, **chosen), out=tmp_path / "run")

@@ -8,13 +8,14 @@ import pytest
 import torch
 from terminal import as_json, ok
 
+from mmbal.data.store.store import Store
 from mmbal.decision import fit_rule, rule_from_json, rule_to_json
 from mmbal.decision.fused import with_rule
 from mmbal.diagnosis import diagnose
 from mmbal.engine.checkpoint import attach_rule, detach_rule, load_model
 from mmbal.engine.config import Choice, TrainConfig
+from mmbal.engine.decisions import loader_of
 from mmbal.engine.evaluate import collect
-from mmbal.engine.session import Session
 from mmbal.engine.train import train
 from mmbal.predictions.format import Predictions
 from mmbal.runs import find_predictions
@@ -48,13 +49,15 @@ def test_a_stored_rule_takes_the_decision_of_the_model(fusion, toy, tmp_path):
     np.testing.assert_allclose(sum(found.contribution.values()), found.fused, atol=1e-6)
     # the loaded model's forward, then its rule: the same decision
     loaded = load_model(folder)
-    batch = next(iter(Session(loaded.config).loader("test").epoch(0)))
+    store = Store.open(loaded.config.data)
+    loader = loader_of(loaded.config, store, "test", torch.device("cpu"))
+    batch = next(iter(loader.epoch(0)))
     with torch.no_grad():
         output = loaded.method.predict(loaded.model(batch))
     decided = loaded.rule.apply({**output.logits, "fused": output.fused}, present=output.present)
-    rows = [found.ids.tolist().index(i) for i in Session(loaded.config).store.ids[batch.index.numpy()]]
+    rows = [found.ids.tolist().index(i) for i in store.ids[batch.index.numpy()]]
     np.testing.assert_allclose(decided.numpy(), found.fused[rows], atol=1e-4)
-    again = collect(loaded.model, loaded.method, Session(loaded.config).loader("test"), torch.device("cpu"))
+    again = collect(loaded.model, loaded.method, loader, torch.device("cpu"))
     np.testing.assert_allclose(with_rule(again, loaded.rule, "x").fused, found.select("test").fused, atol=1e-4)
     # what a rule could still gain: nothing, it is the rule that is stored
     gap = diagnose(found, rule="classwise").decision_gap
