@@ -30,6 +30,7 @@ from mmbal.engine import train as engine
 from mmbal.engine.checkpoint import attach_rule
 from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.pretrain import pretrain as engine_pretrain
+from mmbal.engine.session import Session
 from mmbal.engine.study import read_study
 from mmbal.report.sources import read_source
 from mmbal.runs import find_predictions, read_summary, subject
@@ -118,7 +119,7 @@ def test_a_split_runs_through_the_model_once_and_a_rule_is_fitted_once(
 
 def test_following_the_test_split_costs_one_pass_each(toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     passes = counted_passes(monkeypatch)
-    session.Session(config(toy(DIMS), fusion=Choice(name="adaptive", rule="pool"), optimistic=True)).fit()
+    Session(config(toy(DIMS), fusion=Choice(name="adaptive", rule="pool"), optimistic=True)).fit()
     assert passes == {"train": 2, "val": 2, "test": 2}
 
 
