@@ -17,7 +17,8 @@ from mmbal.files import write_text
 class Frozen(BaseModel):
     """Base of every typed value, of configurations and of results: frozen, unknown keys forbidden."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # pydantic before 2.10 warns of fields whose names begin with "model_", unless no name is kept for itself
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Config(Frozen):

@@ -8,6 +8,8 @@ from worlds import gaussian
 
 from mmbal.cli.calibrate import calibrate as command
 from mmbal.decision import calibrate, fit_rule, rule_from_json, rule_to_json
+from mmbal.decision.calibration_split import unlike
+from mmbal.decision.linear import too_large
 from mmbal.diagnosis import diagnose
 from mmbal.errors import ConfigError, UsageError
 from mmbal.predictions.format import Predictions
@@ -114,6 +116,46 @@ def test_calibration_rows_that_were_trained_on_are_called_so():
     assert "Mean NLL is 0.00 on 'calibration' but 0.81 on 'test'" in found.warning
     data["split"] = np.where(np.arange(80) % 8 < 4, "calibration", "test")
     assert calibrate(Predictions.from_arrays(data), "pool", test=True, names=FAST).warning == ""
+
+
+@pytest.mark.parametrize(("samples", "wrong"), [(4, 2), (4000, 1700)])
+def test_a_larger_loss_on_other_samples_must_be_much_larger_and_no_chance(samples, wrong):
+    """Votes by a margin of 1: right on three of four rows to fit on (NLL 0.563), and wrong on more of the others.
+
+    2 of 4 give 0.813, within 1.5 times; 1,700 of 4,000 give 0.738, far beyond chance and within 1.5 times too.
+    """
+
+    def votes(n, wrong):
+        labels = np.arange(n) % 2
+        margin = np.where(np.arange(n) < wrong, -1.0, 1.0)
+        logits = np.stack([np.zeros(n), np.where(labels == 1, margin, -margin)], axis=1)
+        return Predictions.from_arrays({"labels": labels, "logits_a": logits})
+
+    fitted = votes(samples, samples // 4)
+    assert unlike(fitted, votes(samples, wrong)) == ""
+    assert (unlike(fitted, votes(samples, wrong), times=1.2) == "") == (samples == 4)
+    assert (unlike(fitted, votes(samples, samples)) == "") == (samples == 4)  # 1.313, 2.3 times as much
+
+
+@pytest.mark.parametrize(
+    ("rule", "modalities", "classes", "expected"),
+    [("matrix", 2, 707, False), ("matrix", 2, 708, True), ("stacking", 2, 708, False), ("pool", 8, 2000, False)],
+)
+def test_a_rule_with_more_than_two_million_entries_is_large(rule, modalities, classes, expected):
+    """A matrix for each modality's log-probabilities and one for its levels: 2 x 2 x 707^2 = 1,999,396 entries."""
+    assert too_large(rule, modalities, classes) == expected
+
+
+@pytest.mark.parametrize(
+    ("fused", "says"), [(True, "fused"), (False, "the plain sum, since there is no fused decision")]
+)
+def test_the_document_says_what_rules_are_compared_with(fused, says):
+    data = gaussian(n=60)
+    given = {"labels": data.labels, **{f"logits_{m}": x for m, x in data.logits.items()}}
+    if fused:
+        given["fused"] = data.logits["m0"]
+    p = Predictions.from_arrays(given)
+    assert calibrate(p, "pool", split=p.split[0], names=FAST).to_json()["reference"] == says
 
 
 def test_adaptive_says_what_it_chose():

@@ -7,7 +7,7 @@ A mutant is one change of the syntax tree: another comparison, operator, constan
 that is left out. The sample is drawn by a hash of the changed line, so a change elsewhere does not move it. A first
 run of the tests tells which tests reach which line. Each mutant is then tried by those alone, the quickest first, in a
 process that has loaded the libraries but not mmbal. It is killed when a test fails, or takes ten times as long as before.
-``equivalent.txt`` names the mutants that no test can tell from the original, with the reason.
+``equivalent.txt`` names the mutants that are not tried, since no test can tell them or they change a mere choice.
 """
 
 from __future__ import annotations
@@ -296,7 +296,7 @@ def killed(mutant: Mutant, reach: dict[str, Any]) -> bool:
 
 
 def named() -> dict[str, str]:
-    """The reason for each mutant that is equivalent to the original."""
+    """The reason for each mutant that is not tried."""
     if not EQUIVALENT.is_file():
         return {}
     lines = EQUIVALENT.read_text("utf-8").splitlines()
