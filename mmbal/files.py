@@ -134,9 +134,11 @@ def require_version(document: Mapping[str, Any], key: str, known: int, what: str
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as a compressed .npz, atomically."""
+    """Write arrays as a compressed .npz, atomically; raises ValueError for an array of Python objects (a pickle)."""
+    if objects := [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]:
+        raise ValueError(f"Python objects cannot be written as arrays: {', '.join(objects)}.")
     with atomic(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
+        np.savez_compressed(stream, **dict(arrays))  # NumPy before 2.2 has no allow_pickle here
 
 
 def npz_keys(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 
 def seed_all(seed: int, *position: int) -> None:
     """Seed torch's generators from the run's seed and a position in it (an epoch)."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, *position]).generate_state(1, dtype=np.uint64)[0] >> 1))
+    torch.manual_seed(int(np.random.SeedSequence([seed, *position]).generate_state(1, dtype=np.uint64)[0]) >> 1)
 
 
 def pick_device(name: str) -> torch.device:
