@@ -7,6 +7,7 @@ import pytest
 
 from mmbal.diagnosis import Diagnosis, diagnose
 from mmbal.diagnosis.comparison import compare_diagnoses
+from mmbal.diagnosis.tables import tables_of
 from mmbal.errors import DataError, UsageError
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.heads import load_features
@@ -213,6 +214,34 @@ def test_six_modalities(noisy):
     assert max(found.capability, key=lambda m: found.capability[m].value) == "a"
 
 
+@pytest.mark.parametrize(
+    ("modalities", "reason"),
+    [
+        (8, "the decision without some modalities is not known"),
+        (9, "exact values are computed for at most 8 modalities"),
+    ],
+)
+def test_why_shapley_values_are_not_computed(noisy, modalities, reason):
+    names = "abcdefghi"[:modalities]
+    decided = np.random.default_rng(1).normal(size=(60, 3))
+    p = noisy(60, 3, dict.fromkeys(names, 1.0), fused=decided)
+    found = diagnose(p, bootstrap=20, rule="pool")
+    assert reason in {n.reason for n in found.not_computed if n.what.startswith("shapley")}
+
+
+def test_the_index_may_be_zero_where_no_imbalance_stands_the_test():
+    """An average of distances is positive in every sample of the data, so its bootstrap interval never has zero in it."""
+    labels = np.repeat([0, 1], 200)
+    logits = np.random.default_rng(0).normal(size=(2, 400, 2)) + 2 * np.eye(2)[labels]
+    index = {}
+    for scale in (1, 8):
+        data = {"labels": labels, "logits_a": logits[0], "logits_b": logits[1], "fused": logits[0] + scale * logits[1]}
+        data |= {"contribution_a": logits[0], "contribution_b": scale * logits[1]}
+        index[scale] = diagnose(Predictions.from_arrays(data), bootstrap=100, rule="pool").index
+    assert index[1].low == 0 < index[1].value
+    assert 0 < index[8].low < index[8].value
+
+
 def test_an_unknown_split_is_named():
     with pytest.raises(UsageError, match="no split 'later'"):
         diagnose(WORLD.sample(50, seed=1), split="later")
@@ -255,6 +284,9 @@ def test_people_lean_on_the_face_and_a_network_on_the_voice(shared_data):
     assert set(found.human.classes) == {"ANG", "DIS", "FEA", "HAP", "NEU", "SAD"}
     assert found.representation_gap.modalities["video"].accuracy.sign > 0
     assert found.verdict[0].startswith("Audio decides")
+    table = next(t for t in tables_of(found) if any("raters" in c.name for c in t.columns))
+    alone = [f"{sense} alone, {who}" for sense in ("voice", "face") for who in ("model", "raters")]
+    assert [c.name for c in table.columns[1:5]] == alone
 
 
 def test_human_needs_clip_names_of_the_dataset(noisy):
