@@ -95,6 +95,24 @@ def test_a_reference_without_features_is_compared_by_decisions():
     assert found.accuracy.value == pytest.approx(0, abs=1e-9)
 
 
+def test_a_modality_that_model_and_reference_never_have_both_has_no_representation_gap():
+    p = WORLD.sample(400, seed=1, calibration=0)
+    half, (first, *_) = np.arange(400) < 200, p.modalities
+    given = {
+        "labels": p.labels,
+        "classes": p.classes,
+        "ids": p.ids,
+        **{f"logits_{m}": p.logits[m] for m in p.modalities},
+    }
+    model, reference = ({**given, f"present_{first}": where} for where in (half, ~half))
+    found = diagnose(
+        Predictions.from_arrays(model), reference=Predictions.from_arrays(reference), bootstrap=50, rule="pool"
+    )
+    told = [n.what for n in found.not_computed if n.what.startswith("representation_gap.modalities")]
+    assert told == [f"representation_gap.modalities.{first}"]
+    assert set(found.representation_gap.modalities) == set(p.modalities) - {first}
+
+
 def test_a_reference_with_other_labels_or_ids_is_refused():
     p = WORLD.sample(100, seed=1, calibration=0)
     other = WORLD.sample(100, seed=2, calibration=0)

@@ -66,6 +66,20 @@ def test_the_word_follows_the_test_and_the_margin(low, value, high, p, kind):
     assert kind_of(Estimate(value=value, low=low, high=high), p, 0.02, 0.05) == kind
 
 
+def test_an_interaction_of_few_samples_is_not_shown():
+    """Of 20 samples a and b have 12 right, both 13: an interaction of (13 - 12 - 12 + 10) / 20, far within chance."""
+    labels = np.repeat([0, 1], 10)
+
+    def right(where):
+        return np.where(where, labels, 1 - labels)
+
+    n = np.arange(20)
+    p = world(right(n % 5 < 3), right(n % 5 > 1), right(n < 13), labels, none=np.zeros(20, dtype=int))
+    pair = diagnose(p, bootstrap=100, rule="temperature").interaction["a+b"]
+    assert pair.accuracy.value == pytest.approx(-1 / 20)
+    assert pair.kind == {"accuracy": None, "log_likelihood": None}
+
+
 def told(p):
     return " ".join(diagnose(p, bootstrap=100, rule="temperature").verdict)
 

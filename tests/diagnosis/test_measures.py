@@ -78,6 +78,16 @@ def test_absence_by_hand(figures_of):
     assert 0 <= found.shuffled.value < 5 / 6
 
 
+def test_the_mean_part_of_a_modality_pulls_to_its_frequent_class(figures_of):
+    """Of 40 samples 30 are of class 0. The mean part of a is (3, 1), and b says the true class with 1."""
+    labels = np.repeat([0, 1], [30, 10])
+    votes = np.eye(2)[labels]
+    p = Predictions.from_arrays({"labels": labels, "logits_a": 4 * votes, "logits_b": votes, "fused": 5 * votes})
+    found = missing_of(figures_of(p), p, decision_of(p), "a", seed=0)
+    assert found.mean.value == pytest.approx(30 / 40)
+    assert found.removed.value == 1
+
+
 def test_missing_of_a_fusion_that_is_not_additive(figures_of):
     p = Predictions.from_arrays(
         {"labels": LABELS, "logits_a": A, "logits_b": B, "fused": A * B, "subset_a": A, "subset_b": B}
