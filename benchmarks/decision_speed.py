@@ -27,6 +27,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from machine import machine_line
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -176,6 +177,7 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, dict[str, float]] = {}
     if not options.json:
+        print(machine_line())
         print("| what | CPU s | over the yardstick | peak, MiB |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         programs = commands(Path(folder))

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine_line
 
 from mmbal.data.store.store import ModalitySpec, Store, seal
 from mmbal.engine.config import Choice, TrainConfig
@@ -165,6 +166,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     every = []
+    print(machine_line())
     print("| method | stage | step | range | rows | hooks |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder), arguments.size, arguments.batch)

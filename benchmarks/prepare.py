@@ -28,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from machine import machine_line
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"}
 FPS, SIZE, RATE, SECONDS = 3, 224, 22050, 3
@@ -299,6 +300,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print(machine_line())
     if given.what == "loader":
         loader(given.device)
     elif given.folder is None:

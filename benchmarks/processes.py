@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from machine import machine_line
 from method_overhead import config_for, make_store
 
 from mmbal.data.store.store import Store
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    print(machine_line())
     print("| two processes, one thread each | wall | range | CPU | waits | sums |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder), arguments.size, 2 * arguments.batch)

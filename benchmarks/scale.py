@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from machine import machine_line
 
 CLASSES, WIDTHS, BATCH = 309, {"audio": 128, "video": 128}, 256  # classes: VGGSound's
 FEW = 10  # classes of the diagnosis
@@ -164,6 +165,7 @@ def main() -> None:
         print(json.dumps(measure(given.one, given.rows[0])))
         return
     few, many = given.rows
+    print(machine_line())
     print(
         f"| what | s, {few:,} rows | s, {many:,} rows | growth | MB, {few:,} | MB, {many:,} |\n|---|---|---|---|---|---|"
     )

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
-
-import torch
 
 HERE = Path(__file__).resolve().parent
 PARTS: dict[str, list[str]] = {  # title -> script and arguments
@@ -43,10 +40,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], help="parts of the titles")
     parser.add_argument("--clips", help="a folder of video clips with sound")
     given = parser.parse_args()
-    cards = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    print(
-        f"{platform.platform()}, {os.cpu_count()} cores, GPU: {', '.join(cards) or 'none'}, torch {torch.__version__}"
-    )
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     failed = []
     for title, command in (PARTS | (WITH_CLIPS if given.clips else {})).items():

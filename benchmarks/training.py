@@ -4,6 +4,7 @@
     python benchmarks/training.py levers [--threads 1 2]
     python benchmarks/training.py faults [--batch 64]
     python benchmarks/training.py frozen [--batch 32]
+    python benchmarks/training.py compile [--batch 16]
 
 Two ResNet-18 (a spectrogram of 257 x 188 and a picture of 224 x 224), random clips, SGD with momentum.
 
@@ -11,8 +12,9 @@ Two ResNet-18 (a spectrogram of 257 x 188 and a picture of 224 x 224), random cl
 memory layout, an evaluation that decides sample by sample, as the public repositories of this field have it. *bare*: nothing
 but forward, backward and optimiser on one batch that is in memory, in channels_last. *mmbal*: a session of mmbal on a
 prepared store. ``levers`` compares bare loops with and without channels_last, kept memory and the fused optimiser.
-``faults`` counts the pages that a step of mmbal takes anew from the system. ``frozen`` compares an epoch with evaluation
-under --freeze-encoders, without augmentation, with one in which all learns.
+``faults`` counts the pages that a step of mmbal takes anew from the system, and what of it is neither forward nor backward.
+``frozen`` compares an epoch with evaluation under --freeze-encoders, without augmentation, with one in which all learns.
+``compile`` compares a step of one ResNet-18 with that of the same one under torch.compile, which needs a C++ compiler.
 
 Each loop is a process of its own and they take turns, epoch by epoch, so that other work on the machine slows all of them.
 Printed are medians over the rounds, of processor time (user and system, all threads and worker processes) and of the
@@ -36,6 +38,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine_line
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
@@ -171,6 +174,9 @@ def mmbal(folder: Path, batch: int, **keys: Any) -> Epoch:
     """A session of mmbal, with its evaluation after the epoch; ``keys`` of the configuration."""
     from mmbal.engine import loop
     from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
+    from mmbal.engine.gradients import GradientAverage
+    from mmbal.engine.learning import learners, select_parts
+    from mmbal.engine.optimiser import build_optimiser, trained_by
     from mmbal.engine.session import Session
     from mmbal.methods.base import parts
 
@@ -185,8 +191,9 @@ def mmbal(folder: Path, batch: int, **keys: Any) -> Epoch:
     )
     session = Session(config)
     modules = parts(session.model, session.method)
-    loop.select_parts(modules, session.method.stages(1)[0], loop.learners(modules))
-    session.run.optimiser = loop.build_optimiser(modules, config.optimiser)
+    select_parts(modules, session.method.stages(1)[0], learners(modules))
+    session.run.optimiser = build_optimiser(modules, config.optimiser)
+    average = GradientAverage(trained_by(session.run.optimiser), session.processes)
     inside = 0.0
 
     def watched(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -203,7 +210,7 @@ def mmbal(folder: Path, batch: int, **keys: Any) -> Epoch:
     session.method.backward = watched(session.method.backward)  # type: ignore[method-assign]
 
     def train() -> None:
-        loop.train_epoch(session.run, session.method, config, modules, session.processes)
+        loop.train_epoch(session.run, session.method, config, modules, average)
 
     def epoch() -> dict[str, float]:
         nonlocal inside
@@ -323,8 +330,7 @@ def epoch_table(threads: list[int], batch: int, rounds: int) -> None:
             f"| training and evaluation over the field's loop | {count} | {both[0]:.2f} | {both[1]:.2f} |", flush=True
         )
         if count == 1:
-            outside = median(1 - a / b for a, b in zip(own["inside"], own["train cpu"], strict=True))
-            print(f"| share of training outside forward and backward | {count} | {100 * outside:.1f} % | |", flush=True)
+            print(f"| share of training outside forward and backward | {count} | {outside(own):.1f} % | |", flush=True)
 
 
 def lever_table(threads: list[int], rounds: int) -> None:
@@ -341,15 +347,21 @@ def lever_table(threads: list[int], rounds: int) -> None:
             print(f"| {name} | {count} | {both[0]:.2f} | {both[1]:.2f} | {max(figures['memory']):.0f} |", flush=True)
 
 
+def outside(figures: dict[str, list[float]]) -> float:
+    """Share of the training of mmbal that is neither forward nor backward, in percent of its processor time."""
+    return 100 * median(1 - a / b for a, b in zip(figures["inside"], figures["train cpu"], strict=True))
+
+
 def fault_table(batch: int) -> None:
-    print(f"| a step of {batch} | page faults | seconds in the system | memory, MiB |\n|---|---|---|---|")
+    print(f"| a step of {batch} | page faults | seconds in the system | memory, MiB | outside forward and backward |")
+    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         make_clips(Path(place), batch, 4)
         for name, switch in {"mmbal": "1", "mmbal, MMBAL_KEEP_MEMORY=0": "0"}.items():
             os.environ["MMBAL_KEEP_MEMORY"] = switch
             (figures,) = by_turns({name: Loop("mmbal", 1, batch=batch, folder=place)}, 2).values()
             faults, system, memory = (min(figures[key]) for key in ("train faults", "train system", "memory"))
-            print(f"| {name} | {faults:,.0f} | {system:.2f} | {memory:.0f} |", flush=True)
+            print(f"| {name} | {faults:,.0f} | {system:.2f} | {memory:.0f} | {outside(figures):.1f} % |", flush=True)
 
 
 def frozen_table(batch: int) -> None:
@@ -365,9 +377,35 @@ def frozen_table(batch: int) -> None:
     print(f"| --freeze-encoders, features cached | {median(frozen):.4f} | 1/{ratio(full, frozen):.0f} |", flush=True)
 
 
+def compile_table(batch: int) -> None:
+    """Steps of both by turns, in this process, after the first one, which compiles."""
+    torch.set_num_threads(1)
+    pictures = torch.randn(batch, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(batch) % CLASSES
+
+    def steps(compiled: bool) -> Epoch:
+        model = resnet18(num_classes=CLASSES).to(memory_format=torch.channels_last)
+        optimiser, forward = optimiser_of(model, fused=True), torch.compile(model) if compiled else model
+
+        def step() -> None:
+            optimiser.zero_grad(set_to_none=True)
+            cross_entropy(forward(pictures), labels).backward()
+            optimiser.step()
+
+        return lambda: timed(step)
+
+    plain, compiled = steps(False), steps(True)
+    plain(), (first := compiled())
+    ratios = [(compiled()["cpu"], plain()["cpu"]) for _ in range(3)]
+    print("| a step of one ResNet-18 | processor time, s |\n|---|---|")
+    print(f"| plain | {median(b for _, b in ratios):.2f} |")
+    print(f"| compiled | {median(a for a, _ in ratios):.2f} |")
+    print(f"| compiled, the first step | {first['cpu']:.0f} ({first['clock']:.0f} by the clock) |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("epoch", "levers", "faults", "frozen", "one"))
+    parser.add_argument("what", choices=("epoch", "levers", "faults", "frozen", "compile", "one"))
     parser.add_argument("given", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batch", type=int)
@@ -375,12 +413,16 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "one":
         answer(json.loads(given.given))
-    elif given.what == "epoch":
+        return
+    print(machine_line())
+    if given.what == "epoch":
         epoch_table(given.threads, given.batch or 32, given.rounds)
     elif given.what == "levers":
         lever_table(given.threads, given.rounds)
     elif given.what == "frozen":
         frozen_table(given.batch or 32)
+    elif given.what == "compile":
+        compile_table(given.batch or 16)
     else:
         fault_table(given.batch or 64)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from mmbal.data.store.store import Store
 from mmbal.engine.config import TrainConfig
 from mmbal.engine.dry_run import dry_run
+from mmbal.engine.pace import epoch_seconds
 
 FEWEST, MOST = 4, 60  # epochs: fewer teach nothing, more are not worth the wait of a first look
 BATCH_SIZES = ((600, 8), (2400, 16))  # with up to so many samples to train on; 32 above
-REST = 1.25  # time of an epoch over that of its forwards and backwards: optimiser, loader, saving
-EVALUATED = 0.4  # cost of a sample's evaluation over that of its training step
+REST = 1.25  # time of an epoch's training over that of its forwards and backwards: optimiser, loader, saving
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,8 @@ def epochs_within(config: TrainConfig, seconds: float, trainings: int = 1) -> Bu
     :func:`mmbal.engine.dry_run.dry_run` raises.
     """
     measured = dry_run(config)
-    splits = Store.open(config.data).splits()
-    held_out = (splits.get("val", 0) + splits.get("test", 0)) / max(splits.get("train", 0), 1)
-    epoch = measured["batches"] * measured["seconds_per_batch"] * (REST + EVALUATED * held_out)
+    training = measured["batches"] * measured["seconds_per_batch"] * REST
+    epoch = epoch_seconds(training, Store.open(config.data).splits())
     possible = int(seconds / (trainings * max(epoch, 1e-6)))
     epochs = min(max(possible, FEWEST), MOST)
     return Budget(epochs, config.batch_size, trainings * epochs * epoch, possible >= FEWEST)

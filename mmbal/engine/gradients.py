@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmbal.engine.distributed import Processes, gradient_group, together
+from mmbal.engine.optimiser import is_dense
 
 BUCKET = 2**22  # numbers, 16 MiB of float32: large enough for the network, small enough to start early
 
@@ -43,10 +44,7 @@ class Bucket:
 
 def _laid_out_as(parameter: nn.Parameter, part: Tensor) -> Tensor:
     """A view of ``part`` with the parameter's shape and, where it has no gaps, its order in memory (channels last)."""
-    dense = parameter.is_contiguous() or (
-        parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
-    )
-    return part.as_strided(parameter.shape, parameter.stride()) if dense else part.view_as(parameter)
+    return part.as_strided(parameter.shape, parameter.stride()) if is_dense(parameter) else part.view_as(parameter)
 
 
 class GradientAverage:

@@ -17,7 +17,7 @@ from mmbal.engine.distributed import Processes
 from mmbal.engine.finite import NotFinite, origin, require_finite, require_finite_gradients
 from mmbal.engine.gradients import GradientAverage
 from mmbal.engine.learning import enter_training, learners, require_training, select_parts
-from mmbal.engine.optimiser import build_optimiser, learning_rate, trained_by
+from mmbal.engine.optimiser import build_optimiser, learning_rate, load_optimiser, take_step, trained_by
 from mmbal.engine.recorders import Recorder
 from mmbal.engine.seeding import seed_all
 from mmbal.methods.base import Method, Phase, Run, parts
@@ -78,7 +78,7 @@ def fit(
             optimiser = run.optimiser = build_optimiser(modules, config.optimiser)
             average = GradientAverage(trained_by(optimiser), processes)
             if resume and (done > first or within):
-                optimiser.load_state_dict(resume["optimiser"])
+                load_optimiser(optimiser, resume["optimiser"])
             for run.epoch in range(max(first, done), last):
                 if not within:
                     for group in optimiser.param_groups:
@@ -206,7 +206,7 @@ def step(
     method.on_gradients(output, batch, phase, run)
     if config.optimiser.clip is not None:
         nn.utils.clip_grad_norm_(trained_by(optimiser), config.optimiser.clip)
-    optimiser.step()
+    take_step(optimiser)
     run.step += 1
     for recorder in recorders:
         recorder.after_step(run)

@@ -22,7 +22,7 @@ from mmbal.engine.features import CachedFeatures, cached_features, why_not
 from mmbal.engine.finite import NotFinite
 from mmbal.engine.loop import fit
 from mmbal.engine.memory import keep_freed_memory
-from mmbal.engine.pace import Pace
+from mmbal.engine.pace import Pace, epoch_seconds
 from mmbal.engine.recorders import build_recorders
 from mmbal.engine.saving import Saving, Watch
 from mmbal.engine.seeding import pick_device, seed_all
@@ -34,10 +34,12 @@ from mmbal.methods.base import Run
 from mmbal.models.batch_norm import share_batch_norm
 from mmbal.predictions.format import Predictions
 from mmbal.runs import SUMMARY, TRAIN, prediction_file, read_metrics
-from mmbal.text import SHARE, Line
+from mmbal.text import SHARE, Line, duration
 from mmbal.torchrun import is_first
 
 ENOUGH_ROWS = 16  # of a process, whose own statistics then do for batch normalisation
+LONG = 600.0  # seconds of a run on a CPU from which on it is told what would be shorter
+MEDIA = ("spectrogram", "image", "frames")
 LAST_EPOCH = "last_"  # prefix of its predictions
 Report = Callable[[int, str], None]  # of the epochs that are done, and a line of figures
 
@@ -143,7 +145,9 @@ class Session:
 
     def after_batch(self, samples: int, state: Callable[[], dict[str, Any]]) -> None:
         """Tell the pace; save where it is time to, and stop where that was asked for, in one process or in all."""
-        self.pace.batch(samples)
+        each = self.pace.batch(samples)
+        if each is not None:
+            self.forecast(each)
         self.watch.step()
         if self.folder is None:
             return
@@ -159,6 +163,21 @@ class Session:
             self.processes.wait()
             batches = now["within"]["batches"]
             self.stop(f"in epoch {now['epoch'] + 1} of {self.config.epochs}, after batch {batches}")
+
+    def forecast(self, each: float) -> None:
+        """Where the run takes long on a CPU: tell how long, by the seconds of a sample, and what makes it shorter."""
+        splits = self.store.splits()
+        training = each * splits["train"] / self.processes.world
+        seconds = (self.config.epochs - self.run.epoch) * epoch_seconds(training, splits)
+        if self.device.type == "cpu" and seconds > LONG:
+            most = "at most " if self.config.patience is not None else ""
+            media = any(self.store.modalities[m].kind in MEDIA for m in self.model.modalities)
+            smaller = "--encoder cnn (a small network), `mmbal prepare --size 48` (small pictures) or " if media else ""
+            self.report(
+                0,
+                f"{most}about {duration(seconds)} on this CPU; {smaller}fewer --epochs make it shorter, "
+                "and `mmbal try` fits a time that you give.",
+            )
 
     def after_epoch(self, run: Run, state: dict[str, Any]) -> bool:
         """Evaluate, record and save; true when the run stops early. Raises Interrupted where it is asked to stop."""

@@ -16,7 +16,9 @@ def overhead():
     spec = importlib.util.spec_from_file_location("method_overhead", PATH)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(PATH.parent))
+        spec.loader.exec_module(module)
     return module
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from mmbal.data.store.normalisation import moments_of
 from mmbal.data.store.store import Indexed, ModalitySpec, Store
 from mmbal.errors import UsageError
 
+AHEAD = {"cpu": 1}  # batches that are made while one is used, by device; 3 on others
+
 
 class Loader:
     """Batches of one split of a store.
@@ -38,6 +41,8 @@ class Loader:
     With ``features`` a batch has those too, and its inputs are read only where something asks for them.
 
     Batches are on ``device``: what is stored goes there as it is (pictures as bytes), and is cropped and normalised there.
+    ``ahead`` batches are made while one is used: 1 on a CPU, which has no time to spare, and 3 elsewhere, where a disk
+    may be slow for one of them. Their number changes no bit.
 
     Raises UsageError for an unknown split or modality and for a batch smaller than the number of processes.
     """
@@ -55,6 +60,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         device: torch.device | str = "cpu",
+        ahead: int | None = None,
     ) -> None:
         if batch_size < world:
             raise UsageError(f"A batch of {batch_size} can't be shared by {world} processes.", "Use a larger batch.")
@@ -67,6 +73,7 @@ class Loader:
         self.rank = rank
         self.world = world
         self.device = torch.device(device)
+        self.ahead = AHEAD.get(self.device.type, 3) if ahead is None else ahead
         self.specs = {m: store.require(m) for m in (modalities or store.modalities)}
         self.split_rows = store.rows(split)
         self.features: Features | None = None
@@ -101,17 +108,16 @@ class Loader:
         """The batches of epoch ``e``; ``rows`` replaces the split's rows (repeats allowed), for resampling methods.
 
         Several arrays of rows give batches of their own, one array after the other; an empty one gives none. While one
-        batch is used, a thread makes the next. The first ``skip`` batches are not read; of the
-        others, each ``every``-th.
+        batch is used, threads make the next. The first ``skip`` batches are not read; of the others, each ``every``-th.
         """
-        with ThreadPoolExecutor(1) as pool:
-            ahead: Future[Batch] | None = None
+        with ThreadPoolExecutor(self.ahead) as pool:
+            made: deque[Future[Batch]] = deque()
             for plan in islice(self._plan(e, rows), skip, None, every):
-                ready, ahead = ahead, pool.submit(self._batch, *plan)
-                if ready is not None:
-                    yield ready.result()
-            if ahead is not None:
-                yield ahead.result()
+                made.append(pool.submit(self._batch, *plan))
+                if len(made) > self.ahead:
+                    yield made.popleft().result()
+            while made:
+                yield made.popleft().result()
 
     def _plan(
         self, e: int, rows: np.ndarray | Sequence[np.ndarray] | None
@@ -135,9 +141,8 @@ class Loader:
 
     def _batch(self, rows: np.ndarray, share: slice, seed: list[int] | None) -> Batch:
         mine = rows[share]
-        present = {m: torch.from_numpy(self.store.present[m][mine]).to(self.device) for m in self.specs}
-        labels = torch.from_numpy(self.store.labels[mine].astype(np.int64)).to(self.device)
-        index = torch.from_numpy(mine).to(self.device)
+        present = {m: sent(self.store.present[m][mine], self.device) for m in self.specs}
+        labels, index = sent(self.store.labels[mine].astype(np.int64), self.device), sent(mine, self.device)
         if self.features is None or not self.features.valid():
             return Batch(self.inputs(rows, share, seed), labels, index, present, whole=len(rows))
         batch = Batch(unread(lambda: self.inputs(rows, share, seed)), labels, index, present, whole=len(rows))
@@ -156,11 +161,17 @@ class Loader:
                 # A generator for each modality: what one sees does not depend on which others are loaded.
                 rng = np.random.default_rng([*seed, zlib.crc32(m.encode())])
                 draw = Draw.of(spec, len(rows), array.shape, rng).take(share)
-            stored = torch.from_numpy(stored_rows(array, mine, spec, draw.frames))
-            x = to_input(stored.to(self.device), spec, self._moments[m], draw)
-            x[torch.from_numpy(~self.store.present[m][mine]).to(self.device)] = 0
+            stored = sent(stored_rows(array, mine, spec, draw.frames), self.device)
+            x = to_input(stored, spec, self._moments[m], draw)
+            x[sent(~self.store.present[m][mine], self.device)] = 0
             inputs[m] = x
         return inputs
+
+
+def sent(values: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor on a device; to CUDA through pinned memory, so that nothing waits for the copy."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @dataclass

@@ -1,4 +1,5 @@
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -98,6 +99,22 @@ def test_processes_together_see_what_one_sees(store, world):
         for m in batch.inputs:
             assert torch.equal(batch.inputs[m], torch.cat([p.inputs[m] for p in parts]))
     assert sum(len(b) for b in whole) == sum(len(b) for share in shares for b in share) == 27
+
+
+def test_several_batches_are_made_at_once_to_the_same_bits(store, monkeypatch):
+    one = list(Loader(store, "train", 4, shuffle=True, augment=True, seed=3).epoch(2))
+    assert len(one) == 7
+    together, make = threading.Barrier(3), Loader._batch
+
+    def waiting(self, rows, share, seed):
+        if seed[2] < 6:  # the seventh is made alone
+            together.wait(timeout=10)
+        return make(self, rows, share, seed)
+
+    monkeypatch.setattr(Loader, "_batch", waiting)
+    several = list(Loader(store, "train", 4, shuffle=True, augment=True, seed=3, ahead=3).epoch(2))
+    assert all(map(same, one, several))
+    assert len(several) == 7
 
 
 def test_what_one_modality_sees_does_not_depend_on_the_others(store):
