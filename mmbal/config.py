@@ -27,6 +27,8 @@ class Config(Frozen):
 
 C = TypeVar("C", bound=BaseModel)
 MOST_VALUES = 100_000  # of a configuration
+MOST_BYTES = 1 << 20
+MOST_DIGITS = 300  # of a whole number; more than a real number has
 NAMED = ("method", "fusion", "encoder", "rule")  # what `mmbal methods show` knows
 
 
@@ -62,11 +64,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping; raises UsageError where the file is missing, ConfigError where it is no mapping."""
     if not path.is_file():
         raise UsageError(f"There is no config file {path}.")
+    if path.stat().st_size > MOST_BYTES:
+        raise ConfigError(f"{path} has more than {MOST_BYTES} bytes: it is no configuration.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
         size = _size(values, {})
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from None
+        raise ConfigError(f"{path} is not valid YAML ({_reason(error)}).") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply.") from None
     if size > MOST_VALUES:
@@ -76,8 +80,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain values only. A key that comes twice, of which YAML would keep the last, is an error."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen and key.value != "<<":
+                raise ValueError(f"the key '{key.value}' comes twice")
+            seen.add(str(key.value))
+        return node
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a YAML text, with its line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f", line {mark.line + 1}" if mark is not None else ""
+    told = getattr(error, "problem", None) or str(error) or "damaged"
+    return f"{told.splitlines()[0]}{where}"
+
+
 def _size(value: Any, known: dict[int, int]) -> int:
     """Number of values, those that are repeated by reference counted each time; RecursionError where one holds itself."""
+    if isinstance(value, int) and value.bit_length() > MOST_DIGITS * 3:
+        raise ValueError("a number has too many digits")
     if not isinstance(value, (dict, list)):
         return 1
     if id(value) not in known:
@@ -104,8 +131,9 @@ def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[
         if not equals or not all(path.split(".")):
             raise UsageError(f"'{assignment}' is not of the form key.subkey=value.")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = yaml.load(text, _Loader)
+            _size(value, {})
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise UsageError(
                 f"The value of '{assignment}' can't be read.", "Quote texts with special characters."
             ) from None

@@ -49,6 +49,8 @@ def kind_of_file(path: Path) -> FileKind:
             return kind
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return _kind_of_json(path)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return FileKind("html", "a web page", "Download the file itself, or export the table as CSV.")
     text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1", "replace")
     first = text.partition("\n")[0]
     if not all(c.isprintable() or c in "\t\r\ufeff" for c in first):

@@ -7,12 +7,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)  # signs that move the cursor or turn the text round
 DASH = "–"  # what stands where there is no figure
 MINUS = "−"
+
+
+def visible(text: str) -> str:
+    """The text with signs that steer a terminal written as their codes: a name can't change what stands beside it."""
+    return STEERING.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 
 
 class Figure(Protocol):

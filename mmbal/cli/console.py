@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mmbal.tables import Fitted, Table
-from mmbal.text import sentence
+from mmbal.text import sentence, visible
 
 PIPED_WIDTH = 120  # a pipe has no width of its own; columns must not be cut there
 NO_BREAK = "\u00a0"
@@ -68,15 +68,17 @@ def grid_of(fitted: Fitted) -> Grid:
     grid.title_style = "bold"
     for k, (head, column) in enumerate(zip(table.heads(fitted.intervals), table.columns, strict=True)):
         left = k == 0 or column.left or column.bar
-        grid.add_column(Text(head), justify="left" if left else "right", no_wrap=not column.wrap, overflow="fold")
+        grid.add_column(
+            Text(visible(head)), justify="left" if left else "right", no_wrap=not column.wrap, overflow="fold"
+        )
     for row in table.rows(fitted.intervals):
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(visible(cell)) for cell in row))
     return grid
 
 
 def say(text: str = "", style: str = "") -> None:
     """Print a line of the answer itself on stdout (plain text: brackets are not markup)."""
-    out.print(Text(text, style=style))
+    out.print(Text(visible(text), style=style))
 
 
 def typed(command: str) -> None:
@@ -140,6 +142,8 @@ def fail(message: str, hint: str = "", label: str = "Error", page: str = "") -> 
 
 def _tell(text: Text) -> None:
     """Print on stderr, where the terminal breaks long lines: what is copied from it stays whole."""
+    if visible(text.plain) != text.plain:
+        text = Text(visible(text.plain))
     err.print(text, soft_wrap=True)
 
 

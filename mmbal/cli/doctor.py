@@ -10,8 +10,10 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Json
-from mmbal.errors import DataError
-from mmbal.text import sentence
+from mmbal.config import read_yaml
+from mmbal.errors import DataError, MmbalError
+from mmbal.predictions.describe import Description, Part
+from mmbal.text import plural, sentence
 
 
 def doctor(
@@ -46,7 +48,7 @@ def doctor(
 def _look_at(files: list[Path], as_json: bool) -> None:
     from mmbal.data.describe import describe_any
 
-    found = [describe_any(path) for path in files]
+    found = [_policy(path) if _is_policy(path) else describe_any(path) for path in files]
     if as_json:
         console.print_json({"files": [one.to_dict() for one in found]})
     for one in [] if as_json else found:
@@ -59,3 +61,25 @@ def _look_at(files: list[Path], as_json: bool) -> None:
     broken = next((one for one in found if one.problem), None)
     if broken is not None:
         raise DataError(broken.problem, broken.hint)
+
+
+def _is_policy(path: Path) -> bool:
+    """Whether it is a YAML file with gates; a damaged one is for others to describe."""
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        return False
+    try:
+        return "gates" in read_yaml(path)
+    except MmbalError:
+        return False
+
+
+def _policy(path: Path) -> Description:
+    """The gates of a policy, or why it can't be used."""
+    from mmbal.diagnosis.policy import read_policy
+
+    try:
+        policy = read_policy(path)
+    except MmbalError as error:
+        return Description(str(path), "a policy", [], [], error.message, error.hint)
+    parts = [Part(gate.name, gate.severity, "", f"fails if {gate.fail_if}") for gate in policy.gates]
+    return Description(str(path), f"a policy, {plural(len(parts), 'gate')}", parts, [])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.errors import DataError
-from mmbal.predictions.tables import number
+from mmbal.predictions.tables import number, of_two_kinds
 
 Array = np.ndarray
 
@@ -109,6 +109,10 @@ def mask(value: Array, n: int, key: str) -> Array:
 def numbers(value: Array, key: str) -> Array:
     """The array as float64; raises DataError for text that is no number, and for bit patterns of floats."""
     if value.dtype.kind == "U":
+        if both := of_two_kinds(value.ravel().tolist()):
+            raise DataError(
+                f"'{key}': the comma of '{both}' may part thousands or decimals.", "Write all numbers with a point."
+            )
         try:
             return np.array([number(cell) for cell in value.ravel().tolist()]).reshape(value.shape)
         except ValueError:

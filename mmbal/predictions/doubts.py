@@ -22,15 +22,16 @@ FEWEST = 20  # samples below which no accuracy is judged
 DEVIATIONS = 5.0  # standard errors that a suspicion needs
 TIMES = 3.0  # how many times more often another order of the labels must be right, or less often wrong
 MOST_CLASSES = 2000  # of which a table of all pairs is made
+SMALLEST = 1e-9  # factor between two copies
 TIES = 0.05  # share of samples
 
 
 def doubt(predictions: Predictions) -> str:
     """Why the labels can't belong to the decisions as they stand; '' where nothing says so.
 
-    Three faults are found: labels shifted by one class, labels shifted by one row, and columns in another order than the
-    classes. With the fault the model is right no more often than by chance; with it corrected, ``TIMES`` as often, or
-    it is wrong ``TIMES`` less often.
+    Four faults are found: labels shifted by one class, labels shifted by one row, labels in reversed order, and columns in
+    another order than the classes. With the fault the model is right no more often than by chance. With it corrected, it is
+    right ``TIMES`` as often, or wrong ``TIMES`` less often.
     """
     decided, labels = _decided(predictions), predictions.labels
     n, c = len(labels), len(predictions.classes)
@@ -55,6 +56,12 @@ def doubt(predictions: Predictions) -> str:
                 f"{_share(float((decided == moved).mean()))} with each row's label taken from the "
                 f"{'next' if step < 0 else 'previous'} one."
             )
+    turned = labels[::-1]
+    if _far_better(decided == turned, right, turned):
+        return (
+            f"The labels look to be in reversed order: the model is right in {_share(as_is)} as they are, in "
+            f"{_share(float((decided == turned).mean()))} with the last label first."
+        )
     better = _with_other_order(decided, labels, c)
     if better is not None:
         return (
@@ -106,6 +113,10 @@ def _about_rows(p: Predictions) -> Iterator[str]:
 
 def _about_modalities(p: Predictions) -> Iterator[str]:
     mask = p.present_mask()
+    if bare := int((~mask.any(axis=1)).sum()):
+        yield f"{bare} {'sample has' if bare == 1 else 'samples have'} no modality at all"
+    for spellings in alike(p.modalities):
+        yield f"the modalities {' and '.join(map(repr, spellings))} differ only in their spelling"
     for k, m in enumerate(p.modalities):
         here = np.flatnonzero(mask[:, k])
         logits, labels = p.logits[m][here], p.labels[here]
@@ -136,9 +147,21 @@ def _about_modalities(p: Predictions) -> Iterator[str]:
         for other in p.modalities[:k]:
             if p.logits[other].shape == p.logits[m].shape and np.array_equal(p.logits[other], p.logits[m]):
                 yield f"'{other}' and '{m}' have the same scores: is one a copy of the other?"
+            elif times := _multiple(p.logits[other][here], p.logits[m][here]):
+                yield f"the scores of '{m}' are those of '{other}'{times}: is one a copy of the other?"
     whole = p.subsets.get(p.modalities)
     if whole is not None and p.fused is not None and np.abs(whole - p.fused).max() > 1e-2 * max(1, np.abs(whole).max()):
         yield f"'subset_{'+'.join(p.modalities)}' is not 'fused', although it has all modalities"
+
+
+def _multiple(first: Array, second: Array) -> str:
+    """Words where the second scores ``(n, C)`` are the first ones times a number, up to what a softmax passes over."""
+    a, b = (table - table.mean(axis=1, keepdims=True) for table in (first, second))
+    power = float((a * a).sum())
+    times = float((a * b).sum()) / power if power else 0.0
+    if len(a) < FEWEST or abs(times) < SMALLEST or not np.allclose(times * a, b, rtol=0, atol=1e-5 * np.abs(b).max()):
+        return ""
+    return " plus a number a row" if abs(times - 1) < 1e-5 else f" times {times:.3g}"
 
 
 def against_truth(logits: Array, labels: Array) -> str:

@@ -14,6 +14,8 @@ from mmbal.errors import DataError, did_you_mean
 from mmbal.predictions.columns import Array, texts
 from mmbal.text import some
 
+IGNORED = (255, 65535, 999, 9999)  # labels that programs give to samples that have none
+LARGEST = 2.0**53  # above it not every whole number is a real number of its own
 UNLABELLED = -1  # the label of a sample whose class is not known
 
 
@@ -55,6 +57,13 @@ def labels_of(value: Array, classes: Sequence[str] | None, columns: int | None, 
         value = value.astype(str)
     if value.dtype.kind == "U":
         return _named(value, classes, columns, key)
+    if value.dtype.kind == "b" and columns is not None and columns > 2:
+        raise DataError(
+            f"'{key}' holds True and False, but there are {columns} classes.", "Give class indices or names."
+        )
+    most = value[np.argmax(np.abs(value.astype(np.float64)))] if len(value) and value.dtype.kind in "fiu" else 0
+    if abs(float(most)) >= LARGEST:
+        raise DataError(f"'{key}' holds {most:g}, which is no class index.", "Classes count from 0.")
     if value.dtype.kind == "f" and (value != np.round(value)).any():
         raise DataError(
             f"'{key}' holds fractions (real numbers); expected class indices or class names.",
@@ -171,6 +180,9 @@ def _indices(value: Array, classes: Sequence[str] | None, columns: int | None, k
         return Labels(value, names, notes)
     if by_name:
         return Labels(np.array([position[spelled(str(v))] for v in found.tolist()], dtype=np.int64)[which], names)
+    if count == 2 and set(found.tolist()) <= {-1, 1}:
+        note = f"'{key}' holds -1 and 1: they were read as the first and the second class"
+        return Labels((value > 0).astype(np.int64), names, [note])
     raise DataError(f"'{key}' ranges from {low} to {high}, but there are {count} classes.", _counted(low, high, count))
 
 
@@ -179,4 +191,6 @@ def _counted(low: int, high: int, count: int) -> str:
         return "They seem to count from 1, so they are too high by one: classes count from 0."
     if low < 0:
         return "A negative label often marks a sample without a label: leave these samples out. Classes count from 0."
+    if high in IGNORED:
+        return f"{high} often marks a sample without a label: leave these samples out. Classes count from 0."
     return "Classes count from 0 in the order of the columns."

@@ -38,7 +38,7 @@ from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.labels import class_names, labels_of
 from mmbal.predictions.names import FUSED
 from mmbal.predictions.scores import Told, as_logits, form_of
-from mmbal.predictions.tables import Table, number, read_table
+from mmbal.predictions.tables import Table, number, of_two_kinds, read_table
 
 EMPTY = ("", "nan", "na", "n/a", "none", "null", "-")  # cells of scores that hold nothing
 
@@ -213,6 +213,13 @@ def _blocks(table: Table, known: set[str]) -> tuple[dict[str, list[int]], list[s
 
 def _numbers(table: Table, columns: list[int]) -> tuple[Array, Array]:
     """The scores ``(N, C)`` of one modality and which rows have it."""
+    both = of_two_kinds([row[position] for row in table.rows for position in columns if row[position]])
+    if both:
+        name = table.header[columns[0]].partition(":")[0].strip()
+        raise DataError(
+            f"{table.path}: the comma of '{both}' among the scores of '{name}' may part thousands or decimals.",
+            "Write all scores with a point, and no mark between thousands.",
+        )
     values = np.zeros((len(table.rows), len(columns)))
     present = np.ones(len(table.rows), dtype=bool)
     for i, row in enumerate(table.rows):

@@ -10,10 +10,13 @@ import numpy as np
 from mmbal.errors import DataError
 from mmbal.predictions.columns import Array, numbers
 from mmbal.predictions.scores import (
+    LARGEST,
     PROBABILITY_FLOOR,
     WORD_OF_COLUMN,
     as_logits,
+    base_of_logarithms,
     bounded,
+    common_sum,
     form_of,
     form_of_column,
     looks_percent,
@@ -77,6 +80,7 @@ class ScoreTables:
         if told.odd:
             self.notes.append(told.odd_rows(key, int(np.flatnonzero(here)[told.odd[0]])))
         if told.form == "logits":
+            self._doubted(key, table[here])
             if looks_percent(table[here]):
                 self.notes.append(
                     f"'{key}' lies between 0 and 100, as percent do, and the rows do not sum to 100; it was taken for logits"
@@ -95,6 +99,20 @@ class ScoreTables:
             return table
         self.notes.append(f"'{key}' holds {told.words}, not logits: their logarithms were taken")
         return np.where(here[:, None], as_logits(table, told.form, key), table)
+
+    def _doubted(self, key: str, table: Array) -> None:
+        """Notes on logits that look like votes, or like logarithms to another base."""
+        total = common_sum(table) if len(table) else None
+        if total is not None:
+            self.notes.append(
+                f"every row of '{key}' sums to {total:.4g}, as votes and shares do; it was taken for logits"
+            )
+        base = base_of_logarithms(table) if len(table) else None
+        if base is not None:
+            self.notes.append(
+                f"'{key}' holds logarithms of probabilities to the base {base}, but was taken for logits: multiply it by "
+                f"{np.log(base):.3f}"
+            )
 
     def table(self, key: str) -> Array:
         """Numbers ``(N, C)``; one column of a decision between two classes becomes two."""
@@ -136,6 +154,9 @@ class ScoreTables:
         if here is not None and not here.all():  # where the modality is missing the values do not matter
             value = value.copy()
             value[~here] = np.nan_to_num(value[~here], nan=0.0, posinf=0.0, neginf=0.0)
+        most = float(np.max(value, where=np.isfinite(value), initial=0.0))
+        if most > LARGEST and not key.startswith(("features", "weight", "bias")):
+            raise DataError(f"'{key}' holds {most:.3g}: no score is so large.", "Look for a wrong scale or type.")
         bad = ~np.isfinite(value)
         if bad.any():
             row = int(np.argwhere(bad)[0][0])

@@ -13,6 +13,7 @@ Array = np.ndarray
 Form = Literal["logits", "probabilities", "percent", "one-vs-rest"]
 
 PROBABILITY_FLOOR = 1e-12  # log of a probability of zero is not a number a rule can weigh
+LARGEST = 1e8  # magnitude of a logit; beyond, figures would be rounding errors
 SUM_TOLERANCE = 1e-2  # probabilities with many decimals sum to one up to this, also in half precision
 MOST_TOLERANCE = 0.5  # however coarsely they are rounded
 SHARE = 0.9  # of the rows that must sum to one; a note names the others
@@ -92,6 +93,22 @@ def form_of_column(column: Array, probabilities: bool) -> Form:
     return "probabilities" if len(known) >= FEWEST_ROWS and between and known.min() < 0.5 < known.max() else "logits"
 
 
+def common_sum(table: Array) -> float | None:
+    """What all rows of numbers from 0 on sum to, as counted votes do; None where they do not sum to one number."""
+    sums = table.sum(axis=1)
+    if len(table) < FEWEST_ROWS or table.shape[1] < 2 or table.min() < 0 or np.ptp(sums) > SUM_TOLERANCE * sums.mean():
+        return None
+    return float(sums.mean()) if sums.mean() > 0 and np.ptp(table) > 0 else None
+
+
+def base_of_logarithms(table: Array) -> int | None:
+    """2 or 10 where the numbers are logarithms of probabilities to this base; None for natural ones and anything else."""
+    if len(table) < FEWEST_ROWS or table.shape[1] < 2 or table.max() > 0:
+        return None
+    close = [b for b in (2, 10) if np.allclose(np.power(float(b), table).sum(axis=1), 1, atol=SUM_TOLERANCE)]
+    return close[0] if len(close) == 1 else None
+
+
 def looks_percent(table: Array) -> bool:
     """Whether scores look like percent of which the rows do not sum to 100: one-vs-rest probabilities times 100."""
     return len(table) >= FEWEST_ROWS and table.min() >= 0 and 50 < table.max() <= 100
@@ -112,11 +129,11 @@ def as_logits(table: Array, form: Form, key: str = "") -> Array:
 def bounded(logits: Array) -> tuple[Array, int]:
     """Logits whose -infinity, the logarithm of 0, is that of ``PROBABILITY_FLOOR``; and in how many rows that was so.
 
-    Rows without any finite logit stay as they are.
+    A number below -``LARGEST`` stands for -infinity, as in masked scores. Rows without any other logit stay as they are.
     """
-    if np.isfinite(logits).all():
+    zero = logits < -LARGEST
+    if not zero.any():
         return logits, 0
-    zero = np.isneginf(logits)
     broken = np.isnan(logits) | np.isposinf(logits)
     some = zero.any(axis=1) & ~zero.all(axis=1) & ~broken.any(axis=1)
     if not some.any():
@@ -125,5 +142,5 @@ def bounded(logits: Array) -> tuple[Array, int]:
     high = rows.max(axis=1, keepdims=True)
     total = high + np.log(np.exp(rows - high).sum(axis=1, keepdims=True))
     found = logits.copy()
-    found[some] = np.where(np.isneginf(rows), total + np.log(PROBABILITY_FLOOR), rows)
+    found[some] = np.where(rows < -LARGEST, total + np.log(PROBABILITY_FLOOR), rows)
     return found, int(some.sum())

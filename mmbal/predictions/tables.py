@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbal.errors import DataError, UsageError
 from mmbal.file_kinds import kind_of_file
 from mmbal.predictions.encodings import decode
+from mmbal.text import MINUS
 
 SEPARATORS = (",", ";", "\t", "|")
 TEXTS = (
@@ -26,6 +27,8 @@ TEXTS = (
     "unknown",
 )  # kinds of files whose text may be a table, or show that it is none
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+RULE = re.compile(r":?-{2,}:?")
 INDEX = re.compile(r"|Unnamed: \d+")  # what pandas writes above the index, and calls it where it reads it again
 
 
@@ -68,14 +71,14 @@ def separator_of(text: str, path: Path | None = None) -> str:
     """The separator of the cells: the one that the header line has most of, outside quotes; tab for a .tsv."""
     if path is not None and path.suffix.lower() == ".tsv":
         return "\t"
-    lines = [re.sub(r'"[^"]*"', "", line).strip() for line in text.splitlines() if line.strip()]
-    first = lines[0] if lines else ""
-    if (
-        not any(map(first.count, SEPARATORS))
-        and " " in first
-        and {line.count(" ") for line in lines} == {first.count(" ")}
-    ):
-        return " "
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = re.sub(r'"[^"]*"', "", lines[0]) if lines else ""
+    if not any(map(first.count, SEPARATORS)):
+        cells = [len(re.findall(r'"[^"]*"|\S+', line)) for line in lines]
+        if (
+            cells and cells[0] > 1 and {*cells[1:]} in ({cells[0]}, {cells[0] + 1})
+        ):  # R names the rows, not their column
+            return " "
     return max(SEPARATORS, key=first.count)  # a comma where there is none
 
 
@@ -92,9 +95,9 @@ def read_table(path: Path, *, ragged: bool = False) -> Table:
     if kind.name not in TEXTS:
         raise DataError(f"{path} is {kind.what}, not a table of text (CSV).", kind.advice)
     text = read_text(path, notes)
-    told = re.match(r"\s*sep=(.)\r?\n", text)  # a line for Excel
+    told = re.match(r"\s*sep=(\\t|.)\r?\n", text)  # a line for Excel
     begin = told.end() if told else _behind_comments(text, notes)
-    separator = told[1] if told else separator_of(text[begin:], path)
+    separator = told[1].replace("\\t", "\t") if told else separator_of(text[begin:], path)
     skipped = len(text[:begin].splitlines())
     stream = io.StringIO(text[begin:], newline="")
     reader = csv.reader(stream, delimiter=separator, strict=True, skipinitialspace=True)
@@ -110,6 +113,10 @@ def read_table(path: Path, *, ragged: bool = False) -> Table:
     if not rows:
         raise DataError(f"{path} is empty.")
     header, rows, lines = rows[0], rows[1:], lines[1:]
+    if rows and separator == "|" and all(RULE.fullmatch(cell) for cell in rows[0] if cell):
+        rows, lines = rows[1:], lines[1:]  # the line below the header, in Markdown
+    if rows and all(len(row) == len(header) + 1 and row[-1] for row in rows):
+        header = ["", *header]  # R's names of the rows
     kept = _named(path, header, rows, notes)
     names = [header[k] for k in kept]
     twice = [name for name in names if names.count(name) > 1]
@@ -153,9 +160,17 @@ def _named(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], not
     return kept
 
 
+def of_two_kinds(cells: Collection[str]) -> str:
+    """A number with a comma that may part the thousands: where others have a point, or are whole. '' where none is so."""
+    commas = [cell for cell in cells if "," in cell and "." not in cell]
+    points = any("." in cell and "," not in cell for cell in cells)
+    thousands = len(commas) < len(cells) and all(THOUSANDS.fullmatch(cell) for cell in commas)
+    return commas[0] if commas and (points or thousands) else ""
+
+
 def number(cell: str) -> float:
-    """A cell as a number: ``0.5``, ``0,5``, ``50 %`` (which stays 50). Raises ValueError."""
-    text = cell.removesuffix("%").strip()
+    """A cell as a number: ``0.5``, ``0,5``, ``−1``, ``50 %`` (which stays 50). Raises ValueError."""
+    text = cell.removesuffix("%").strip().replace(MINUS, "-")
     if "_" in text:  # Python takes 1_000 for a number; no table means that
         raise ValueError(cell)
     return float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)

@@ -32,7 +32,10 @@ def test_a_predictions_file_array_by_array(tmp_path):
     assert seems["logits_video"].startswith("decision of video alone: probabilities, ")
     assert seems["split"] == "split of each sample: test, val"
     assert {part["name"]: part["shape"] for part in found["parts"]}["logits_audio"] == "60 x 3"
-    assert found["remarks"] == ["'logits_video' holds probabilities, not logits: their logarithms were taken"]
+    assert found["remarks"] == [
+        "'logits_video' holds probabilities, not logits: their logarithms were taken",
+        "the scores of 'video' are those of 'audio' plus a number a row: is one a copy of the other?",
+    ]
 
 
 def test_what_is_refused_is_described_all_the_same(tmp_path):
@@ -94,3 +97,24 @@ def test_the_terminal_shows_it_in_words(tmp_path):
     shown = ok("doctor", tmp_path / "p.npz", env={"COLUMNS": "150"})
     assert "decision of audio alone: logits" in shown
     assert "Nothing looks wrong." in shown
+
+
+def test_a_policy_gate_by_gate(tmp_path):
+    (tmp_path / "mmbal.yaml").write_text("gates:\n  - {name: both are used, fail_if: index > 0.2, severity: warning}\n")
+    _, (found,) = look(tmp_path / "mmbal.yaml")
+    assert found["kind"] == "a policy, 1 gate"
+    assert found["parts"] == [
+        {"name": "both are used", "type": "warning", "shape": "", "seems": "fails if index > 0.2"}
+    ]
+    (tmp_path / "mmbal.yaml").write_text("gates:\n  - {name: both are used, fail_if: index}\n")
+    result, (found,) = look(tmp_path / "mmbal.yaml")
+    assert result.exit_code == 4
+    assert "gate 'both are used'" in found["problem"]
+
+
+def test_a_name_does_not_steer_the_terminal(tmp_path):
+    names = np.array(["\x1b[2Jred", "\u202eabc", "\u05d0 [b] 😀"])
+    np.savez(tmp_path / "p.npz", labels=names[LABELS], classes=names, logits_audio=SCORES)
+    shown = ok("doctor", tmp_path / "p.npz", env={"COLUMNS": "200"})
+    assert all(name in shown for name in ("\\x1b[2Jred", "\\u202eabc", "\u05d0 [b] 😀"))
+    assert not {"\x1b", "\u202e"} & set(shown)

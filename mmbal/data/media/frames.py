@@ -11,9 +11,10 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from mmbal.data.media.container import SEEK_GAP, Clip, Track, opened
+from mmbal.data.media.container import Clip, opened
 from mmbal.data.media.decode import Decoded, Matrix, Unusable, reason_of, spread, upright
 from mmbal.data.media.pictures import read_pictures
+from mmbal.data.media.track import SEEK_GAP, Track
 
 QUARTER = 0.2  # share by which a display matrix may differ from quarter turns without a remark
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.data.media.container import TOLERANCE, Clip, opened
+from mmbal.data.media.container import Clip, opened
 from mmbal.data.media.decode import Decoded, Unusable
 from mmbal.data.media.headers import ENDLESS
+from mmbal.data.media.track import TOLERANCE
 
 IN_STEP = 0.02  # seconds by which sound may begin late without being moved
 GAP = 0.1  # seconds without sound within a clip, beyond which silence is put there

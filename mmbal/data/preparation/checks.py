@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmbal.data.preparation.findings import Finding
-from mmbal.data.preparation.manifest import Row
+from mmbal.data.preparation.manifest import ABSENT, Row
 from mmbal.predictions.labels import alike
 from mmbal.text import plural
 
@@ -20,7 +20,6 @@ IMBALANCE = 10.0  # largest class over smallest, in train
 MISMATCH = 0.5  # seconds by which sound and picture of a sample may differ in length
 OVERLAP = 0.1  # share of the shorter of two pieces of a clip, above which they count as overlapping
 DEGENERATE = ("silent", "black")  # always alike, so not compared with others
-ABSENT = ("nan", "none", "null", "n/a", "#n/a", "<na>")  # what programs write where a value is missing
 
 
 def row_findings(row: Row, answers: Mapping[str, Any]) -> tuple[list[Finding], list[str]]:

@@ -31,7 +31,11 @@ from mmbal.predictions.splits import ALIASES
 from mmbal.predictions.tables import number, read_table, read_text
 
 RESERVED = ("label", "split", "start", "end", "group", "id")
-MEDIA = ("path", "audio", "video", "image", "text")
+FILES = ("path", "audio", "video", "image")
+MEDIA = (*FILES, "text")
+OPTIONAL = ("split", "start", "end", "group", "id")
+ABSENT = ("nan", "none", "null", "n/a", "#n/a", "<na>")  # what programs write where a value is missing
+ADDRESS = re.compile(r"(?!file:)[a-zA-Z][\w+.-]+://")
 FAULT = "\0"  # the column of what is wrong with a line
 
 
@@ -73,6 +77,9 @@ def read_manifest(path: Path, options: Options) -> Manifest:
         raise DataError(
             f"{path} has no samples.", "A manifest has a header line (path,label,split) and a line per sample."
         )
+    if all(FAULT in record for _, record in records):
+        line, record = records[0]
+        raise DataError(f"{path} has no usable sample: line {line}: {record[FAULT]}.")
     known = list(dict.fromkeys(key for _, record in records for key in record if key != FAULT))
     label_column = options.label or "label"
     if label_column not in known:
@@ -81,7 +88,7 @@ def read_manifest(path: Path, options: Options) -> Manifest:
             "Name the class column 'label', or give --label COLUMN.",
         )
     columns = _modality_columns(path, [c for c in known if c not in (*RESERVED, label_column)], records, options)
-    unused = [c for c in known if c not in (*columns, *RESERVED[1:], label_column)]
+    unused = [c for c in known if c not in (*columns, *RESERVED[1:], label_column) and not is_segment(c)]
     findings: list[Finding] = []
     rows: list[Row] = []
     files = Files(path.parent)
@@ -95,7 +102,8 @@ def read_manifest(path: Path, options: Options) -> Manifest:
     rows = [replace(row, id=name) for row, name in zip(rows, told_apart(row.id for row in rows), strict=True)]
     if files.renamed:
         named, there = next(iter(files.renamed.items()))
-        notes.append(f"{len(files.renamed)} files were found under another name: '{named}' is '{there}'")
+        were = "file was" if len(files.renamed) == 1 else "files were"
+        notes.append(f"{len(files.renamed)} {were} found under another name: '{named}' is '{there}'")
     if unused:
         notes.append(f"columns not used: {', '.join(unused)}")
     return Manifest(path.stem, rows, {}, findings=findings, notes=notes, meta={"manifest_sha256": sha256(path)})
@@ -138,9 +146,12 @@ def _json_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         if isinstance(line, str) and not line.strip():
             continue
         try:
-            record = json.loads(line) if isinstance(line, str) else line
-        except (ValueError, RecursionError) as error:
-            yield place, {"label": "", FAULT: f"not JSON ({getattr(error, 'msg', 'nested too deeply')})"}
+            record = json.loads(line, object_pairs_hook=_once) if isinstance(line, str) else line
+        except RecursionError:
+            yield place, {"label": "", FAULT: "not JSON (nested too deeply)"}
+            continue
+        except ValueError as error:
+            yield place, {"label": "", FAULT: f"not JSON ({getattr(error, 'msg', str(error))})"}
             continue
         if not isinstance(record, dict):
             yield place, {"label": "", FAULT: "not a JSON object"}
@@ -151,14 +162,29 @@ def _json_records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 {"label": "", FAULT: "columns, not a sample (pandas: orient='records', lines=True)"},
             )
             continue
-        yield place, {str(k): _cell(v) for k, v in record.items()}
+        cells = {str(k): _cell(v) for k, v in record.items()}
+        odd = next((k for k, v in record.items() if isinstance(v, dict) or (isinstance(v, list) and k in FILES)), None)
+        if odd is not None:
+            cells[FAULT] = f"'{odd}' holds {'an object' if isinstance(record[odd], dict) else 'a list'}, not one value"
+        if any("\ud800" <= sign <= "\udfff" for cell in cells.values() for sign in cell):
+            cells[FAULT] = "a text with half a character (a surrogate)"
+        yield place, cells
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ValueError for a key that comes twice, of which Python would keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' comes twice")
+    return found
 
 
 def _json_lines(text: str) -> list[Any]:
     """The lines of JSON lines; of one JSON array its entries."""
     if text.lstrip().startswith("["):
         try:
-            whole = json.loads(text)
+            whole = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError):
             whole = None
         if isinstance(whole, list) and all(isinstance(entry, dict) for entry in whole):
@@ -194,6 +220,11 @@ def _modality_columns(
     return known
 
 
+def is_segment(name: str) -> bool:
+    """Whether a column holds a property of the samples, ``group_<name>``."""
+    return name.startswith(SEGMENT) and name != SEGMENT
+
+
 def _is_features(cell: str) -> bool:
     return cell.partition("#")[0].lower().endswith((".npy", ".npz"))
 
@@ -205,6 +236,7 @@ def _row(line: int, record: dict[str, str], columns: Sequence[str], label_column
     label = unicodedata.normalize("NFC", record.get(label_column, ""))
     if not label:
         raise ValueError("no label")
+    record = record | {name: "" for name in OPTIONAL if record.get(name, "").casefold() in ABSENT}
     split = record.get("split", "").lower()
     if split and split not in ALIASES:
         raise ValueError(f"unknown split '{split}' (train, val, test)")
@@ -215,8 +247,10 @@ def _row(line: int, record: dict[str, str], columns: Sequence[str], label_column
     first = ""  # the first of its files
     for column in columns:
         cell = record.get(column, "")
-        if not cell:
+        if not cell or (cell.casefold() in ABSENT and column != "text" and not os.path.lexists(files.folder / cell)):
             continue
+        if ADDRESS.match(cell) and column != "text":
+            raise ValueError(f"{column} is an address ({cell}): mmbal reads files on the disk")
         if column == "text" and not _is_text_file(files.folder, cell):
             sources["text"] = Source(text=cell)
             continue
@@ -229,7 +263,7 @@ def _row(line: int, record: dict[str, str], columns: Sequence[str], label_column
         raise ValueError("no media: every modality's cell is empty")
     name = record.get("id") or Path(first.replace("\\", "/")).stem or label
     group = unicodedata.normalize("NFC", record.get("group", ""))
-    segments = {key.removeprefix(SEGMENT): cell for key, cell in record.items() if key.startswith(SEGMENT)}
+    segments = {key.removeprefix(SEGMENT): cell for key, cell in record.items() if is_segment(key)}
     return Row(name, label, sources, ALIASES.get(split, ""), group, line, segments)
 
 

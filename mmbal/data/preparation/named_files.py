@@ -6,13 +6,14 @@ import os
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 
 class Files:
     """Files as a manifest names them: below its folder, also under another spelling of their name.
 
     Systems spell one name in several ways: accents as one character or two (NFC, NFD), ``\\`` or ``/``, letters of either
-    case. ``renamed`` tells which names were found under another spelling.
+    case, and addresses write a space as ``%20``. ``renamed`` tells which names were found under another spelling.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +33,7 @@ class Files:
         named = self.folder / cell
         if os.path.lexists(named):
             return str(named)
-        for spelled in (cell, cell.replace("\\", "/")):
+        for spelled in (cell, cell.replace("\\", "/"), unquote(cell)):
             path = Path(self.folder, spelled)
             there = Path(path.anchor)
             for part in path.parts[bool(path.anchor) :]:
