@@ -37,15 +37,38 @@ def validate(kind: type[C], values: Any, where: str = "config") -> C:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        unknown = [one for one in error.errors() if one["type"] == "extra_forbidden"]
+        first = (unknown or error.errors())[0]  # a misspelt key is also a key that is missing
         path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{where}: there is no key '{path}'.", did_you_mean(path, keys(kind))) from None
+        if unknown:
+            raise ConfigError(f"{where}: there is no key '{path}'.", _nearest(kind, first["loc"])) from None
         message = first["msg"][0].lower() + first["msg"][1:]
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], Mapping) else ""
         named, _, name = where.partition(" ")
         hint = f"Keys and their meanings: mmbal methods show {name}" if named in NAMED else ""
         raise ConfigError(f"{where}: '{path}': {message}{given}.", hint) from None
+
+
+def _nearest(kind: type[BaseModel], unknown: tuple[int | str, ...]) -> str:
+    """A hint: the keys of this name elsewhere, else those beside the unknown one that are nearest to it."""
+    *before, last = map(str, unknown)
+    elsewhere = [key for key in keys(kind) if key.split(".")[-1] == last]
+    if elsewhere:
+        return did_you_mean(elsewhere[0], elsewhere)
+    beside: Any = kind
+    for part in before:
+        if not part.isdecimal():
+            beside = _model_in(beside.model_fields[part].annotation) if part in beside.model_fields else None
+        if beside is None:
+            return did_you_mean(".".join([*before, last]), keys(kind))
+    return did_you_mean(".".join([*before, last]), [".".join([*before, name]) for name in beside.model_fields])
+
+
+def _model_in(hint: Any) -> type[BaseModel] | None:
+    """The model that an annotation is, or holds: Gate of ``tuple[Gate, ...]``."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint
+    return next((found for part in typing.get_args(hint) if (found := _model_in(part))), None)
 
 
 def keys(kind: type[BaseModel], prefix: str = "") -> list[str]:

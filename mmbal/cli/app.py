@@ -70,12 +70,11 @@ class Methods(Lazy):
 app = typer.Typer(
     name="mmbal",
     cls=Commands,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which modality does a multimodal classifier follow, what does that cost, and how can it be corrected?",
-    epilog="First steps: [bold]mmbal quickstart[/bold]. Exit codes: 0 ok, 1 internal, 2 usage, 3 a gate failed, "
+    epilog="First steps: mmbal quickstart. Exit codes: 0 ok, 1 internal, 2 usage, 3 a gate failed, "
     "4 data, 5 config or checkpoint, 6 a gate is undecided, 130 interrupted, 141 the reader of the output has gone.",
 )
 
@@ -86,8 +85,9 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: MMBAL_DEBUG=1).")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
@@ -95,6 +95,8 @@ def options(
 ) -> None:
     if debug:
         os.environ[DEBUG] = "1"
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 prepare = typer.Typer(cls=Prepare, help="Turn media, features or a known data set into a store.")

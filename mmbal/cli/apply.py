@@ -26,7 +26,10 @@ def apply(
     """Decide new samples by a rule that `mmbal calibrate` stored.
 
     NEW has the log-probabilities or logits of each modality, as the file that the rule was fitted on. Where it has
-    labels, the accuracy before and after is printed. Example: [bold]mmbal apply mine.rule.json new.npz[/bold].
+    labels, the accuracy before and after is printed.
+
+    Example:
+        mmbal apply mine.rule.json new.npz
     """
     from mmbal.deployment import apply_rule, check_ending, load_rule
     from mmbal.files import refuse_existing

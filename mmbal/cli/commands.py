@@ -9,6 +9,7 @@ import functools
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,11 +19,13 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from mmbal.cli.help import Command, group_page, in_words
 from mmbal.cluster import ADDRESS
 from mmbal.errors import Interrupted, MmbalError, of_import, of_system
 from mmbal.torchrun import told_by_another
 
 DEBUG = "MMBAL_DEBUG"
+MISUNDERSTOOD: Any = typer.BadParameter.__mro__[1]  # Typer's error for a command line that can't be understood
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,11 @@ class Place:
     def load(self, name: str) -> Any:
         """The command under a ``name``, as Typer runs it."""
         function = getattr(import_module(f"mmbal.cli.{self.module}"), self.function)
-        alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        alone.command(name, rich_help_panel=self.panel)(guarded(function, self.page))
-        return get_command(alone)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name, cls=Command, rich_help_panel=self.panel)(guarded(function, self.page))
+        command = in_words(get_command(alone), function)
+        command.docs = self.page
+        return command
 
 
 class Commands(Mapping[str, Any]):
@@ -76,6 +81,23 @@ class Lazy(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write("".join(group_page(self, ctx)))
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line; one that can't be understood is told as every other error is."""
+        alone = extra.pop("standalone_mode", True)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except MISUNDERSTOOD as error:
+            if not alone:
+                raise
+            _tell(error)
+            code = error.exit_code
+        if alone:
+            sys.exit(code)
+        return code
+
 
 class WithDefault(Lazy):
     """A group of commands that takes what is none of their names for arguments of its first command."""
@@ -94,6 +116,19 @@ def with_address(args: list[str]) -> list[str]:
     """``--ray`` without an address gets an empty one, since Typer knows no option whose value may be left out."""
     following = [*args[1:], ""]
     return ["--ray=" if a == "--ray" and not ADDRESS.fullmatch(b) else a for a, b in zip(args, following, strict=True)]
+
+
+def _tell(error: Any) -> None:
+    """Print what is wrong with a command line, and how it is written."""
+    from mmbal.cli import console
+
+    called = " ".join(error.ctx.command_path.split()) if error.ctx else "mmbal"
+    hint = f"`{called} --help` says how the command is written."
+    message = error.format_message().replace("Value error, ", "")
+    if hasattr(error, "possibilities"):  # of an unknown option
+        message = f"There is no option {error.option_name}."
+        hint = f"Did you mean {' or '.join(sorted(error.possibilities))}?" if error.possibilities else hint
+    console.fail(message, hint, page=getattr(error.ctx and error.ctx.command, "docs", ""))
 
 
 def guarded(command: Callable[..., Any], page: str) -> Callable[..., Any]:

@@ -48,7 +48,9 @@ def diagnose(
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
-            "--fail-if", help="Exit 3 where this holds: 'index > 0.2', 'contribution.video < 0.3'. Repeatable."
+            "--fail-if",
+            metavar="CONDITION",
+            help="Exit 3 where this holds: 'index > 0.2', 'contribution.video < 0.3'. Repeatable.",
         ),
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap replicates of the intervals.")] = 1000,

@@ -68,7 +68,10 @@ def explain(
     """Ask any model about coalitions of modalities, write its answers as predictions, and print the verdict.
 
     It imports MODULE and calls FUNCTION(batch), which returns logits or probabilities (B, C). A batch is a dict of
-    arrays for .npz and a pandas DataFrame for a table. Example: [bold]mmbal explain my_model:predict --data test.npz[/bold].
+    arrays for .npz and a pandas DataFrame for a table.
+
+    Example:
+        mmbal explain my_model:predict --data test.npz
     """
     from mmbal.diagnosis import diagnose
     from mmbal.explain import explain as ask

@@ -45,8 +45,9 @@ def import_model(
 ) -> None:
     """Import any model: a CSV of scores, features with a linear head, or a usual two-ResNet-18 checkpoint.
 
-    Examples: [bold]mmbal import scores.csv[/bold]; [bold]mmbal import best_model.pth --data stores/cremad[/bold].
-    The formats, and how to collect predictions in Python: docs/your-model.md.
+    Examples:
+        mmbal import scores.csv
+        mmbal import best_model.pth --data stores/cremad
     """
     from mmbal.files import locked, npz_keys, refuse_existing
     from mmbal.predictions.describe import contents, told

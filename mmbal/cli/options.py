@@ -32,7 +32,12 @@ Data = Annotated[
     ),
 ]
 Encoder = Annotated[
-    list[str] | None, typer.Option(help="resnet18, cnn, mlp..., for all modalities or as MODALITY=NAME. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        metavar="[MODALITY=]NAME",
+        help="resnet18, cnn, mlp..., for all modalities or for one. Repeatable.",
+        autocompletion=completion.members("encoder"),
+    ),
 ]
 Normalise = Annotated[
     list[str] | None,
@@ -53,7 +58,12 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any key of the config: --set optimiser.lr=0.1.", autocompletion=completion.keys),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any key of the config, as optimiser.lr=0.1. Repeatable.",
+        autocompletion=completion.keys,
+    ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A config.yaml, as in a run's folder.")]
 SaveEvery = Annotated[
@@ -261,7 +271,8 @@ def refuse_with_resume(**given: Any) -> None:
     """Raise UsageError for the first option that is given though the run goes on as it was configured."""
     for name, value in given.items():
         if value is not None and value != []:
-            raise UsageError(f"--{name} can't be changed by --resume.", "A run goes on as it was configured.")
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} does not go with --resume.", "A run goes on as it was configured.")
 
 
 def _encoders(given: list[str], store: Any) -> dict[str, dict[str, Any]]:

@@ -101,9 +101,9 @@ def prepare(
     Run an interrupted command again: it goes on where it stopped.
     A bad file never stops the others. It becomes a finding.
 
-    [bold]mmbal prepare list[/bold] lists the known data sets.
-    [bold]mmbal prepare init DIR[/bold] writes a manifest of a folder of class folders.
-    [bold]mmbal prepare check STORE[/bold] proves that a store is unchanged.
+    `mmbal prepare list` lists the known data sets.
+    `mmbal prepare init DIR` writes a manifest of a folder of class folders.
+    `mmbal prepare check STORE` proves that a store is unchanged.
     """
     if listing:
         list_sets(as_json)

@@ -68,7 +68,20 @@ def pretrain(
     from mmbal.training import resume_pretrain
 
     if resume is not None:
-        refuse_with_resume(modality=modality, config=config, set=assignments, epochs=epochs, out=out)
+        refuse_with_resume(
+            data=data,
+            modality=modality,
+            encoder=encoder,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            patience=patience,
+            seed=seed,
+            device=device,
+            set=assignments,
+            config=config,
+            out=out,
+        )
         with working("Training each modality alone") as report:
             result = resume_pretrain(resume, report=report, save_every=save_every, max_hours=max_hours, pages=pages)
         _show(result, as_json)

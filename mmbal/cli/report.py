@@ -83,9 +83,13 @@ def report(
     """Compare runs: accuracy, likelihood, calibration, imbalance and decision gap, with intervals and paired tests.
 
     Runs that differ only in their seed become one row. Of the folder of a sweep: mean ranks, every pair of variants
-    tested, groups that are not told apart, and what accuracy costs. Examples: [bold]mmbal report runs/*[/bold];
-    [bold]mmbal report joint.npz mine.npz --out table.tex[/bold]; [bold]mmbal report runs/study[/bold];
-    [bold]mmbal report runs/joint --html page.html[/bold].
+    tested, groups that are not told apart, and what accuracy costs.
+
+    Examples:
+        mmbal report runs/*
+        mmbal report joint.npz mine.npz --out table.tex
+        mmbal report runs/joint --html page.html
+        mmbal report runs/study
     """
     from mmbal.cli.study import StudyOptions, show_study
     from mmbal.files import refuse_existing, write_json, write_text

@@ -88,8 +88,11 @@ def train(
 ) -> None:
     """Train a multimodal classifier by any method, under one protocol: the test set chooses nothing.
 
-    Examples: [bold]mmbal train --fusion adaptive[/bold];
-    [bold]mmbal train --data S --method ogm_ge --set method.alpha=0.5 --seeds 3[/bold].
+    What is not given has the default of the configuration, which `mmbal init` writes with every key explained.
+
+    Examples:
+        mmbal train --fusion adaptive
+        mmbal train --data stores/clips --method ogm_ge --set method.alpha=0.5 --seeds 3
     """
     from mmbal.engine.dry_run import dry_run as try_out
     from mmbal.engine.session import about
@@ -97,7 +100,27 @@ def train(
     from mmbal.training import train as run
 
     if resume is not None:
-        refuse_with_resume(method=method, fusion=fusion, config=config, encoders=encoders, set=assignments, out=out)
+        refuse_with_resume(
+            method=method,
+            fusion=fusion,
+            encoder=encoder,
+            encoders=encoders,
+            freeze_encoders=freeze_encoders,
+            views=views,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            lr=lr,
+            patience=patience,
+            seed=seed,
+            seeds=None if seeds == 1 else seeds,
+            device=device,
+            precision=precision,
+            set=assignments,
+            config=config,
+            optimistic=optimistic,
+            dry_run=dry_run or None,
+            out=out,
+        )
         with working("Training") as report:
             moved = None if data is None else str(data)
             results = [

@@ -61,12 +61,16 @@ class Condition:
         figures = figures_of(diagnosis) | dict(more)
         path = spelled(renamed(self.path), figures)
         if path not in figures:
-            if _ways(path) & _empty(diagnosis.model_dump(mode="json")):
+            empty = _empty(diagnosis.model_dump(mode="json"))
+            if _ways(path) & empty:
                 about = [n for n in diagnosis.not_computed if _ways(path) & _ways(n.what)]
                 about.sort(key=lambda n: -len(_ways(path) & _ways(n.what)))  # the reason that is nearest to the path
                 reason = f" ({about[0].reason})" if about else ""
-                raise UsageError(f"'{self.path}' was not computed{reason}, so the condition can't be judged.")
-            raise UsageError(f"The diagnosis has no figure '{self.path}'.", _nearest(self.path, figures))
+                raise UsageError(
+                    f"'{self.path}' was not computed{reason}, so the condition can't be judged.",
+                    "What a file has to hold for each figure: docs/your-model.md.",
+                )
+            raise UsageError(f"The diagnosis has no figure '{self.path}'.", _nearest(self.path, {*figures, *empty}))
         value, low, high = figures[path]
         return Outcome(self, OPERATORS[self.sign](value, self.bound), value, low, high)
 

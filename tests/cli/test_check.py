@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from terminal import mmbal
+from terminal import mmbal, refused
 
 from mmbal.diagnosis import diagnose
 from mmbal.maths.bootstrap import Estimate
@@ -65,9 +65,21 @@ def test_a_failed_and_an_undecided_gate_have_their_codes_and_are_no_errors_of_th
     assert "Error" not in bad.stderr + open_.stderr
     assert check("open.json", "--undecided", "pass").exit_code == 0
     assert check("open.json", "--undecided", "fail").exit_code == 3
-    assert check("open.json", "--undecided", "maybe").exit_code == 5
     assert mmbal("check", "good.json", "--policy", "none.yaml").exit_code == 2
     assert check("good.json", "--fail-if", "imbalance index > 0.01").exit_code == 6
+
+
+def test_options_are_checked_before_files(folder):
+    said = refused(2, "check", "none", "--undecided", "passed")
+    assert "--undecided can't be 'passed'.\n       Did you mean pass?" in said
+    assert "not of the form" in refused(2, "check", "none", "--fail-if", "index >")
+    Path("mmbal.yaml").write_text("gates:\n  - {name: a, fail_iff: index > 1}\n")
+    assert "Did you mean gates.0.fail_if" in refused(5, "check", "none")
+
+
+def test_a_figure_that_was_not_computed_is_named_too(folder):
+    said = refused(2, "check", "good.json", "--baseline", "good.json", "--fail-if", "represention_gap > 1")
+    assert "Did you mean representation_gap" in said
 
 
 def test_json_lists_every_gate(folder):

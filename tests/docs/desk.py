@@ -84,6 +84,7 @@ def _readme(prepared: Prepared) -> Names:
     p = GaussianWorld(["no", "yes"], ["audio", "video"], [[1.5, 1.0], [1.0, 1.5]]).sample(200, seed=0)
     names = {"labels": p.labels, "split": p.split, "fused_logits": p.fused}
     names |= {f"{m}_logits": p.logits[m] for m in p.modalities}
+    names |= {f"{m}_part": p.contribution[m] for m in p.modalities}
     return names | {
         "audio": p.logits["audio"],
         "video": p.logits["video"],
