@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Force, Json, Scores
 
 
 def apply(
     rule: Annotated[
-        Path, typer.Argument(metavar="RULE", help="A stored rule (NAME.rule.json), or the run or file that it is of.")
+        Path,
+        typer.Argument(
+            metavar="RULE",
+            help="A stored rule (NAME.rule.json), or the run or file that it is of.",
+            autocompletion=completion.runs,
+        ),
     ],
     new: Annotated[
         Path, typer.Argument(metavar="NEW", help="Predictions of new samples (.npz) or a CSV; labels may be missing.")

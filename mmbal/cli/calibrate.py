@@ -20,7 +20,9 @@ def calibrate(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|CHECKPOINT|FILE", help="A run, its checkpoint.pt, or a predictions or feature file (.npz)."
+            metavar="RUN|CHECKPOINT|FILE",
+            help="A run, its checkpoint.pt, or a predictions or feature file (.npz).",
+            autocompletion=completion.runs,
         ),
     ],
     rule: Annotated[

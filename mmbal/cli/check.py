@@ -48,6 +48,7 @@ def check(
         str | None,
         typer.Option(
             metavar="pass|fail|undecided",
+            autocompletion=completion.words("pass", "fail", "undecided"),
             help="What a gate counts as whose interval spans the limit. Default: as the policy says, else undecided.",
             rich_help_panel=POLICY,
         ),

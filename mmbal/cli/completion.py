@@ -22,9 +22,15 @@ def members(kind: str) -> Callable[[str], list[str]]:
     return complete
 
 
+def words(*known: str) -> Callable[[str], list[str]]:
+    """The few values that an option takes."""
+    return lambda incomplete: [word for word in known if word.startswith(incomplete)]
+
+
 def stores(incomplete: str) -> list[str]:
     """Stores of the folder ``stores``, and folders."""
-    return [*_known("stores", "meta.json", incomplete), *_paths(incomplete)][:MOST]
+    folders = (path for path in _paths(incomplete) if path.endswith("/"))
+    return [*_known("stores", "meta.json", incomplete), *folders][:MOST]
 
 
 def runs(incomplete: str) -> list[str]:

@@ -30,7 +30,10 @@ def diagnose(
     split: Annotated[str, typer.Option(help="Split to diagnose.")] = "test",
     reference: Annotated[
         Path | None,
-        typer.Option(help="Separately trained encoders: a run of `mmbal pretrain`, or a file with the same ids."),
+        typer.Option(
+            help="Separately trained encoders: a run of `mmbal pretrain`, or a file with the same ids.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     human: Annotated[bool, typer.Option("--human", help="CREMA-D: compare the model with the human raters.")] = False,
     baseline: Annotated[

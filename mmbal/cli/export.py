@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mmbal.cli import console
+from mmbal.cli import completion, console
 from mmbal.cli.options import Force, Json
 
 
@@ -24,7 +24,11 @@ class Format(str, Enum):
 def export(
     rule: Annotated[
         Path,
-        typer.Argument(metavar="RULE|RUN", help="A stored rule (NAME.rule.json), or the run or file that it is of."),
+        typer.Argument(
+            metavar="RULE|RUN",
+            help="A stored rule (NAME.rule.json), or the run or file that it is of.",
+            autocompletion=completion.runs,
+        ),
     ],
     format: Annotated[
         Format | None, typer.Option(help="onnx, torch_export or json. Default: by the ending of --out, else onnx.")

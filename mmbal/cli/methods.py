@@ -9,7 +9,13 @@ import typer
 from mmbal.cli import completion, console
 from mmbal.cli.options import Json
 
-Kind = Annotated[str | None, typer.Option(help="method, fusion, rule, encoder or dataset. Default: all.")]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="method, fusion, rule, encoder or dataset. Default: all.",
+        autocompletion=completion.words("method", "fusion", "rule", "encoder", "dataset"),
+    ),
+]
 
 
 def list_members(kind: Kind = None, as_json: Json = False) -> None:

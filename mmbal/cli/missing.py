@@ -18,14 +18,21 @@ def missing(
     ],
     impute: Annotated[
         list[str] | None,
-        typer.Option(help="zero, mean, noise or diffusion. Repeatable. Default: all.", show_default=False),
+        typer.Option(
+            help="zero, mean, noise or diffusion. Repeatable. Default: all.",
+            autocompletion=completion.words("zero", "mean", "noise", "diffusion"),
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="The samples to decide on.")] = "test",
     data: Annotated[Path | None, typer.Option(help="Where the run's store is, if it has moved.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws averaged, for noise and diffusion.")] = 8,
     updates: Annotated[int, typer.Option(min=1, help="Training steps of the diffusion imputer.")] = 2000,
     weighting: Annotated[
-        str, typer.Option(help="Loss weights of the diffusion imputer: debias, constant, p2, min_snr or inverse.")
+        str,
+        typer.Option(
+            help="Loss weights of the diffusion imputer: debias, constant, p2, min_snr or inverse.",
+            autocompletion=completion.words("debias", "constant", "p2", "min_snr", "inverse"),
+        ),
     ] = "debias",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the imputer and the draws.")] = 0,
     device: Device = None,

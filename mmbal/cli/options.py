@@ -48,14 +48,23 @@ Normalise = Annotated[
 ]
 Like = Annotated[
     str | None,
-    typer.Option(metavar="PRESET", help="Normalise a checkpoint's inputs as a repository does: ogm_ge, ast."),
+    typer.Option(
+        metavar="PRESET",
+        help="Normalise a checkpoint's inputs as a repository does: ogm_ge, ast.",
+        autocompletion=completion.words("ogm_ge", "ast"),
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs.")]
 BatchSize = Annotated[int | None, typer.Option(min=2, help="Samples in each step.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
 Patience = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without a better validation.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:0 or mps.", autocompletion=completion.words("auto", "cpu", "cuda", "cuda:0", "mps")
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -144,7 +153,7 @@ def _parameter(key: str, hint: Any, field: FieldInfo) -> inspect.Parameter:
         if typing.get_origin(kind) is dict or extra.get("metavar")
         else "|".join(choices) or None,
         show_default=False,
-        autocompletion=_completed(choices) if choices else None,
+        autocompletion=completion.words(*map(str, choices)) if choices else None,
     )
     return inspect.Parameter(
         key,
@@ -205,13 +214,6 @@ def _shown(value: Any) -> str:
 def _bounds(field: FieldInfo) -> str:
     bounds = [f"{sign} {getattr(b, name)}" for b in field.metadata for name, sign in BOUNDS.items() if hasattr(b, name)]
     return f"[{', '.join(bounds)}]" if bounds else ""
-
-
-def _completed(choices: tuple[Any, ...]) -> Callable[[str], list[str]]:
-    def complete(incomplete: str) -> list[str]:
-        return [str(choice) for choice in choices if str(choice).startswith(incomplete)]
-
-    return complete
 
 
 def choose_store(data: Path | None) -> Path:

@@ -55,6 +55,7 @@ def prepare(
         typer.Option(
             metavar="PRESET",
             help="Prepare as a published repository does, for a checkpoint of it: ogm_ge, ast. Other options come first.",
+            autocompletion=completion.words("ogm_ge", "ast"),
         ),
     ] = None,
     options: dict[str, Any] = {},  # noqa: B006, never changed

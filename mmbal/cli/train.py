@@ -50,7 +50,10 @@ def train(
     ] = None,
     encoder: Encoder = None,
     encoders: Annotated[
-        Path | None, typer.Option(help="Start from the trained encoders of this run (see `mmbal pretrain`).")
+        Path | None,
+        typer.Option(
+            help="Start from the trained encoders of this run (see `mmbal pretrain`).", autocompletion=completion.runs
+        ),
     ] = None,
     freeze_encoders: Annotated[bool | None, typer.Option("--freeze-encoders", help="Train the fusion alone.")] = None,
     views: Annotated[
@@ -66,7 +69,9 @@ def train(
     seed: Seed = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train this many runs, with consecutive seeds.")] = 1,
     device: Device = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 or bf16.", autocompletion=completion.words("fp32", "bf16"))
+    ] = None,
     assignments: Set = None,
     config: ConfigFile = None,
     resume: Annotated[

@@ -52,12 +52,13 @@ def test_what_a_shell_completes(tmp_path: Path):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).touch()
     (tmp_path / "one.npz").touch()
-    assert completion.stores("") == ["stores/a", "one.npz", "runs/", "stores/"]
+    assert completion.stores("") == ["stores/a", "runs/", "stores/"]
     assert completion.runs("one") == ["runs/one", "one.npz"]
     assert completion.members("rule")("adap") == ["adaptive"]
     context = SimpleNamespace(params={"method": "ogm_ge"})
     assert completion.keys(context, "method.al") == ["method.alpha="]
     assert "optimiser.lr=" in completion.keys(context, "opt")
+    assert completion.words("pass", "fail")("f") == ["fail"]
 
 
 def test_an_error_names_the_page_that_helps():
