@@ -60,6 +60,10 @@ def first_look(
         run(program, f"mmbal prepare init {q(str(source))} --out {q(str(listed))}")
     small = _small()
     options = SMALL if small and listed.suffix.lower() not in (".npz", ".mat") else ""
+    if options:
+        console.say(
+            "There is no GPU here: pictures of 32 pixels a side, and 40 mel bands every 20 ms of sound, are quick enough."
+        )
     run(program, f"mmbal prepare {q(str(listed))} --out {q(str(store))} --seed {seed} {options}".rstrip())
 
     heading("2. Training: each modality alone, then all together")
@@ -97,15 +101,20 @@ def _settings(store: Path, seed: int, small: bool, seconds: float) -> str:
     """The options of both trainings, with the epochs that fit the time; says what was chosen and why."""
     from mmbal.data.store.store import Store
     from mmbal.engine.budget import batch_size_for, epochs_within
+    from mmbal.models.encoders import default_encoder
 
-    media = any(spec.kind in ("spectrogram", "image", "frames") for spec in _modalities(store).values())
+    modalities = _modalities(store)
+    media = any(spec.kind in ("spectrogram", "image", "frames") for spec in modalities.values())
     encoder = ["cnn"] if small and media else None
     batch_size = batch_size_for(Store.open(store))
-    trainings = 2 if len(_modalities(store)) > 1 else 1
+    trainings = 2 if len(modalities) > 1 else 1
     config = training_config(store, None, encoder=encoder, assignments=None, batch_size=batch_size, seed=seed)
     budget = epochs_within(config, seconds, trainings)
-    chosen = f"{budget.epochs} epochs in batches of {batch_size}, about {duration(budget.seconds)}"
-    console.say(f"{'Small networks (cnn), as there is no GPU: ' if encoder else ''}{chosen}.")
+    chosen = {m: config.encoder[m].name if m in config.encoder else default_encoder(s) for m, s in modalities.items()}
+    console.say(
+        f"Networks: {', '.join(f'{m} {name}' for m, name in chosen.items())}{' (small: there is no GPU)' if encoder else ''}. "
+        f"{budget.epochs} epochs in batches of {batch_size} take about {duration(budget.seconds)}."
+    )
     if not budget.fits:
         console.warn([f"The time that is left ({duration(seconds)}) is too short: --minutes gives more."])
     encoders = " --encoder cnn" if encoder else ""
