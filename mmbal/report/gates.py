@@ -80,7 +80,10 @@ def _xml(text: str) -> str:
 
 
 def sarif(judged: Sequence[Judged]) -> str:
-    """SARIF 2.1.0: a rule for each gate, and a result for each judgement; only a failed one has a level."""
+    """SARIF 2.1.0: a rule for each gate, and a result for each gate that did not pass; only a failed one has a level.
+
+    GitHub takes every result for an alert, one of the kind "pass" too, and asks for a line.
+    """
     gates = {one.gate.name: one.gate for one in judged}
     names = list(gates)
     rules = [
@@ -92,17 +95,24 @@ def sarif(judged: Sequence[Judged]) -> str:
         }
         for name, gate in gates.items()
     ]
-    kinds = {"pass": "pass", "fail": "fail", "undecided": "review"}
     results = [
         {
             "ruleId": one.gate.name,
             "ruleIndex": names.index(one.gate.name),
-            "kind": kinds[one.state],
+            "kind": "fail" if one.state == "fail" else "review",
             "level": one.gate.severity if one.state == "fail" else "none",
             "message": {"text": f"{one}. {one.gate.reason}".strip()},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(Path(one.source).as_posix())}}}],
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": quote(Path(one.source).as_posix())},
+                        "region": {"startLine": 1},
+                    }
+                }
+            ],
         }
         for one in judged
+        if one.state != "pass"
     ]
     driver = {"name": "mmbal", "version": __version__, "rules": rules}
     run = {"tool": {"driver": driver}, "results": results}
