@@ -5,16 +5,17 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+import typer
+
 from mmbal.cli import console
-from mmbal.errors import MmbalError
 
 
 def run(program: Any, line: str) -> None:
-    """Print a command and run it; ``program`` is the command line itself. Raises what the command raises, and MmbalError."""
+    """Print a command and run it; ``program`` is the command line itself. What a command that fails says is the end."""
     console.typed(f"\n$ {line}")
     code = program.main(shlex.split(line)[1:], prog_name="mmbal", standalone_mode=False)
     if code:
-        raise MmbalError(f"`{line}` ended with exit code {code}.", "`mmbal doctor` shows what does not work here.")
+        raise typer.Exit(code)
 
 
 def heading(text: str) -> None:
