@@ -74,6 +74,7 @@ class Judged:
     value: float
     low: float | None
     high: float | None
+    spans: bool = False  # whether the interval spans the limit, also where the policy says what that counts as
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -87,9 +88,15 @@ class Judged:
             "low": self.low,
             "high": self.high,
             "outcome": self.state,
+            "undecided": self.spans,
             "severity": self.gate.severity,
             "reason": self.gate.reason,
         }
+
+    @property
+    def outcome(self) -> str:
+        """The state in words: that of an undecided gate is what the policy takes it for."""
+        return f"{self.state} (undecided)" if self.spans and self.state != "undecided" else self.state
 
     @property
     def counts(self) -> bool:
@@ -105,7 +112,8 @@ class Judged:
     def __str__(self) -> str:
         name = "" if self.gate.name == self.gate.fail_if else f"{self.gate.name}: "
         limit = f"the gate fails if it is {self.condition.sign} {self.condition.bound:g}"
-        return f"{name}{self.condition.path} = {self.figure}, {limit}"
+        spans = ", and the interval spans that" if self.spans else ""
+        return f"{name}{self.condition.path} = {self.figure}, {limit}{spans}"
 
 
 def judge(
@@ -129,10 +137,9 @@ def judge(
                 "Give --baseline diagnosis.json.",
             )
         outcome = condition.judge(diagnosis, more)
-        state: State = "fail" if outcome.holds else "pass"
-        if not by_value and outcome.spans:
-            state = policy.undecided
-        found.append(Judged(source, gate, condition, state, outcome.value, outcome.low, outcome.high))
+        spans = outcome.spans and not by_value
+        state: State = policy.undecided if spans else "fail" if outcome.holds else "pass"
+        found.append(Judged(source, gate, condition, state, outcome.value, outcome.low, outcome.high, spans))
     return found
 
 

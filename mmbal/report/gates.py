@@ -34,7 +34,7 @@ def document(judged: Sequence[Judged]) -> dict[str, Any]:
 def table(judged: Sequence[Judged], marks: bool = False) -> Table:
     """One row for each gate of each source."""
     several = len({one.source for one in judged}) > 1
-    states = [f"{MARKS[one.state]} {one.state}" if marks else one.state for one in judged]
+    states = [f"{MARKS[one.state]} {one.outcome}" if marks else one.outcome for one in judged]
     return Table.of(
         [
             Column("gate", [one.gate.name for one in judged], wrap=True),
@@ -52,7 +52,7 @@ def table(judged: Sequence[Judged], marks: bool = False) -> Table:
 def summary_page(judged: Sequence[Judged]) -> str:
     """A Markdown summary for a pull request: the outcome in one line, then the table."""
     head = f"### {MARKS[overall(judged)]} mmbal: {escape_markdown(summary(judged))}\n\n"
-    spans = any(one.state == "undecided" for one in judged)
+    spans = any(one.spans for one in judged)
     note = "\nUndecided: the interval of the figure spans the limit. More samples decide it.\n" if spans else ""
     return head + markdown(table(judged, marks=True)) + note
 
@@ -69,7 +69,7 @@ def junit(judged: Sequence[Judged]) -> str:
         case = xml.SubElement(suite, "testcase", {"classname": _xml(one.source), "name": _xml(one.gate.name)})
         if one.state != "pass":
             kind = "failure" if one in failed else "skipped"
-            told = f"{one.state} ({one.gate.severity}): {one}"
+            told = f"{one.outcome} ({one.gate.severity}): {one}"
             xml.SubElement(case, kind, {"message": _xml(told)}).text = _xml(one.gate.reason)
     xml.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(suites, encoding="unicode") + "\n"

@@ -64,7 +64,11 @@ def test_a_failed_and_an_undecided_gate_have_their_codes_and_are_no_errors_of_th
     assert open_.stderr.startswith("Undecided: balanced: index = 0.25 [0.15, 0.3]")
     assert "Error" not in bad.stderr + open_.stderr
     assert check("open.json", "--undecided", "pass").exit_code == 0
-    assert check("open.json", "--undecided", "fail").exit_code == 3
+    taken = check("open.json", "--undecided", "fail", "--markdown", "m.md")
+    assert taken.exit_code == 3
+    assert "the gate fails if it is > 0.2, and the interval spans that." in taken.stderr
+    assert "❌ fail (undecided)" in Path("m.md").read_text(encoding="utf-8")
+    assert json.loads(check("open.json", "--undecided", "pass", "--json").stdout)["gates"][0]["undecided"] is True
     assert mmbal("check", "good.json", "--policy", "none.yaml").exit_code == 2
     assert check("good.json", "--fail-if", "imbalance index > 0.01").exit_code == 6
 
@@ -96,6 +100,7 @@ def test_json_lists_every_gate(folder):
         "low": 0.3,
         "high": 0.5,
         "outcome": "fail",
+        "undecided": False,
         "severity": "error",
         "reason": "one modality decides alone & nobody knows",
     }
