@@ -111,8 +111,9 @@ def _settings(store: Path, seed: int, small: bool, seconds: float) -> str:
     config = training_config(store, None, encoder=encoder, assignments=None, batch_size=batch_size, seed=seed)
     budget = epochs_within(config, seconds, trainings)
     chosen = {m: config.encoder[m].name if m in config.encoder else default_encoder(s) for m, s in modalities.items()}
+    why = " (small: there is no GPU)" if encoder else ""
     console.say(
-        f"Networks: {', '.join(f'{m} {name}' for m, name in chosen.items())}{' (small: there is no GPU)' if encoder else ''}. "
+        f"Networks: {', '.join(f'{m} {name}' for m, name in chosen.items())}{why}. "
         f"{budget.epochs} epochs in batches of {batch_size} take about {duration(budget.seconds)}."
     )
     if not budget.fits:
