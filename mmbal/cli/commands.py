@@ -84,11 +84,11 @@ class Lazy(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write("".join(group_page(self, ctx)))
 
-    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command line; one that can't be understood is told as every other error is."""
         alone = extra.pop("standalone_mode", True)
         try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            code = super().main(*args, **extra | {"standalone_mode": False})
         except MISUNDERSTOOD as error:
             if not alone:
                 raise
