@@ -130,6 +130,6 @@ def main() -> None:
     streams.open_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        app(prog_name="mmbal")  # also as `python -m mmbal`
     finally:
         streams.close_streams()

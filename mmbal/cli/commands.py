@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from mmbal.cli.help import Command, group_page, in_words
 from mmbal.cluster import ADDRESS
-from mmbal.errors import Interrupted, MmbalError, of_import, of_system
+from mmbal.errors import Interrupted, MmbalError, did_you_mean, of_import, of_system
 from mmbal.torchrun import told_by_another
 
 DEBUG = "MMBAL_DEBUG"
@@ -81,6 +81,12 @@ class Lazy(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = did_you_mean(args[0], self.list_commands(ctx))
+            raise MISUNDERSTOOD(f"There is no command '{args[0]}'. {near}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write("".join(group_page(self, ctx)))
 
@@ -125,7 +131,7 @@ def _tell(error: Any) -> None:
     called = " ".join(error.ctx.command_path.split()) if error.ctx else "mmbal"
     hint = f"`{called} --help` says how the command is written."
     message = error.format_message().replace("Value error, ", "")
-    if hasattr(error, "possibilities"):  # of an unknown option
+    if hasattr(error, "option_name") and hasattr(error, "possibilities"):  # there is no such option
         message = f"There is no option {error.option_name}."
         hint = f"Did you mean {' or '.join(sorted(error.possibilities))}?" if error.possibilities else hint
     console.fail(message, hint, page=getattr(error.ctx and error.ctx.command, "docs", ""))

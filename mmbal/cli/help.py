@@ -74,28 +74,32 @@ def _page(ctx: Any, usage: str, told: str, sections: Iterable[Section], last: st
 
 
 def in_words(command: Any, function: Callable[..., Any]) -> Any:
-    """``command``, whose options say what stands for their values, and their bounds, by the annotations of ``function``."""
+    """``command``, whose parameters say what stands for their values, and their bounds, by what ``function`` declares.
+
+    The declarations are read because what Typer makes of them differs from one of its versions to the next.
+    """
     hints = typing.get_type_hints(function, include_extras=True)
-    about = {name: _of(hint) for name, hint in hints.items()}
     for parameter in command.params:
-        if parameter.name in about and not getattr(parameter, "is_flag", False):
-            word, bounds = about[parameter.name]
-            parameter.metavar = parameter.metavar or word
-            parameter.help = " ".join(filter(None, [parameter.help, bounds]))
+        hint = hints.get(parameter.name)
+        for declared in (part for part in typing.get_args(hint) if hasattr(part, "param_decls")):
+            parameter.help = " ".join(filter(None, [declared.help, _bounds(declared)]))
+            parameter.metavar = parameter.metavar or _word(hint)
     return command
 
 
-def _of(hint: Any) -> tuple[str, str]:
-    """What stands for a value of an annotation, and its bounds."""
-    kinds, info = _kinds(hint), [part for part in typing.get_args(hint) if hasattr(part, "param_decls")]
-    word = next((WORDS[kind] for kind in kinds if kind in WORDS), "")
-    for kind in kinds:
+def _word(hint: Any) -> str:
+    """What stands for a value of a type."""
+    for kind in _kinds(hint):
         if isinstance(kind, type) and issubclass(kind, Enum):
-            word = "|".join(str(choice.value) for choice in kind)
-    found = [
-        f"{sign} {bound:g}" for key, sign in BOUNDS.items() for i in info if (bound := getattr(i, key)) is not None
-    ]
-    return word, f"[{', '.join(found)}]" if found else ""
+            return "|".join(str(choice.value) for choice in kind)
+        if kind in WORDS:
+            return WORDS[kind]
+    return ""
+
+
+def _bounds(declared: Any) -> str:
+    found = [f"{sign} {bound:g}" for key, sign in BOUNDS.items() if (bound := getattr(declared, key)) is not None]
+    return f"[{', '.join(found)}]" if found else ""
 
 
 def _kinds(hint: Any) -> list[Any]:
