@@ -81,9 +81,11 @@ def in_words(command: Any, function: Callable[..., Any]) -> Any:
     hints = typing.get_type_hints(function, include_extras=True)
     for parameter in command.params:
         hint = hints.get(parameter.name)
-        for declared in (part for part in typing.get_args(hint) if hasattr(part, "param_decls")):
+        # Python 3.10 puts a union with None around the annotation of what is None by default.
+        for annotated in (part for part in (hint, *typing.get_args(hint)) if hasattr(part, "__metadata__")):
+            (declared,) = annotated.__metadata__
             parameter.help = " ".join(filter(None, [declared.help, _bounds(declared)]))
-            parameter.metavar = parameter.metavar or _word(hint)
+            parameter.metavar = parameter.metavar or _word(annotated.__origin__)
     return command
 
 
@@ -105,8 +107,6 @@ def _bounds(declared: Any) -> str:
 def _kinds(hint: Any) -> list[Any]:
     """The plain types within a type: those of ``list[str] | None`` are str and None."""
     inner = typing.get_args(hint)
-    if hasattr(hint, "__metadata__"):
-        inner = inner[:1]
     return [kind for part in inner for kind in _kinds(part)] if inner else [hint]
 
 
