@@ -78,15 +78,25 @@ def in_words(command: Any, function: Callable[..., Any]) -> Any:
 
     The declarations are read because what Typer makes of them differs from one of its versions to the next.
     """
-    hints = typing.get_type_hints(function, include_extras=True)
+    found = annotations(function)
     for parameter in command.params:
-        hint = hints.get(parameter.name)
-        # Python 3.10 puts a union with None around the annotation of what is None by default.
-        for annotated in (part for part in (hint, *typing.get_args(hint)) if hasattr(part, "__metadata__")):
-            (declared,) = annotated.__metadata__
+        if hasattr(found.get(parameter.name), "__metadata__"):
+            kind, declared = typing.get_args(found[parameter.name])
             parameter.help = " ".join(filter(None, [declared.help, _bounds(declared)]))
-            parameter.metavar = parameter.metavar or _word(annotated.__origin__)
+            parameter.metavar = parameter.metavar or _word(kind)
     return command
+
+
+def annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a command's parameters, as they are written.
+
+    Python 3.10 puts a union with None around that of a parameter that is None by default; Typer would see no declaration.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    return {
+        name: next((part for part in (hint, *typing.get_args(hint)) if hasattr(part, "__metadata__")), hint)
+        for name, hint in hints.items()
+    }
 
 
 def _word(hint: Any) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mmbal.cli import completion, console
+from mmbal.cli.help import annotations
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def from_model(
             given = {key: _value(key, hints[key], field, kwargs.pop(key)) for key, field in fields.items()}
             return command(*args, **kwargs, **{into: {k: v for k, v in given.items() if v is not None}})
 
-        own = typing.get_type_hints(command, include_extras=True)
+        own = annotations(command)
         parameters = []
         for parameter in inspect.signature(command).parameters.values():
             if parameter.name == into:

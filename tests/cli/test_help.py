@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated, Optional
 
 import pytest
+import typer
 from terminal import mmbal, ok, refused
 
 from mmbal.cli.app import Commands, Methods, Prepare
+from mmbal.cli.help import annotations
 
 ALL = [[name] for name in Commands.places]
 ALL += [["prepare", name] for name in Prepare.places] + [["methods", name] for name in Methods.places]
@@ -32,6 +35,15 @@ def test_help_has_choices_bounds_defaults_and_examples_on_lines_of_their_own(mon
     assert "  --seed N          Seed of folds and intervals. [≥ 0] Default: 0.\n" in ok("calibrate", "--help")
     assert "\n    mmbal report runs/*\n    mmbal report joint.npz" in ok("report", "--help")
     assert "report [OPTIONS] [FILE...]\n" in ok("report", "--help")
+
+
+def test_a_declaration_is_seen_within_the_union_that_python_3_10_puts_around_it():
+    declared = Annotated[int | None, typer.Option(help="Many.")]
+
+    def command(many=None): ...
+
+    command.__annotations__ = {"many": Optional[declared]}  # noqa: UP045, as Python 3.10 has it
+    assert annotations(command) == {"many": declared}
 
 
 def test_the_program_alone_shows_its_commands():

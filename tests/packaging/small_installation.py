@@ -60,6 +60,8 @@ def main() -> int:
             failed += result.exit_code != 0
             print(f"{'ok' if result.exit_code == 0 else result.output}  mmbal {command}")
         os.chdir(ROOT)
+    # Python 3.10 reads annotations in its own way: the source was an option there.
+    failed += "prepare [OPTIONS] [SOURCE]" not in mmbal("prepare", "--help").stdout
     return int(failed > 0)
 
 
