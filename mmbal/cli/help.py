@@ -78,7 +78,7 @@ def in_words(command: Any, function: Callable[..., Any]) -> Any:
 
     The declarations are read because what Typer makes of them differs from one of its versions to the next.
     """
-    found = annotations(function)
+    found = declarations(function)
     for parameter in command.params:
         if hasattr(found.get(parameter.name), "__metadata__"):
             kind, declared = typing.get_args(found[parameter.name])
@@ -87,7 +87,7 @@ def in_words(command: Any, function: Callable[..., Any]) -> Any:
     return command
 
 
-def annotations(function: Callable[..., Any]) -> dict[str, Any]:
+def declarations(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of a command's parameters, as they are written.
 
     Python 3.10 puts a union with None around that of a parameter that is None by default; Typer would see no declaration.

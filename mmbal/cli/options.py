@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mmbal.cli import completion, console
-from mmbal.cli.help import annotations
+from mmbal.cli.help import declarations
 from mmbal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def from_model(
             given = {key: _value(key, hints[key], field, kwargs.pop(key)) for key, field in fields.items()}
             return command(*args, **kwargs, **{into: {k: v for k, v in given.items() if v is not None}})
 
-        own = annotations(command)
+        own = declarations(command)
         parameters = []
         for parameter in inspect.signature(command).parameters.values():
             if parameter.name == into:

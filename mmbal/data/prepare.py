@@ -101,8 +101,8 @@ def prepare(
     ``out`` is ``stores/NAME`` by default; ``root`` is where a known data set lies; ``workers`` the number of processes (a
     core each by default, 0: this one), or a pool. ``download`` fetches a known data set's files first, from ``base_url``
     instead of their home if given; ``verify`` compares them with their published hashes. ``like`` is a preset of options
-    (see :mod:`mmbal.data.store.normalisation`). ``options`` are those of the command ``mmbal prepare``, such as ``size=64`` or
-    ``sample_rate=8000`` (the fields of :class:`Options`), and stand above the preset's.
+    (see :mod:`mmbal.data.store.normalisation`). ``options`` are those of the command ``mmbal prepare``, such as ``size=64``
+    or ``sample_rate=8000`` (the fields of :class:`Options`), and stand above the preset's.
     A run that was interrupted goes on. Raises UsageError (no such source, ``out`` in use) and DataError (nothing usable;
     with ``strict`` any finding above a note, once the store is written).
     """

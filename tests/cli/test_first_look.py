@@ -50,8 +50,14 @@ def test_from_a_folder_to_a_diagnosis(recordings, tmp_path):
     assert "exists already" in refused(2, "try", recordings, "--out", tmp_path / "look")
 
 
-def test_what_is_not_there(tmp_path):
+def test_what_is_not_there_or_needs_no_training(tmp_path):
     assert "There is no file or folder" in refused(2, "try", tmp_path / "nothing")
+    np.savez(tmp_path / "votes.npz", labels=np.arange(9) % 3, logits_a=np.eye(3)[np.arange(9) % 3])
+    said = refused(2, "try", tmp_path / "votes.npz", "--out", tmp_path / "a")
+    assert "holds the decisions of a model" in said
+    assert f"mmbal diagnose {tmp_path / 'votes.npz'}" in said
+    (tmp_path / "scores.csv").write_text("label,audio:no,audio:yes\nno,0.1,0.9\n")
+    assert "mmbal import" in refused(4, "try", tmp_path / "scores.csv", "--out", tmp_path / "b")
 
 
 @pytest.mark.parametrize(

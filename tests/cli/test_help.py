@@ -10,7 +10,7 @@ import typer
 from terminal import mmbal, ok, refused
 
 from mmbal.cli.app import Commands, Methods, Prepare
-from mmbal.cli.help import annotations
+from mmbal.cli.help import declarations
 
 ALL = [[name] for name in Commands.places]
 ALL += [["prepare", name] for name in Prepare.places] + [["methods", name] for name in Methods.places]
@@ -43,7 +43,7 @@ def test_a_declaration_is_seen_within_the_union_that_python_3_10_puts_around_it(
     def command(many=None): ...
 
     command.__annotations__ = {"many": Optional[declared]}  # noqa: UP045, as Python 3.10 has it
-    assert annotations(command) == {"many": declared}
+    assert declarations(command) == {"many": declared}
 
 
 def test_the_program_alone_shows_its_commands():

@@ -29,6 +29,11 @@ def read_features(path: Path, options: Options) -> Arrays:
     raw = None if path.suffix.lower() == ".npz" else _read_mat(path)
     given = read_feature_file(path, raw, label=options.label, modality=options.modality)
     arrays = given.arrays
+    if not options.modality and any(m.startswith(("logits_", "probabilities_")) for m in arrays):
+        raise UsageError(
+            f"{path} holds the decisions of a model, not features to train on.",
+            f"Examine them: mmbal diagnose {path}. --modality takes an array for features all the same.",
+        )
     for m in options.kind:
         if m not in arrays:
             raise UsageError(f"{path} has no modality '{m}' (--kind).", did_you_mean(m, arrays))

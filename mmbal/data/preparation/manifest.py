@@ -213,9 +213,12 @@ def _modality_columns(
                 raise UsageError(f"{path} has no modality '{name}'.", f"It has: {', '.join(there)}.")
         known = [c for c in known if c in chosen or (c == "path" and chosen & {"audio", "video"})]
     if not known:
+        scores = any(":" in column for column in columns)
         raise DataError(
             f"{path} has no column with media (it has: {', '.join(columns) or 'none but the label'}).",
-            "Use path, audio, video, image, text, or a column of .npy / .npz#key files.",
+            f"Scores of a model: mmbal import {path}."
+            if scores
+            else "Use path, audio, video, image, text, or a column of .npy / .npz#key files.",
         )
     return known
 
