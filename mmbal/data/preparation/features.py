@@ -16,7 +16,7 @@ from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import sha256
 from mmbal.predictions.columns import ALIASES as COLUMN_NAMES
 from mmbal.predictions.columns import key_of
-from mmbal.predictions.features import copies, dull_columns, empty_rows, read_feature_file
+from mmbal.predictions.features import DECISIONS, copies, dull_columns, empty_rows, read_feature_file
 from mmbal.predictions.labels import labels_of
 from mmbal.predictions.splits import ALIASES
 
@@ -29,7 +29,7 @@ def read_features(path: Path, options: Options) -> Arrays:
     raw = None if path.suffix.lower() == ".npz" else _read_mat(path)
     given = read_feature_file(path, raw, label=options.label, modality=options.modality)
     arrays = given.arrays
-    if not options.modality and any(m.startswith(("logits_", "probabilities_")) for m in arrays):
+    if not options.modality and any(DECISIONS.match(m) for m in arrays):
         raise UsageError(
             f"{path} holds the decisions of a model, not features to train on.",
             f"Examine them: mmbal diagnose {path}. --modality takes an array for features all the same.",
