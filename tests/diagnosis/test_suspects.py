@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mmbal.cli.app import app
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.sections.suspects import Mixture
+from mmbal.diagnosis.sections.suspects import Mixture, product
 from mmbal.predictions.format import Predictions
 
 
@@ -25,6 +25,15 @@ def sure(n: int = 400, wrong: int = 0, odd: int = 0) -> Predictions:
     logits["audio"][rows] = np.roll(logits["audio"][rows], 1, axis=1)
     ids = np.array([f"clip {k}" for k in range(n)])
     return Predictions.from_arrays({"labels": labels, "ids": ids, **{f"logits_{m}": x for m, x in logits.items()}})
+
+
+def test_the_product_of_what_a_sample_has_by_hand():
+    """Each modality's log-probabilities after its scale: softmax(2, 0) times softmax(0, 1), and of one alone."""
+    given = {"labels": [0, 1], "logits_a": [[1, 0], [5, 0]], "logits_b": [[0, 1], [0, 3]], "present_a": [True, False]}
+    p = Predictions.from_arrays({k: np.asarray(v) for k, v in given.items()})
+    a, b = np.log([np.exp(2), 1]) - np.log(1 + np.exp(2)), np.array([0, 1]) - np.log(1 + np.exp(1))
+    alone = np.array([0, 3]) - np.log(1 + np.exp(3))
+    np.testing.assert_allclose(product(p, {"a": 2.0, "b": 1.0}), [a + b, alone])
 
 
 def test_a_wrong_label_and_a_wrong_file_are_found_by_id():

@@ -125,7 +125,7 @@ class Mutant:
 
     @property
     def module(self) -> str:
-        return self.file.removesuffix(".py").replace("/", ".")
+        return self.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     @property
     def drawn_by(self) -> int:
@@ -184,7 +184,7 @@ def forked(work: Callable[[], Any], seconds: float) -> Any:
     if not pid:
         status = 1
         try:
-            os.setsid()
+            os.setpgrp()
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
@@ -255,7 +255,9 @@ class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name == self.mutant.module:
-            return importlib.util.spec_from_file_location(name, ROOT / self.mutant.file, loader=self)
+            file = ROOT / self.mutant.file
+            inside = [str(file.parent)] if file.name == "__init__.py" else None
+            return importlib.util.spec_from_file_location(name, file, loader=self, submodule_search_locations=inside)
         return None
 
     def exec_module(self, module: ModuleType) -> None:
