@@ -271,7 +271,7 @@ class Examination:
             not_computed=self.not_computed,
             data=self.described(split, counts, reference_name),
             settings=Settings(
-                bootstrap=len(boot.counts) - 1,
+                bootstrap=boot.replicates,
                 seed=self.seed,
                 confidence=boot.confidence,
                 resampled=boot.unit,

@@ -11,47 +11,22 @@ standard errors that no seed changes: that of a mean (:class:`Mean`), and the ja
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from mmbal.config import Frozen
 from mmbal.errors import UsageError
 from mmbal.maths.distributions import normal_quantile, t_quantile, t_tail
-from mmbal.maths.folds import by_appearance
+from mmbal.maths.resampling import MIN_GROUPS, as_weights, bootstrap_counts, drawn_sums, units_of
 
 SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
 GAIN = (-1.0, 1.0)  # and of the difference of two
-MIN_GROUPS = 5  # a cluster bootstrap over fewer groups has hardly any different replicates
 MIN_SAMPLES = 10  # fewer samples get no interval: drawing a handful again shows too little
 MOST_LEFT_OUT = 500  # replicates of a jackknife; more units than that are left out several at a time
 BOUNDS_SEED = 0
-BLOCK = 128  # replicates weighed at a time where their counts are not kept as floating-point numbers
-KEPT = 2**26  # bytes of such a copy that is kept: in float64 where that fits, else in float32 where that fits
 
 Array = np.ndarray
-
-
-def bootstrap_counts(n: int, replicates: int, seed: int = 0, group: Array | None = None) -> Array:
-    """How often each sample is drawn: ``(1 + replicates, n)`` uint16, the first row being the sample itself (ones).
-
-    With ``group (n,)`` whole groups are drawn with replacement (cluster bootstrap), so that samples of one speaker,
-    patient or actor do not count as independent.
-    """
-    rng = np.random.default_rng(seed)
-    unit_of = np.arange(n) if group is None else by_appearance(group)
-    units = int(unit_of.max()) + 1
-    counts = np.ones((1 + replicates, n), dtype=np.uint16)
-    for row in counts[1:]:
-        row[:] = np.bincount(rng.integers(units, size=units), minlength=units)[unit_of]
-    return counts
-
-
-def units_of(n: int, group: Array | None) -> Array:
-    """The independent unit ``(n,)`` of each sample: its group where there are ``MIN_GROUPS`` at least, else itself."""
-    if group is None or len(np.unique(group)) < MIN_GROUPS:
-        return np.arange(n)
-    return by_appearance(group)
 
 
 def bounded(replicates: Array, n: int, bounds: tuple[float, float]) -> Array:
@@ -61,9 +36,17 @@ def bounded(replicates: Array, n: int, bounds: tuple[float, float]) -> Array:
     decision. Sources: Agresti and Coull 1998 for shares; Bonett and Price 2012 for paired differences. The draws are the
     same for every figure, whatever its name. The first, the sample's own mean, stays as it is.
     """
-    drawn = np.random.default_rng(BOUNDS_SEED).poisson(1.0, (2, len(replicates) - 1))
+    drawn = _drawn_bounds(len(replicates) - 1)
     ends = np.array(bounds) - replicates[0]
     return np.concatenate([replicates[:1], np.clip(replicates[1:] + ends @ drawn / (n + 2), *bounds)])
+
+
+@lru_cache(maxsize=2)
+def _drawn_bounds(replicates: int) -> Array:
+    """How often each replicate draws each of two more values: ``(2, B)``."""
+    drawn: Array = np.random.default_rng(BOUNDS_SEED).poisson(1.0, (2, replicates)).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 class Estimate(Frozen):
@@ -97,9 +80,9 @@ class Mean:
         independent. With one unit the error is infinite.
         """
         mean, n = float(values.mean()), len(values)
-        units, own = np.unique(member, return_inverse=True)
-        sums = np.bincount(own, values - mean)
-        g = len(units)
+        if int(member.max()) > 8 * n:  # few of many units: they are counted anew
+            member = np.unique(member, return_inverse=True)[1]
+        sums, g = np.bincount(member, values - mean), int(np.count_nonzero(np.bincount(member)))
         error = float(np.sqrt(g / (g - 1) * (sums**2).sum()) / n) if g > 1 else np.inf
         return cls(mean, error, g - 1)
 
@@ -120,7 +103,8 @@ class Mean:
 class Bootstrap:
     """The table of counts and what is done with it; build with :meth:`of`.
 
-    ``member (N,)`` says which independent unit each sample belongs to: a sample is its own, or it belongs to a group.
+    ``counts (N, 1 + B)`` are those of :func:`mmbal.maths.resampling.bootstrap_counts`. ``member (N,)`` says which
+    independent unit each sample belongs to: a sample is its own, or it belongs to a group.
     """
 
     counts: Array
@@ -149,11 +133,7 @@ class Bootstrap:
 
     def jackknife(self) -> Jackknife:
         """The table that leaves out one independent unit at a time, or ``MOST_LEFT_OUT`` sets of units in turn."""
-        units = int(self.member.max()) + 1
-        out = self.member % min(units, MOST_LEFT_OUT)
-        counts = np.ones((2 + out.max(), len(out)), dtype=np.uint16)
-        counts[1 + out, np.arange(len(out))] = 0
-        return Jackknife(counts, self.confidence, self.unit, self.member)
+        return Jackknife(self.counts[:, :1], self.confidence, self.unit, self.member)
 
     def error(self, replicates: Array) -> Array:
         """Standard error of a statistic from its replicates ``(1 + B, ...)``."""
@@ -202,30 +182,23 @@ class Bootstrap:
         """
         values = np.asarray(values, dtype=np.float64)
         flat = values.reshape(len(values), int(np.prod(values.shape[1:])))  # -1 fails where there are no rows
-        kind, counts = self._weights
-        light = flat.astype(kind, copy=False)
-        out = np.empty((len(counts), flat.shape[1]))
-        for start in range(0, len(counts), BLOCK):
-            drawn = counts[start : start + BLOCK]
-            out[start : start + BLOCK] = (drawn if rows is None else drawn[:, rows]).astype(kind, copy=False) @ light
+        out = drawn_sums(self._weights, flat, rows)
         out[0] = flat.sum(axis=0)  # the sample's own, exactly
-        return out.reshape(len(counts), *values.shape[1:])
+        return out.reshape(1 + self.replicates, *values.shape[1:])
+
+    @property
+    def replicates(self) -> int:
+        """How many there are, the sample itself not counted."""
+        return self.counts.shape[1] - 1
 
     @cached_property
-    def _weights(self) -> tuple[type[np.floating], Array]:
-        """The precision of replicates' sums, and the counts: kept in that precision where that takes little memory.
-
-        A replicate's sum in single precision is right to about 1e-6 of the sum of magnitudes, far below its own noise.
-        """
-        for kind in (np.float64, np.float32):
-            if self.counts.size * np.dtype(kind).itemsize <= KEPT:
-                return kind, self.counts.astype(kind)
-        return np.float32, self.counts
+    def _weights(self) -> Array:
+        return as_weights(self.counts)
 
     def class_sums(self, values: Array, labels: Array, classes: int) -> Array:
         """Sums of ``values (N, ...)`` within each class: ``(1 + B, C, ...)``."""
         shape = np.asarray(values).shape[1:]
-        out = np.zeros((len(self.counts), classes, *shape))
+        out = np.zeros((1 + self.replicates, classes, *shape))
         for c in range(classes):
             rows = np.flatnonzero(labels == c)
             if len(rows):
@@ -238,7 +211,11 @@ class Bootstrap:
         ``bounds``: the least and the greatest value ``(N,)`` that a sample can have; see :func:`bounded`.
         """
         values = np.asarray(values, dtype=np.float64)
-        found = ratio(self.sums(values, rows), self.sums(np.ones(len(values)), rows))
+        flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
+        sums = self.sums(
+            np.concatenate([flat, np.ones((len(flat), 1))], axis=1), rows
+        )  # one pass over the table for both
+        found = ratio(sums[:, :-1], sums[:, -1]).reshape(-1, *values.shape[1:])
         return found if bounds is None else bounded(found, len(values), bounds)
 
     def class_means(self, values: Array, labels: Array, classes: int) -> Array:
@@ -254,7 +231,7 @@ class Bootstrap:
         value, drawn = float(replicates[0]), replicates[1:][np.isfinite(replicates[1:])]
         if not np.isfinite(value):
             return None
-        if not len(drawn) or self.counts.shape[1] < MIN_SAMPLES:
+        if not len(drawn) or len(self.member) < MIN_SAMPLES:
             return Estimate(value=value)
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -281,14 +258,17 @@ class Jackknife(Bootstrap):
         """As of a bootstrap, in double precision: the total less what is left out."""
         values = np.asarray(values, dtype=np.float64)
         flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
-        out = self.member % (len(self.counts) - 1)
+        out = self.member % self.replicates
         out = out if rows is None else out[rows]
-        gone = [np.bincount(out, column, minlength=len(self.counts) - 1) for column in flat.T]
-        total = flat.sum(axis=0)
-        found = (
-            np.concatenate([total[None], total - np.stack(gone, axis=1)]) if gone else np.zeros((len(self.counts), 0))
-        )
-        return found.reshape(len(self.counts), *values.shape[1:])
+        found = np.empty((1 + self.replicates, flat.shape[1]))
+        found[0] = flat.sum(axis=0)
+        for k, column in enumerate(flat.T):
+            found[1:, k] = found[0, k] - np.bincount(out, column, minlength=self.replicates)
+        return found.reshape(1 + self.replicates, *values.shape[1:])
+
+    @property
+    def replicates(self) -> int:
+        return min(int(self.member.max()) + 1, MOST_LEFT_OUT)
 
     def error(self, replicates: Array) -> Array:
         left_out = replicates[1:]

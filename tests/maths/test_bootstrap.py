@@ -4,32 +4,45 @@ import numpy as np
 import pytest
 
 from mmbal.errors import UsageError
-from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean, bootstrap_counts, mean_interval
+from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean, mean_interval
+from mmbal.maths.resampling import as_weights, bootstrap_counts, drawn_sums
 from mmbal.maths.significance import holm, mcnemar
 
 
 def test_counts_start_with_the_sample_and_each_replicate_draws_n():
     counts = bootstrap_counts(7, 50, seed=3)
-    assert counts.shape == (51, 7)
-    assert (counts[0] == 1).all()
-    assert (counts.sum(axis=1) == 7).all()
-    assert len(np.unique(counts, axis=0)) > 40
+    assert counts.shape == (7, 51)
+    assert (counts[:, 0] == 1).all()
+    assert (counts.sum(axis=0) == 7).all()
+    assert len(np.unique(counts, axis=1).T) > 40
 
 
 def test_groups_stay_together():
     group = np.array(list("aabbbc"))
     counts = bootstrap_counts(6, 30, seed=0, group=group)
     for name in "abc":
-        rows = counts[:, group == name]
-        assert (rows == rows[:, :1]).all()
-    assert (counts[1:][:, [0, 2, 5]].sum(axis=1) == 3).all()
+        rows = counts[group == name]
+        assert (rows == rows[:1]).all()
+    assert (counts[[0, 2, 5], 1:].sum(axis=0) == 3).all()
 
 
 def test_sums_equal_a_plain_loop():
     values = np.random.default_rng(0).normal(size=(9, 2))
     boot = Bootstrap.of(9, replicates=200, seed=1)
-    expected = [[sum(c * v for c, v in zip(row, values[:, k], strict=True)) for k in range(2)] for row in boot.counts]
+    expected = [[sum(c * v for c, v in zip(row, values[:, k], strict=True)) for k in range(2)] for row in boot.counts.T]
     assert np.allclose(boot.sums(values), expected)
+
+
+def test_sums_are_the_same_where_the_table_is_too_large_to_be_kept(monkeypatch):
+    monkeypatch.setattr("mmbal.maths.resampling.AT_ONCE", 4)  # samples at a time, of 9
+    counts, values = bootstrap_counts(9, 20, seed=1), np.random.default_rng(0).normal(size=(9, 2))
+    assert as_weights(counts).dtype == np.float64
+    np.testing.assert_allclose(drawn_sums(counts, values), counts.T.astype(float) @ values, atol=1e-5)
+    some = np.arange(9) % 3 > 0
+    for weights in (counts, as_weights(counts)):
+        for rows in (some, np.flatnonzero(some)):
+            found = drawn_sums(weights, values[some], rows)
+            np.testing.assert_allclose(found, counts[some].T.astype(float) @ values[some], atol=1e-5)
 
 
 def test_class_means_are_means_within_the_class_and_nan_without_samples():

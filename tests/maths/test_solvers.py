@@ -170,7 +170,7 @@ def test_replicates_of_the_calibration_error_are_shifted_to_the_samples_own():
     confidence = p.max(axis=1)
     gap = [float(p[i].argmax() == labels[i]) - confidence[i] for i in range(40)]
     bins = np.array_split(np.argsort(confidence), 7)
-    counts = boot.counts[:, rows]
+    counts = boot.counts[rows].T
     raw = [sum(abs(sum(row[i] * gap[i] for i in part)) for part in bins) / row.sum() for row in counts]
     assert found[0] == pytest.approx(raw[0])
     assert found[0] == pytest.approx(expected_calibration_error(p, labels, bins=7))

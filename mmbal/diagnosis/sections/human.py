@@ -125,7 +125,7 @@ class _Raters:
         order = [votes["classes"].astype(str).tolist().index(name) for name in EMOTIONS]
         labels = np.argsort(order)[votes["label"].astype(np.int64)]
         decided = {k: votes[f"{k}_votes"][:, order].argmax(axis=1) for k in ("voice", "face", "av")}
-        boot = Bootstrap.of(len(labels), votes["actor"], len(like.counts) - 1, 0, like.confidence)
+        boot = Bootstrap.of(len(labels), votes["actor"], like.replicates, 0, like.confidence)
         return cls(labels, decided, boot)
 
     def rows(self, emotion: str | None) -> Array:

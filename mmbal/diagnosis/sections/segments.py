@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.balance import adjusted_p_values, contrast_of, layer_of, shares_of
+from mmbal.diagnosis.balance import adjusted_p_values, contrast_of, shares_of
 from mmbal.diagnosis.claims import learned, negated
 from mmbal.diagnosis.coalitions import correct, decision_of
 from mmbal.diagnosis.figures import present
 from mmbal.diagnosis.schema import Estimates
 from mmbal.diagnosis.section import Section
+from mmbal.diagnosis.weights import layer_of
 from mmbal.diagnosis.words import percent
 from mmbal.maths.bootstrap import GAIN, MIN_SAMPLES, SHARE, Bootstrap, Estimate
 from mmbal.maths.significance import holm
@@ -200,7 +201,7 @@ def _shares(e: Examination, path: str, rows: Array) -> dict[str, Any]:
     """Contribution, capability and index of some rows, with the p of "each contribution equals its capability"."""
     own, boot = e.predictions.take(rows), e.figures.boot
     decision = decision_of(own)
-    drawn = Bootstrap.of(len(rows), own.group, len(boot.counts) - 1, e.seed, boot.confidence)
+    drawn = Bootstrap.of(len(rows), own.group, boot.replicates, e.seed, boot.confidence)
     known = drawn.unit == boot.unit  # too few groups have no interval and no test: their samples are not independent
     layer = layer_of(decision, own)
     shares = shares_of(layer, drawn)
