@@ -13,8 +13,9 @@ import argparse
 
 import numpy as np
 
-from mmbal.diagnosis.balance import adjusted_p_values, layer_of, shares_of
+from mmbal.diagnosis.balance import adjusted_p_values, shares_of
 from mmbal.diagnosis.coalitions import decision_of
+from mmbal.diagnosis.weights import layer_of
 from mmbal.maths.bootstrap import Bootstrap, Estimate
 from mmbal.predictions.synthetic import GaussianWorld
 

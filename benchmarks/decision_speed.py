@@ -34,8 +34,9 @@ from sklearn.frozen import FrozenEstimator
 
 from mmbal.decision import calibrate, fit_rule
 from mmbal.diagnosis import diagnose
-from mmbal.diagnosis.balance import contrast_of, layer_of, shares_of
+from mmbal.diagnosis.balance import contrast_of, shares_of
 from mmbal.diagnosis.coalitions import decision_of
+from mmbal.diagnosis.weights import layer_of
 from mmbal.maths.bootstrap import Bootstrap
 from mmbal.predictions.format import Predictions
 from mmbal.predictions.humans import human_votes

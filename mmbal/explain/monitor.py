@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from mmbal.diagnosis import Diagnosis, diagnose
-from mmbal.diagnosis.balance import layer_of, shares_of
+from mmbal.diagnosis.balance import shares_of
 from mmbal.diagnosis.coalitions import decision_of
+from mmbal.diagnosis.weights import layer_of
 from mmbal.errors import DataError, UsageError
 from mmbal.explain.heads import AnyHead, Features, head_of
 from mmbal.maths.bootstrap import Bootstrap

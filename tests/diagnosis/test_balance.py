@@ -8,8 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from mmbal.decision.rules.temperature import inverse_temperature
-from mmbal.diagnosis.balance import adjusted_p_values, best_fit, contributions_of, fit, fit_weights, layer_of, shares_of
+from mmbal.diagnosis.balance import adjusted_p_values, shares_of
 from mmbal.diagnosis.coalitions import decision_of
+from mmbal.diagnosis.weights import best_fit, contributions_of, fit, fit_weights, layer_of
 from mmbal.maths.bootstrap import Bootstrap
 from mmbal.maths.loglinear import Design, Posterior
 from mmbal.maths.newton import newton
@@ -75,7 +76,7 @@ def test_the_weights_are_the_most_probable_that_are_not_negative(monkeypatch):
     parts = contributions_of(decision_of(p), p)
     boot = Bootstrap.of(90, replicates=50)
     for spread in (0.0, 0.4):
-        monkeypatch.setattr("mmbal.diagnosis.balance.CLASS_SPREADS", (spread,))
+        monkeypatch.setattr("mmbal.diagnosis.weights.CLASS_SPREADS", (spread,))
         fitted = fit_weights(parts, p.labels, boot)
         unit = unit_of(parts, p.labels)
 
@@ -130,8 +131,8 @@ def test_a_replicate_is_the_fit_to_its_samples_in_first_order():
     p = misleading(90, 2)
     parts = contributions_of(decision_of(p), p)
     base, step = Bootstrap.of(90, replicates=1), 1e-4
-    heavier = np.ones((2, 90))
-    heavier[1, 7] += step
+    heavier = np.ones((90, 2))
+    heavier[7, 1] += step
     moved = fit_weights(parts, p.labels, replace(base, counts=heavier)).replicates
     found = best_fit(unit_of(parts, p.labels) * parts, p.labels)
     posterior = found.posterior
@@ -141,7 +142,7 @@ def test_a_replicate_is_the_fit_to_its_samples_in_first_order():
         lower = np.repeat([0.0, -np.inf], [len(found.mode) - 3, 3])
         return newton(weighted.objective, np.maximum(found.mode, lower), lower, tolerance=1e-14)
 
-    change = (fitted(heavier[1]) - fitted(heavier[0]))[:3] / step * unit_of(parts, p.labels)
+    change = (fitted(heavier[:, 1]) - fitted(heavier[:, 0]))[:3] / step * unit_of(parts, p.labels)
     np.testing.assert_allclose((moved[1] - moved[0])[:, 0] / step, change, atol=1e-3)
     assert change[2] == 0
 

@@ -12,11 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
-from mmbal.diagnosis.balance import Shares, adjusted_p_values, claims_of, contrast_of, layer_of, shares_of
+from mmbal.diagnosis.balance import Shares, adjusted_p_values, claims_of, contrast_of, shares_of
 from mmbal.diagnosis.coalitions import ADDITIVE
 from mmbal.diagnosis.figures import present
 from mmbal.diagnosis.schema import NO_LABELS, Estimates
 from mmbal.diagnosis.section import Section
+from mmbal.diagnosis.weights import layer_of
 from mmbal.maths.bootstrap import Estimate
 from mmbal.predictions.format import Array
 from mmbal.registry import sections

@@ -17,7 +17,7 @@ from mmbal.maths.arrays import log_softmax
 from mmbal.maths.bootstrap import MIN_SAMPLES, Bootstrap, Estimate, ratio
 from mmbal.maths.folds import folds_of, groups_of
 from mmbal.maths.reliability import recalibration_gains, reliability_curve
-from mmbal.maths.scoring import calibration_errors, correct
+from mmbal.maths.scoring import brier_scores, calibration_errors, correct
 from mmbal.predictions.format import Array
 from mmbal.registry import sections
 from mmbal.tables import Column, Table
@@ -65,10 +65,9 @@ def calibration_of(
         return None
     logits, labels, boot = logits[rows], figures.labels[rows], figures.boot
     p = np.exp(log_softmax(logits, axis=-1))
-    brier = ((p - np.eye(p.shape[1])[labels]) ** 2).sum(axis=1)
     estimates = {
         "nll": figures.add(f"{path}.nll", boot.means(-log_likelihood(logits, labels), rows)),
-        "brier": figures.add(f"{path}.brier", boot.means(brier, rows)),
+        "brier": figures.add(f"{path}.brier", boot.means(brier_scores(p, labels), rows)),
         "ece": figures.add(f"{path}.ece", calibration_errors(boot, p, labels, rows)),
     }
     temperature = figures.add(f"{path}.temperature", _temperature(figures, logits, labels, rows))
@@ -101,9 +100,10 @@ def _temperature(figures: Figures, logits: Array, labels: Array, rows: Array) ->
     log_p = log_softmax(logits, axis=-1)
     beta = inverse_temperature(log_p, labels)
     p = np.exp(log_softmax(beta * log_p, axis=-1))
-    mean = (p * log_p).sum(axis=1)
+    mean = np.einsum("nc,nc->n", p, log_p)
     slope = log_p[np.arange(len(labels)), labels] - mean
-    curvature = (p * log_p**2).sum(axis=1) - mean**2
+    p *= log_p
+    curvature = np.einsum("nc,nc->n", p, log_p) - mean**2
     boot = figures.boot
     moved = beta + ratio(boot.sums(slope - slope.mean(), rows), boot.sums(curvature, rows))
     moved[0] = beta

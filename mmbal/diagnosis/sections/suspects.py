@@ -22,12 +22,13 @@ import numpy as np
 from pydantic import Field
 
 from mmbal.config import Frozen
+from mmbal.decision.fused import LARGE
 from mmbal.decision.rules.temperature import inverse_temperature
 from mmbal.diagnosis.claims import learned
 from mmbal.diagnosis.coalitions import own_decisions
 from mmbal.diagnosis.section import Section
 from mmbal.diagnosis.words import joined
-from mmbal.maths.arrays import log_softmax, sigmoid
+from mmbal.maths.arrays import highest, log_softmax, sigmoid, total_of
 from mmbal.maths.newton import newton
 from mmbal.predictions.format import Array, Predictions
 from mmbal.registry import sections
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 FAR = 20.0  # bound of -log b, and of the log odds of e, from below
 DAMPING = 1e-3  # added to the curvature: steps stay short where the likelihood hardly depends on a parameter
 TOLERANCE = 1e-10  # nats
+SINGLE = 1e-7  # nats a sample, where many logits are taken in single precision
 HALF = 0.5  # a doubt above this makes a sample suspect
 MOST_SHOWN = 10  # rows of the table in the terminal; --suspects FILE.csv has all
 LABELS = ("label", "the label")  # what is suspect: the label (the second, where a modality is called so), or a modality
@@ -74,10 +76,13 @@ class Mixture(NamedTuple):
     @classmethod
     def fit(cls, logits: Array, labels: Array) -> Mixture:
         """Fit to logits ``(N, C)`` and labels ``(N,)``."""
+        tolerance = TOLERANCE
+        if logits.size >= LARGE:
+            logits, tolerance = logits.astype(np.float32), SINGLE * len(labels)
         plain = inverse_temperature(log_softmax(logits, axis=-1), labels)
         start = -np.log(max(plain, 0.01)) - np.array([0.0, 0.5])
         loss = partial(_loss, logits=logits, labels=labels)
-        x = min((newton(loss, np.array([own, -3.0]), -FAR, TOLERANCE) for own in start), key=lambda x: loss(x)[0])
+        x = min((newton(loss, np.array([own, -3.0]), -FAR, tolerance) for own in start), key=lambda x: loss(x)[0])
         ratio = 2 * (-loss(x)[0] - _likelihood(plain, 0.0, logits, labels))
         return cls(float(np.exp(-x[0])), float(sigmoid(x[1])), math.erfc(math.sqrt(max(ratio, 0.0) / 2)) / 2)
 
@@ -90,7 +95,7 @@ class Mixture(NamedTuple):
 
 
 def _likelihood(scale: float, share: float, logits: Array, labels: Array) -> float:
-    own = np.exp(log_softmax(scale * logits, axis=-1)[np.arange(len(labels)), labels])
+    own = np.exp(log_softmax(scale * logits, axis=-1)[np.arange(len(labels)), labels].astype(np.float64))
     return float(np.log(np.maximum((1 - share) * own + share / logits.shape[1], 1e-300)).sum())
 
 
@@ -101,9 +106,12 @@ def _loss(x: Array, logits: Array, labels: Array) -> tuple[float, Array, Array]:
     """
     scale, share = float(np.exp(-x[0])), float(sigmoid(x[1]))
     rows, classes = np.arange(len(labels)), logits.shape[1]
-    p = np.exp(log_softmax(scale * logits))
-    own = p[rows, labels]
-    slope = scale * own * ((p * logits).sum(axis=1) - logits[rows, labels])
+    p = scale * logits
+    p -= highest(p, -1, keepdims=True)
+    np.exp(p, out=p)
+    total = total_of(p)[:, 0].astype(np.float64)
+    own = p[rows, labels] / total
+    slope = scale * own * (np.einsum("nc,nc->n", p, logits) / total - logits[rows, labels])
     total = np.maximum((1 - share) * own + share / classes, 1e-300)
     scores = np.stack([(1 - share) * slope, share * (1 - share) * (1 / classes - own)]) / total
     return -float(np.log(total).sum()), -scores.sum(axis=1), scores @ scores.T + DAMPING * np.eye(2)
