@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mmbal.decision.module import RuleModule
 
 R = TypeVar("R", bound="Rule")
+Held = tuple["Rule", np.ndarray]  # a rule with the rows (n,) that it has not seen
 
 
 def unimodal(logits: AnyArray, present: AnyArray) -> AnyArray:
@@ -63,6 +64,7 @@ class Rule(Shown, ABC):
     source: ClassVar[str] = "logits"  # what a mapping given to ``apply`` holds: "logits" or "features"
     tensors_only: ClassVar[bool] = False  # whether ``combine`` is written for torch: arrays then become tensors for it
     warm: ClassVar[bool] = False  # whether ``estimate`` takes a ``start``, a fit on like data that saves time
+    single: ClassVar[bool] = False  # whether it is fitted in single precision where rows and classes are many
     takes: ClassVar[Takes] = "parts"  # inputs where the model's decision is not the sum of its parts
 
     class Config(Config):
@@ -103,9 +105,12 @@ class Rule(Shown, ABC):
     @classmethod
     def fit_and_cross_fit(
         cls: type[R], predictions: Predictions, config: Any, folds: int, seed: int
-    ) -> tuple[R, list[tuple[R, np.ndarray]]]:
-        """What ``fit`` and ``cross_fit`` give; a rule that holds rows out to be fitted shares the work of both."""
-        return cls.fit(predictions, config), list(cls.cross_fit(predictions, config, folds, seed))
+    ) -> tuple[R, list[Held], dict[str, list[Held]]]:
+        """What ``fit`` and ``cross_fit`` give, and by name other rules that are cross-fitted by the way.
+
+        A rule that holds rows out to be fitted shares the work of both.
+        """
+        return cls.fit(predictions, config), list(cls.cross_fit(predictions, config, folds, seed)), {}
 
     @abstractmethod
     def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from pydantic_core import to_jsonable_python
 
 from mmbal.decision.base import Rule
@@ -161,15 +162,15 @@ def calibrate(
     wanted = list(dict.fromkeys(["sum", "best", *(name for name in names if name not in large), rule]))
     config = {} if protect is None else {rule: {"protect": protect}}
     with portion(0.5):
-        fitted, log_p = fit_and_cross_fit(rows, rule, folds, seed, **config.get(rule, {}))
+        fitted, known = fit_and_cross_fit(rows, rule, folds, seed, **config.get(rule, {}))
     left_out = (
         f"Too large for {len(rows.classes):,} classes, unless named by --rule: {', '.join(large)}." if large else ""
     )
     tested = predictions.select("test") if test else None
     alone = fit_rule(rows, "best")
     with portion(0.3):
-        held_out = Comparison.of(rows, wanted, folds, seed, config=config, known={rule: log_p})
-    own = {} if tested is None else {rule: fitted.apply(tested)}
+        held_out = Comparison.of(rows, wanted, folds, seed, config=config, known=known)
+    own = {} if tested is None else {rule: [(fitted, np.arange(len(tested)))]}
     judged = None if tested is None else Comparison.of(tested, wanted, folds, seed, rows, config=config, known=own)
     return Calibration(
         rule=fitted,

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from mmbal.decision.fitting import cross_fit, fit_rule
-from mmbal.decision.fused import FUSED, as_it_is
+from mmbal.decision.base import Held
+from mmbal.decision.fitting import cross_fit_ordered, fit_ordered, held_out
+from mmbal.decision.fused import FUSED, as_it_is, light
 from mmbal.decision.gains import Gain, class_tests, gain_bounds
-from mmbal.maths.bootstrap import SHARE, Bootstrap
-from mmbal.maths.scoring import calibration_errors, correct, scores
+from mmbal.maths.bootstrap import SHARE, Bootstrap, Estimate
+from mmbal.maths.scoring import brier_scores, calibration_errors, correct
 from mmbal.predictions.format import Predictions, Source
-from mmbal.predictions.order import canonical_order
+from mmbal.predictions.order import canonical, canonical_order
 from mmbal.predictions.source import predictions_of
 from mmbal.progress import steps
 from mmbal.tables import Column, Table
@@ -49,11 +50,34 @@ def compare_rules(
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What is kept of one rule's log-probabilities: ``right (N,)``, ``nats (N,)`` of the true class, and its calibration.
+
+    ``bounds``: of a sample's gain in accuracy over the decision as it is.
+    """
+
+    right: np.ndarray
+    nats: np.ndarray
+    ece: Estimate | None
+    brier: float
+    bounds: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, log_p: np.ndarray, start: np.ndarray, labels: np.ndarray, boot: Bootstrap) -> Judged:
+        """Of log-probabilities ``(N, C)``, beside those of the decision as it is."""
+        nats = log_p[np.arange(len(labels)), labels]
+        bounds = gain_bounds(log_p, start)
+        right, p = correct(log_p, labels), np.exp(log_p)
+        ece = boot.estimate(calibration_errors(boot, p, labels))
+        return cls(right, nats, ece, float(brier_scores(p, labels).mean()), bounds)
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Held-out log-probabilities ``(N, C)`` of the decision as it is and of several rules on the same rows."""
+    """The decision as it is and several rules, judged on the same samples that the rules have not seen."""
 
     predictions: Predictions
-    log_p: dict[str, np.ndarray]  # by name, first ``fused``
+    judged: dict[str, Judged]  # by name, first ``fused``
     boot: Bootstrap
 
     @classmethod
@@ -66,55 +90,49 @@ class Comparison:
         fit_on: Predictions | None = None,
         replicates: int = 1000,
         config: Mapping[str, Mapping[str, Any]] | None = None,
-        known: Mapping[str, np.ndarray] | None = None,
+        known: Mapping[str, Sequence[Held]] | None = None,
     ) -> Comparison:
         """Cross-fit the rules called ``names``, or fit them on ``fit_on``; ``config``: hyper-parameters by rule.
 
-        ``known``: held-out log-probabilities ``(N, C)`` of rules that were fitted already.
+        ``known``: rules that were fitted already, each with the rows ``(n,)`` that it is to decide. Of one rule after the
+        other the log-probabilities are judged and given up, so that memory does not grow with their number.
         """
-        own = predictions.unruled or predictions
-        order = canonical_order(own)
-        own = own.take(order)
-        log_p = {FUSED: as_it_is(own)}
-        for name in steps(list(dict.fromkeys(names))):
-            if name == FUSED:
-                continue
+        order = canonical_order(predictions.unruled or predictions)
+        own, place = light(predictions.unruled or predictions).take(order), np.argsort(order)
+        source = None if fit_on is None else canonical(light(fit_on.unruled or fit_on))
+        boot, start = Bootstrap.of(len(own), own.group, replicates, seed), as_it_is(own)
+        judged = {FUSED: Judged.of(start, start, own.labels, boot)}
+        for name in steps([name for name in dict.fromkeys(names) if name != FUSED]):
             options = (config or {}).get(name, {})
-            if name in (known or {}):
-                log_p[name] = (known or {})[name][order]
-            elif fit_on is None:
-                log_p[name] = cross_fit(own, name, folds, seed, **options)
+            if known and name in known:
+                log_p = held_out(own, [(rule, place[rows]) for rule, rows in known[name]])
+            elif source is None:
+                log_p = cross_fit_ordered(own, name, folds, seed, **options)
             else:
-                log_p[name] = fit_rule(fit_on.unruled or fit_on, name, **options).apply(own)
-        return cls(own, log_p, Bootstrap.of(len(own), own.group, replicates, seed))
+                log_p = fit_ordered(source, name, **options).apply(own)
+            judged[name] = Judged.of(log_p, start, own.labels, boot)
+        return cls(own, judged, boot)
 
     def rows(self) -> list[dict[str, Any]]:
         """The table of :func:`compare_rules`."""
-        labels, boot = self.predictions.labels, self.boot
-        n = np.arange(len(labels))
-        start = self.log_p[FUSED]
-        start_right = correct(start, labels)
-        found = []
-        for name, log_p in self.log_p.items():
-            right, known = correct(log_p, labels), scores(log_p, labels)
-            found.append(
-                {
-                    "rule": name,
-                    "accuracy": boot.mean(right, bounds=SHARE),
-                    "nll": boot.mean(-log_p[n, labels]),
-                    "ece": boot.estimate(calibration_errors(boot, np.exp(log_p), labels)),
-                    "brier": known["brier"],
-                    "accuracy_gain": Gain.of(boot, right - start_right, bounds=gain_bounds(log_p, start)),
-                    "nll_gain": Gain.of(boot, log_p[n, labels] - start[n, labels]),
-                }
-            )
-        return found
+        start, boot = self.judged[FUSED], self.boot
+        return [
+            {
+                "rule": name,
+                "accuracy": boot.mean(own.right, bounds=SHARE),
+                "nll": boot.mean(-own.nats),
+                "ece": own.ece,
+                "brier": own.brier,
+                "accuracy_gain": Gain.of(boot, own.right - start.right, bounds=own.bounds),
+                "nll_gain": Gain.of(boot, own.nats - start.nats),
+            }
+            for name, own in self.judged.items()
+        ]
 
     def classes(self, name: str) -> list[dict[str, Any]]:
         """One row a class that has rows: accuracy of ``fused`` and of the rule, the paired gain, and its p by Holm."""
         labels, names = self.predictions.labels, self.predictions.classes
-        before, after = (correct(self.log_p[x], labels) for x in (FUSED, name))
-        bounds = gain_bounds(self.log_p[name], self.log_p[FUSED])
+        before, after, bounds = self.judged[FUSED].right, self.judged[name].right, self.judged[name].bounds
         found = []
         for k, p in class_tests(after - before, labels, self.predictions.group).items():
             rows = np.flatnonzero(labels == k)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule
-from mmbal.decision.fused import with_rule
+from mmbal.decision.base import Held, Rule
+from mmbal.decision.fused import light, with_rule
 from mmbal.errors import ConfigError
 from mmbal.predictions.format import Predictions, Source
 from mmbal.predictions.order import canonical, canonical_order
@@ -17,6 +17,7 @@ from mmbal.predictions.source import predictions_of
 from mmbal.registry import rules
 
 FORMAT = "mmbal.rule"
+AT_ONCE = 2**21  # probabilities that a rule decides at a time, of rows that it has not seen
 
 
 def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule:
@@ -33,8 +34,7 @@ def fit_rule(predictions: Source, name: str = "adaptive", **config: Any) -> Rule
     >>> rule.apply(mmbal.Predictions.of(arrays))[:4].argmax(axis=1)
     array([0, 1, 0, 1])
     """
-    rule: type[Rule] = rules.get(name)
-    return rule.fit(canonical(predictions_of(predictions)), _config(rule, name, config))
+    return fit_ordered(canonical(predictions_of(predictions)), name, **config)
 
 
 def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed: int = 0, **config: Any) -> np.ndarray:
@@ -50,7 +50,19 @@ def cross_fit(predictions: Source, name: str = "adaptive", folds: int = 5, seed:
     (200, 2)
     """
     predictions = predictions_of(predictions)
-    return _held_out(predictions, cross_fitted_rules(predictions, name, folds, seed, **config))
+    return held_out(predictions, cross_fitted_rules(predictions, name, folds, seed, **config))
+
+
+def fit_ordered(predictions: Predictions, name: str, **config: Any) -> Rule:
+    """:func:`fit_rule` on samples that are in their canonical order already."""
+    rule: type[Rule] = rules.get(name)
+    return rule.fit(predictions, _config(rule, name, config))
+
+
+def cross_fit_ordered(predictions: Predictions, name: str, folds: int, seed: int, **config: Any) -> np.ndarray:
+    """:func:`cross_fit` of samples that are in their canonical order already."""
+    rule: type[Rule] = rules.get(name)
+    return held_out(predictions, rule.cross_fit(predictions, _config(rule, name, config), folds, seed))
 
 
 def cross_fitted_rules(
@@ -59,27 +71,33 @@ def cross_fitted_rules(
     """The rule of every fold, fitted on the other folds, with the rows ``(n,)`` that it has not seen."""
     cls: type[Rule] = rules.get(name)
     order = canonical_order(predictions)
-    for rule, held_out in cls.cross_fit(predictions.take(order), _config(cls, name, config), folds, seed):
-        yield rule, order[held_out]
+    given = (light(predictions) if cls.single else predictions).take(order)
+    for rule, rows in cls.cross_fit(given, _config(cls, name, config), folds, seed):
+        yield rule, order[rows]
 
 
 def fit_and_cross_fit(
     predictions: Predictions, name: str, folds: int = 5, seed: int = 0, **config: Any
-) -> tuple[Rule, np.ndarray]:
-    """What :func:`fit_rule` and :func:`cross_fit` give, with what they have in common done once."""
+) -> tuple[Rule, dict[str, list[Held]]]:
+    """What :func:`fit_rule` and :func:`cross_fitted_rules` give, with what they have in common done once.
+
+    The cross-fitted rules are by name: the rule's own, and others that were fitted by the way.
+    """
     cls: type[Rule] = rules.get(name)
     order = canonical_order(predictions)
-    rule, parts = cls.fit_and_cross_fit(predictions.take(order), _config(cls, name, config), folds, seed)
-    return rule, _held_out(predictions, [(own, order[held_out]) for own, held_out in parts])
+    given = (light(predictions) if cls.single else predictions).take(order)
+    rule, own, others = cls.fit_and_cross_fit(given, _config(cls, name, config), folds, seed)
+    every = {**others, name: own}
+    return rule, {key: [(fitted, order[rows]) for fitted, rows in parts] for key, parts in every.items()}
 
 
 def cross_ruled(predictions: Predictions, name: str, folds: int = 5, seed: int = 0, **config: Any) -> Predictions:
     """:func:`mmbal.decision.fused.with_rule`, every row under a rule ``name`` that was fitted on the other folds."""
-    parts, rows = [], []
-    for rule, held_out in cross_fitted_rules(predictions, name, folds, seed, **config):
-        parts.append(with_rule(predictions.take(held_out), rule, name))
-        rows.append(held_out)
-    return Predictions.concatenate(parts).take(np.argsort(np.concatenate(rows)))
+    parts, order = [], []
+    for rule, rows in cross_fitted_rules(predictions, name, folds, seed, **config):
+        parts.append(with_rule(predictions.take(rows), rule, name))
+        order.append(rows)
+    return Predictions.concatenate(parts).take(np.argsort(np.concatenate(order)))
 
 
 def rule_to_json(rule: Rule) -> dict[str, Any]:
@@ -121,11 +139,12 @@ def rule_from_json(stored: Mapping[str, Any], classes: tuple[str, ...] | None = 
     return rule
 
 
-def _held_out(predictions: Predictions, parts: Iterable[tuple[Rule, np.ndarray]]) -> np.ndarray:
+def held_out(predictions: Predictions, parts: Iterable[Held]) -> np.ndarray:
     """Log-probabilities ``(N, C)`` of each row by the rule that has not seen it."""
     out = np.empty((len(predictions), len(predictions.classes)))
     for rule, rows in parts:
-        out[rows] = rule.apply(predictions.take(rows))
+        for some in np.array_split(rows, max(1, out[:1].size * len(rows) // AT_ONCE)):
+            out[some] = rule.apply(predictions.take(some))
     return out
 
 

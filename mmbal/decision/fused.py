@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FUSED = "fused"
 Takes = Literal["parts", "fused", "parts and fused"]
+LARGE = 250_000  # log-probabilities (rows x classes) of a modality from which single precision serves
 TOLERANCE = 1e-3  # relative; beyond it the fused logits are not the sum of the modalities' logits
 
 
@@ -96,6 +97,34 @@ def inputs_of(predictions: Predictions, takes: Takes) -> Predictions:
         unruled=None,
     )
     return only(both, [FUSED]) if takes == FUSED else both
+
+
+def large(predictions: Predictions) -> bool:
+    """Whether rows and classes are so many that single precision serves, or it was chosen for more of these rows."""
+    known = next(iter(predictions.logits.values()))
+    return known.dtype == np.float32 or known.size >= LARGE
+
+
+def light(predictions: Predictions) -> Predictions:
+    """The same rows; the decisions of many (``LARGE``) in single precision, to fit rules to them in less time and memory."""
+    p = predictions
+    if not large(p):
+        return p
+
+    def single(arrays: Mapping[Any, Array]) -> dict[Any, Array]:
+        return {key: x.astype(np.float32, copy=False) for key, x in arrays.items()}
+
+    fused = None if p.fused is None else p.fused.astype(np.float32, copy=False)
+    return replace(
+        p,
+        logits=single(p.logits),
+        fused=fused,
+        contribution=single(p.contribution),
+        subsets=single(p.subsets),
+        shapley=single(p.shapley),
+        baselines={},
+        unruled=None if p.unruled is None else light(p.unruled),
+    )
 
 
 def only(predictions: Predictions, names: Sequence[str]) -> Predictions:

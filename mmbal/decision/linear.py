@@ -19,7 +19,7 @@ As for a temperature, one pseudo-row's worth of uniform labels joins the data, s
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -29,8 +29,8 @@ from mmbal.decision.base import Rule, centre_of_weights
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.mean import mean_log_probabilities
 from mmbal.decision.rules.temperature import inverse_temperatures, temperature
-from mmbal.maths.arrays import AnyArray, concatenate, exp, log_softmax
-from mmbal.maths.loglinear import EXACT, Design, maximum_a_posteriori
+from mmbal.maths.arrays import AnyArray, concatenate, exp, like, log_softmax
+from mmbal.maths.loglinear import EXACT, Design, maximum_a_posteriori, soft_targets
 from mmbal.predictions.format import Predictions
 from mmbal.text import PLAIN, signed
 
@@ -43,7 +43,7 @@ MATRICES = {
     "matrix": 2,
     "stacking": 1,
 }  # rules whose parameters grow with the square of the classes, and how many matrices
-MOST_ENTRIES = 2_000_000  # of such matrices, in all that fit unless they are asked for by name
+MOST_ENTRIES = 1_500_000  # of such matrices, in all that fit unless they are asked for by name
 SIDE_SHARE = 0.5  # of the strength, for levels and for probabilities: side terms to those in log-probabilities
 FAINT = 1e-6  # mean square of log-probabilities below which a block carries no information and has no scale
 
@@ -54,6 +54,16 @@ def too_large(rule: str, modalities: int, classes: int) -> bool:
     With 1,000 classes and two modalities a matrix has four million entries, and one product with them takes minutes.
     """
     return MATRICES.get(rule, 0) * modalities * classes**2 > MOST_ENTRIES
+
+
+class Problem(NamedTuple):
+    """What a log-linear rule is fitted to: ``beta (M,)``, ``level (M,)``, the design and its groups of features."""
+
+    beta: np.ndarray
+    level: np.ndarray
+    design: Design
+    groups: tuple[int, ...]  # columns of each
+    target: np.ndarray  # (N, C)
 
 
 class LogLinear(Rule):
@@ -71,31 +81,37 @@ class LogLinear(Rule):
         cls,
         predictions: Predictions,
         config: Any,
-        beta: np.ndarray | None = None,
+        problem: Problem | None = None,
         start: Rule | None = None,
         tolerance: float = EXACT,
     ) -> dict[str, np.ndarray]:
         """The MAP parameters, solved to ``tolerance`` nats a row.
 
-        ``beta``, where it is known, and ``start``, a fit of this rule on like data, save time.
+        The ``problem``, where it is known, and ``start``, a fit of this rule on like data or of one with fewer blocks, save
+        time.
         """
-        beta = inverse_temperatures(predictions) if beta is None else beta
-        logits = np.stack([predictions.logits[m] for m in predictions.modalities], axis=1)
-        n, _, c = logits.shape
-        present = predictions.present_mask().astype(np.float64)
-        level = (logits.mean(axis=-1) * present).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-        experts, columns, groups = cls.design(logits, present, beta, level)
-        features = np.concatenate([columns[:, :0, 0], *groups], axis=1)
-        design = Design(experts, columns, features, "bias" in cls.blocks)
-        centre = centre_of_weights(predictions.modalities)
-        mean, precision = cls.prior(design, centre, [x.shape[1] for x in groups], config.strength)
-        target = np.full((n, c), 1 / (n * c))
-        target[np.arange(n), predictions.labels] += 1
+        problem = cls.problem(predictions) if problem is None else problem
+        design, centre = problem.design, centre_of_weights(predictions.modalities)
+        mean, precision = cls.prior(design, centre, problem.groups, config.strength)
         if start is not None and start.modalities != predictions.modalities:
             start = None
-        warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in _BLOCKS])
-        found = design.split(maximum_a_posteriori(design, target, mean, precision, warm, tolerance))
-        return {"beta": beta, "level": level, **dict(zip(_BLOCKS, found, strict=True))}
+        warm = None if start is None else _filled(start, design.sizes)
+        found = design.split(maximum_a_posteriori(design, problem.target, mean, precision, warm, tolerance))
+        return {"beta": problem.beta, "level": problem.level, **dict(zip(_BLOCKS, found, strict=True))}
+
+    @classmethod
+    def problem(cls, predictions: Predictions, beta: np.ndarray | None = None) -> Problem:
+        """What the fits of every strength share; ``beta``, where it is known, saves time."""
+        beta = inverse_temperatures(predictions) if beta is None else beta
+        logits = np.stack([predictions.logits[m] for m in predictions.modalities], axis=1)
+        present = predictions.present_mask().astype(logits.dtype)
+        level = (logits.mean(axis=-1) * present).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+        experts, columns, groups = cls.design(logits, present, like(beta, logits), level)
+        experts = np.ascontiguousarray(experts.transpose(1, 0, 2)).transpose(1, 0, 2)  # as sums over experts need it
+        features = np.concatenate([columns[:, :0, 0], *groups], axis=1)
+        design = Design(experts, columns, features, "bias" in cls.blocks)
+        sizes = tuple(x.shape[1] for x in groups)
+        return Problem(beta, level, design, sizes, soft_targets(predictions.labels, logits))
 
     @classmethod
     def design(
@@ -119,7 +135,7 @@ class LogLinear(Rule):
 
     @classmethod
     def prior(
-        cls, design: Design, centre: np.ndarray, groups: list[int], strength: float
+        cls, design: Design, centre: np.ndarray, groups: tuple[int, ...], strength: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and precision of every parameter, for weights about ``centre (M,)`` and groups of features of these sizes."""
         c, sizes, modalities = design.experts.shape[2], design.sizes, len(centre)
@@ -173,9 +189,15 @@ class LogLinear(Rule):
         return text + "."
 
 
+def _filled(start: Rule, sizes: list[int]) -> np.ndarray:
+    """The flat parameters of a rule, with zeros for what a rule with more blocks has behind them."""
+    blocks = [start.parameters[x].ravel() for x in _BLOCKS]
+    return np.concatenate([np.pad(x, (0, size - len(x))) for x, size in zip(blocks, sizes, strict=True)])
+
+
 def _energy(block: np.ndarray) -> float:
     """Mean over rows (and classes) of the squared length of the block's input to one logit."""
-    return max(float((block**2).sum(axis=1).mean()), FAINT) if block.size else 1.0
+    return max(float(np.vdot(block, block)) * block.shape[1] / block.size, FAINT) if block.size else 1.0
 
 
 _BLOCKS = ("weight", "classwise", "matrix", "bias")

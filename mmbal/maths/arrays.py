@@ -143,7 +143,8 @@ def log_softmax(x: AnyArray, axis: int = -1) -> AnyArray:
         shifted = x - x.max(axis=axis, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     shifted = x - highest(x, -1, keepdims=True)
-    return shifted - np.log(total_of(np.exp(shifted)))
+    shifted -= np.log(total_of(np.exp(shifted)))
+    return shifted
 
 
 def softmax(x: AnyArray, axis: int = -1) -> AnyArray:

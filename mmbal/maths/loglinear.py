@@ -24,7 +24,12 @@ from mmbal.maths.arrays import highest, total_of
 
 EXACT = 1e-16  # nats a row: the log-probabilities of the solution are then right to about 1e-8
 FAST = 1e-3  # nats a row: for fits of which many are averaged, as in the rule `adaptive`
-ROUNDING = 1e-14  # relative error of a sum of losses: a step that raises it by less is taken
+ROUNDING = {  # relative error of a sum of losses, by precision: a step that raises it by less is taken
+    "float32": 1e-6,
+    "float64": 1e-14,
+}
+IDLE = 0.02  # of the tolerance of a fit: a product with the Hessian that gains less is the last of its step
+MOVED = 0.01  # of the value: a step that lowers it by more changes the curvature
 BLOCK = 2**23  # entries of an array that is made for some rows at a time
 
 Array = np.ndarray
@@ -44,6 +49,8 @@ class Design:
 
     def astype(self, kind: type[np.floating]) -> Design:
         """The same design in another precision."""
+        if self.experts.dtype == kind:
+            return self
         experts, columns, features = (x.astype(kind, copy=False) for x in (self.experts, self.columns, self.features))
         return Design(experts, columns, features, self.bias)
 
@@ -172,12 +179,14 @@ class Posterior:
 
     def evaluate(self, at: Array) -> tuple[float, Array]:
         """The value, in nats, and the probabilities ``(N, C)``."""
-        scores = self.design.scores(at) + self.offset
+        scores = self.design.scores(at.astype(self.design.experts.dtype, copy=False)) + self.offset
         top = highest(scores, axis=-1, keepdims=True)
         p = np.exp(scores - top)
         total = total_of(p)
         p /= total
-        loss = (self.mass * (np.log(total) + top)).sum() - (self.target * scores).sum()
+        level = self.mass * (np.log(total) + top)
+        scores *= self.target
+        loss = level.sum(dtype=np.float64) - scores.sum(dtype=np.float64)
         return float(loss + 0.5 * (at - self.mean) @ self.pull(at - self.mean)), p
 
     @property
@@ -187,13 +196,26 @@ class Posterior:
 
     def gradient(self, at: Array, p: Array) -> Array:
         """The gradient ``(P,)`` where the probabilities are ``p``."""
-        return self.design.adjoint(self.mass * p - self.target) + self.pull(at - self.mean)
+        residual = self.mass * p
+        residual -= self.target
+        return self.design.adjoint(residual) + self.pull(at - self.mean)
 
     def objective(self, at: Array) -> tuple[float, Array, Array]:
         """Value, gradient ``(P,)`` and Hessian ``(P, P)``."""
         value, p = self.evaluate(at)
         prior = self.precision if self.precision.ndim == 2 else np.diag(self.precision)
         return value, self.gradient(at, p), self.design.hessian(p, self.mass) + prior
+
+
+def soft_targets(labels: Array, scores: Array) -> Array:
+    """Targets ``(N, C)`` of labels ``(N,)``, in the precision of ``scores (N, ..., C)``.
+
+    One pseudo-row's worth of uniform labels joins the data, so that separable data have a solution.
+    """
+    n, c = len(labels), scores.shape[-1]
+    found = np.full((n, c), 1 / (n * c), scores.dtype)
+    found[np.arange(n), labels] += 1
+    return found
 
 
 def maximum_a_posteriori(
@@ -220,26 +242,33 @@ def mode_of(
     """The mode ``(P,)`` of a posterior under ``parameters >= lower``; no Hessian is formed.
 
     Stops after a step whose Newton decrement promised a gain below ``tolerance`` nats a row. ``start`` (default: the
-    prior mean) changes the time only. Bounds are kept as in :func:`mmbal.maths.newton.newton`: every step is one in the
-    parameters that they leave free.
+    prior mean) changes the time only. A design in single precision is solved to ``FAST``. Bounds are kept as in
+    :func:`mmbal.maths.newton.newton`: every step is one in the parameters that they leave free.
     """
     design, mass = posterior.design, posterior.mass
     theta = np.maximum(posterior.mean if start is None else start, lower)
     value, p = posterior.evaluate(theta)
     # products in single precision find the step well enough, in half the time; the gradient is in double precision
     light, weight = design.astype(np.float32), mass.astype(np.float32)
+    if design.experts.dtype == np.float32:  # which knows values no better
+        tolerance = max(tolerance, FAST)
+    moved, diagonal = True, posterior.own_precision
+    least = IDLE * tolerance * len(posterior.target)
+    rounding = ROUNDING[design.experts.dtype.name]
     for _ in range(max_steps):
         gradient = posterior.gradient(theta, p)
         free = (theta > lower) | (gradient < 0)
-        chances = p.astype(np.float32)
-        diagonal = light.curvature(chances, weight) + posterior.own_precision
-        step = newton_step(light, chances, weight, posterior.pull, -gradient, diagonal, free)
+        chances = p.astype(np.float32, copy=False)
+        if moved:  # the diagonal is a preconditioner, and need not be exact
+            diagonal = light.curvature(chances, weight) + posterior.own_precision
+        step = newton_step(light, chances, weight, posterior.pull, -gradient, diagonal, free, least)
         decrement = -float(gradient @ step)
         length = 1.0
         while length > 1e-8:
             trial = np.maximum(theta + length * step, lower)
             attempt, tried = posterior.evaluate(trial)
-            if attempt <= value + 1e-4 * float(gradient @ (trial - theta)) + ROUNDING * abs(value):
+            if attempt <= value + 1e-4 * float(gradient @ (trial - theta)) + rounding * abs(value):
+                moved = value - attempt > MOVED * abs(value)
                 theta, value, p = trial, attempt, tried
                 break
             length /= 2
@@ -256,14 +285,15 @@ def newton_step(
     right: Array,
     diagonal: Array,
     free: Array,
+    least: float = 0.0,
     forcing: float = 0.1,
     most: int = 1000,
 ) -> Array:
     """An inexact solution of ``(Hessian + precision) x = right`` by conjugate gradients, preconditioned by a diagonal.
 
     ``pull`` is the product with the precision; x is 0 where it is not ``free (P,)``. Stops when the preconditioned residual
-    has fallen by ``forcing``, or after ``most`` products with the Hessian, which have the precision of ``p``: the gradient
-    alone decides where Newton's method ends.
+    has fallen by ``forcing``, after a product with the Hessian by which the quadratic model gains less than ``least``, or
+    after ``most`` of them. They have the precision of ``p``: the gradient alone decides where Newton's method ends.
     """
     x = np.zeros_like(right)
     residual = right * free
@@ -279,6 +309,8 @@ def newton_step(
         product = (design.adjoint(change) + pull(direction)) * free
         length = energy / float(direction @ product)
         x = x + length * direction
+        if length * energy < 2 * least:
+            break
         residual = residual - length * product
         scaled = residual / diagonal
         energy, last = float(residual @ scaled), energy

@@ -7,6 +7,7 @@ import numpy as np
 from mmbal.maths.bootstrap import Bootstrap, ratio
 
 DIGITS = 9  # of a confidence; more differ with the order of a sum
+AT_ONCE = 2**18  # scores that are looked at together
 TIE = 1e-6  # of the largest magnitude in the row; smaller differences are those of rounding to single precision
 
 
@@ -18,7 +19,10 @@ def correct(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     classes or on the last bit of a sum, and a row of equal scores is a guess, 1/C. Scores are equal where they differ by
     less than ``TIE`` of the row's largest magnitude. This is the one accuracy of mmbal.
     """
-    share: np.ndarray = decided_shares(scores)[np.arange(len(labels)), labels]
+    share, rows = np.empty(len(labels)), max(1, AT_ONCE // max(scores.shape[1], 1))
+    for start in range(0, len(labels), rows):
+        part = labels[start : start + rows]
+        share[start : start + rows] = decided_shares(scores[start : start + rows])[np.arange(len(part)), part]
     return share
 
 
@@ -37,14 +41,20 @@ def scores(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float
     """
     rows = np.arange(len(labels))
     p = np.exp(log_probabilities)
-    error = p.copy()
-    error[rows, labels] -= 1
     return {
         "accuracy": float(correct(log_probabilities, labels).mean()),
         "nll": float(-log_probabilities[rows, labels].mean()),
         "ece": expected_calibration_error(p, labels),
-        "brier": float((error**2).sum(axis=1).mean()),
+        "brier": float(brier_scores(p, labels).mean()),
     }
+
+
+def brier_scores(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The Brier score of each row ``(N,)``, in [0, 2], of probabilities ``(N, C)`` and labels ``(N,)``."""
+    own = probabilities[np.arange(len(labels)), labels]
+    # (1 - p_y)^2 in place of p_y^2, so that no copy of the table is made
+    score: np.ndarray = np.einsum("nc,nc->n", probabilities, probabilities) - own**2 + (1 - own) ** 2
+    return score
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -165,7 +165,8 @@ class Predictions(Shown):
         name = name if name in have else other if other in have else split
         if name not in have:
             raise UsageError(f"The predictions have no split '{split}'.", f"They have: {', '.join(have)}.")
-        return self.take(np.flatnonzero(self.split == name))
+        chosen = self.split == name
+        return self if chosen.all() else self.take(np.flatnonzero(chosen))
 
     def take(self, rows: Array) -> Predictions:
         """The given rows (indices or mask), in that order; repeats are allowed (bootstrap)."""

@@ -9,7 +9,7 @@ import pytest
 
 from mmbal.decision import cross_fit, fit_rule, rule_from_json, rule_to_json
 from mmbal.decision.candidates import AS_IT_IS, PARTS, Fold, held_out_gain
-from mmbal.decision.fitting import fit_and_cross_fit
+from mmbal.decision.fitting import fit_and_cross_fit, held_out
 from mmbal.predictions.synthetic import GaussianWorld
 
 K = len(PARTS)
@@ -20,16 +20,9 @@ START = np.eye(K)[AS_IT_IS]
 def fold(repeat: int, likelihood: list[list[float]]) -> Fold:
     rows = np.log(np.array(likelihood))
     n = len(rows)
+    order, all_of_them = np.arange(n), np.ones(n, bool)
     return Fold(
-        repeat,
-        np.arange(n),
-        np.zeros(n, int),
-        np.arange(n),
-        np.zeros((n, K, 2)),
-        rows,
-        np.ones(n, bool),
-        np.zeros((0, K)),
-        [],
+        repeat, order, np.zeros(n, int), order, rows, np.zeros((n, K)), all_of_them, np.zeros((0, K)), PARTS, []
     )
 
 
@@ -100,6 +93,37 @@ def test_a_weight_below_one_is_said_in_words_and_survives_storage():
 def test_fitting_and_cross_fitting_at_once_change_nothing():
     data = calibrated(overconfidence=5.0).sample(60, seed=3)
     for folds, seed in ((5, 0), (3, 1)):  # the folds of the rule's own fit, and others
-        rule, held_out = fit_and_cross_fit(data, "adaptive", folds, seed)
-        np.testing.assert_array_equal(held_out, cross_fit(data, "adaptive", folds, seed))
+        rule, known = fit_and_cross_fit(data, "adaptive", folds, seed)
+        assert list(known) == ["adaptive"]
+        np.testing.assert_array_equal(held_out(data, known["adaptive"]), cross_fit(data, "adaptive", folds, seed))
         np.testing.assert_array_equal(rule.apply(data), fit_rule(data, "adaptive").apply(data))
+
+
+@pytest.mark.parametrize(("lost", "strengths"), [(1000.0, [0.3, 0.6, 1.2, 2.4]), (-1000.0, [0.3])])
+def test_many_rows_take_single_precision_and_no_matrix_behind_one_that_lost(monkeypatch, lost, strengths):
+    """A matrix has lost where the one before is better by ``LOST`` nats: here none has, or each that does not gain 1000."""
+    data, test = calibrated().sample(400, seed=3), calibrated().sample(200, seed=4)
+    exact = fit_rule(data, "adaptive").apply(test)
+    monkeypatch.setattr("mmbal.decision.fused.LARGE", 1)
+    monkeypatch.setattr("mmbal.decision.candidates.SHARE", 0.0)
+    monkeypatch.setattr("mmbal.decision.candidates.LOST", lost)
+    rule, known = fit_and_cross_fit(data, "adaptive")
+    assert [e["strength"] for e in rule.evidence if "strength" in e] == strengths
+    np.testing.assert_allclose(np.exp(rule.apply(test)), np.exp(exact), atol=0.02)
+    matrix = {"matrix"} if 0.6 in strengths else set()
+    assert set(known) == {"sum", "best", "pool", "bias", "classwise", "discriminant", "adaptive"} | matrix
+    # a candidate by the way is what its own cross-fitting gives
+    probabilities = np.exp(held_out(data, known["bias"]))
+    np.testing.assert_allclose(probabilities, np.exp(cross_fit(data, "bias")), atol=0.02)
+
+
+def test_with_many_rows_a_candidate_without_a_share_is_not_fitted_again(monkeypatch):
+    data, test = calibrated(overconfidence=5.0).sample(400, seed=3), calibrated(overconfidence=5.0).sample(200, seed=4)
+    every = fit_rule(data, "adaptive")
+    monkeypatch.setattr("mmbal.decision.fused.LARGE", 1)
+    few = fit_rule(data, "adaptive")
+    assert few.evidence[AS_IT_IS]["rule"] == "sum"
+    assert len(few.evidence) < len(every.evidence)
+    rows = np.arange(len(test))
+    loss = [-rule.apply(test)[rows, test.labels].mean() for rule in (every, few)]
+    assert loss[1] < loss[0] + 0.005

@@ -38,22 +38,22 @@ Ma and Chen, 2025, arXiv 2510.14411, who leave the method open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from mmbal.config import Config
-from mmbal.decision.base import Rule
+from mmbal.decision.base import Held, Rule
 from mmbal.decision.candidates import (
     AS_IT_IS,
     HONEST,
+    Fits,
     Fold,
+    as_rules,
     candidates_for,
-    fit_candidates,
     gathered,
     held_out_gain,
     judged_folds,
@@ -61,7 +61,7 @@ from mmbal.decision.candidates import (
     until_enough,
 )
 from mmbal.decision.fitting import rule_from_json, rule_to_json
-from mmbal.decision.fused import FUSED, Takes, inputs_of
+from mmbal.decision.fused import FUSED, Takes, inputs_of, light
 from mmbal.errors import UsageError
 from mmbal.maths.arrays import AnyArray, at_least, log, log_softmax, logsumexp, sigmoid, smallest_number, stack, where
 from mmbal.maths.mixture import mixture_weights
@@ -88,6 +88,7 @@ class Adaptive(Rule):
 
     version: ClassVar[int] = 3
     older: ClassVar[frozenset[int]] = frozenset({2})
+    single: ClassVar[bool] = True
     takes: ClassVar[Takes] = "parts and fused"
 
     class Config(Config):
@@ -109,56 +110,62 @@ class Adaptive(Rule):
         if not len(predictions):
             raise UsageError("There are no samples to fit a decision rule on.", "Give a calibration split.")
         config = cls.Config() if config is None else config
-        predictions = inputs_of(predictions, cls.takes)
-        members = fit_candidates(predictions)
-        return cls.averaged(
-            predictions, members, until_enough(cls.repeated(predictions, members, config), config.enough), config
-        )
+        predictions = inputs_of(light(predictions), cls.takes)
+        return cls.averaged(predictions, cls.enough(predictions, config), config)
 
     @classmethod
     def cross_fit(
         cls, predictions: Predictions, config: Any, folds: int, seed: int
     ) -> Iterator[tuple[Adaptive, np.ndarray]]:
-        predictions = inputs_of(predictions, cls.takes)
-        yield from cls.crossed(
-            predictions, list(judged_folds(predictions, fit_candidates(predictions), folds, seed)), config
-        )
+        predictions = inputs_of(light(predictions), cls.takes)
+        yield from cls.crossed(predictions, list(judged_folds(predictions, folds, seed)), config)
 
     @classmethod
     def fit_and_cross_fit(
         cls, predictions: Predictions, config: Any, folds: int, seed: int
-    ) -> tuple[Adaptive, list[tuple[Adaptive, np.ndarray]]]:
+    ) -> tuple[Adaptive, list[Held], dict[str, list[Held]]]:
         if (folds, seed) != (config.folds, config.seed) or len(predictions) < 2:
             return super().fit_and_cross_fit(predictions, config, folds, seed)
-        predictions = inputs_of(predictions, cls.takes)
-        members = fit_candidates(predictions)
-        first = list(judged_folds(predictions, members, folds, seed))
-        more = cls.repeated(predictions, members, config, start=1)
-        fitted = cls.averaged(predictions, members, until_enough(chain(first, more), config.enough), config)
-        return fitted, list(cls.crossed(predictions, first, config))
+        predictions = inputs_of(light(predictions), cls.takes)
+        known = list(judged_folds(predictions, folds, seed))
+        fitted = cls.averaged(predictions, cls.enough(predictions, config, known), config)
+        others = as_rules(known, predictions)
+        return fitted, list(cls.crossed(predictions, known, config)), others
 
     @classmethod
-    def repeated(cls, predictions: Predictions, members: list[Rule], config: Any, start: int = 0) -> Iterator[Fold]:
-        """The folds of every repeat from ``start`` on."""
-        for repeat in range(start, config.repeats):
-            yield from judged_folds(predictions, members, config.folds, config.seed, repeat)
+    def enough(cls, predictions: Predictions, config: Any, known: Sequence[Fold] = ()) -> list[Fold]:
+        """The folds that the weights come from; ``known``: those of the first repeat, where they are."""
+        return until_enough(cls.repeated(predictions, config, known), config.enough, len(predictions.classes))
+
+    @classmethod
+    def repeated(cls, predictions: Predictions, config: Any, known: Sequence[Fold] = ()) -> Iterator[Fold]:
+        """The folds of every repeat; ``known``: those of the first, where they are."""
+        first = None
+        for fold in known or judged_folds(predictions, config.folds, config.seed):
+            first = first or fold
+            yield fold
+        for repeat in range(1, config.repeats):
+            yield from judged_folds(predictions, config.folds, config.seed, repeat, first)
 
     @classmethod
     def crossed(cls, predictions: Predictions, folds: list[Fold], config: Any) -> Iterator[tuple[Adaptive, np.ndarray]]:
         """The average for each of ``folds``, from the others, with the rows ``(n,)`` that it has not seen."""
         for fold in folds:
-            seen = np.setdiff1d(np.arange(len(predictions)), fold.rows)
             others = [other for other in folds if other is not fold]
-            yield cls.averaged(predictions.take(seen), fold.members, others, config), fold.rows
+            yield cls.averaged(predictions, others, config, fold), fold.rows
 
     @classmethod
-    def averaged(cls, predictions: Predictions, members: list[Rule], folds: list[Fold], config: Any) -> Adaptive:
-        """The average of ``members``, fitted on ``predictions``, with the weights that ``folds`` of them tell."""
-        candidates = candidates_for(predictions.modalities, len(predictions.classes))
+    def averaged(
+        cls, predictions: Predictions, folds: list[Fold], config: Any, without: Fold | None = None
+    ) -> Adaptive:
+        """The average of candidates fitted on all rows, or ``without`` a fold, with the weights that ``folds`` tell."""
+        modalities, classes = predictions.modalities, predictions.classes
+        n = len(predictions) - (0 if without is None else len(without.rows))
+        candidates = folds[0].candidates if folds else candidates_for(modalities, len(classes))
         shares = np.array([c.share for c in candidates])
         prior = config.prior_rows * shares / shares.sum()
         held = gathered([fold.likelihood for fold in folds], len(candidates))
-        counts = prior * max(1.0, len(held) / len(predictions))  # rows held out several times count once
+        counts = prior * max(1.0, len(held) / n)  # rows held out several times count once
         complete = gathered([fold.likelihood[fold.whole] for fold in folds], len(candidates))
         incomplete = gathered(
             [rows for fold in folds for rows in (fold.likelihood[~fold.whole], fold.hidden)], len(candidates)
@@ -167,24 +174,24 @@ class Adaptive(Rule):
             complete = incomplete
         stacks = np.stack([mixture_weights(complete, counts), mixture_weights(incomplete, counts)])
         as_it_is = np.eye(len(candidates))[AS_IT_IS]
-        if FUSED in predictions.modalities and not len(incomplete):
+        if FUSED in modalities and not len(incomplete):
             stacks[1] = as_it_is  # no row shows how the rules do where a modality is missing
-        required = float(np.interp(len(predictions), (FEW, MANY), (config.required_gain, -config.allowed_loss)))
+        required = float(np.interp(n, (FEW, MANY), (config.required_gain, -config.allowed_loss)))
         start = as_it_is
         if folds and candidates[AS_IT_IS].takes == FUSED:
-            honest = float(sigmoid(len(predictions) * (held[:, HONEST] - held[:, AS_IT_IS]).mean() - required))
+            honest = float(sigmoid(n * (held[:, HONEST] - held[:, AS_IT_IS]).mean() - required))
             start = (1 - honest) * as_it_is + honest * np.eye(len(candidates))[HONEST]
-        gain = held_out_gain(folds, prior, len(predictions), start)
+        gain = held_out_gain(folds, prior, n, start)
         weight = float(sigmoid(gain - required)) if folds else 0.0
         weights = weight * stacks + (1 - weight) * start
         more = {}
         if config.protect is not None and folds:
-            share, raised = protected(folds, weights, config.protect / 100)
+            share, raised = protected(predictions, folds, weights, config.protect / 100)
             weights = share * weights + (1 - share) * as_it_is
             more = {"raised": raised}
         evidence = []
         if folds:
-            right = np.concatenate([fold.right() for fold in folds]).mean(axis=0)
+            right = np.concatenate([fold.right for fold in folds]).mean(axis=0)
             figures = zip(candidates, weights[0], -held.mean(axis=0), right, strict=True)
             evidence = [
                 {
@@ -199,11 +206,16 @@ class Adaptive(Rule):
             ]
         kept = np.flatnonzero(weights.max(axis=0) >= NEGLIGIBLE)
         weights = weights[:, kept] / weights[:, kept].sum(axis=1, keepdims=True)
+        if without is None:  # only those with a weight are fitted to all rows
+            fits, near = Fits(predictions), folds[0].members if folds else [None] * len(candidates)
+            members = [fits.of(candidates[k], near[k]) for k in kept.tolist()]
+        else:
+            members = [without.members[k] for k in kept.tolist()]
         return cls(
-            predictions.classes,
-            predictions.modalities,
+            classes,
+            modalities,
             {"weights": weights, **more},
-            [members[k] for k in kept],
+            members,
             evidence,
             {"gain": gain, "required": required, "weight": weight},
         )

@@ -54,18 +54,18 @@ class Discriminant(Rule):
     def estimate(cls, predictions: Predictions, config: Any, beta: np.ndarray | None = None) -> dict[str, np.ndarray]:
         beta = inverse_temperatures(predictions) if beta is None else beta
         logits = np.stack([predictions.logits[m] for m in predictions.modalities], axis=1)
-        present = predictions.present_mask().astype(np.float64)
+        present = predictions.present_mask().astype(logits.dtype)
         root = config.scale == "root"
         x = measured(logits, present, beta, root)
         n, m, c = x.shape
         y, seen = predictions.labels, present[..., None]
         mean, without = class_means(x, seen, y)
         residual = ((x - without) * seen).reshape(n, m * c)
-        size = np.repeat(np.sqrt(np.maximum(seen.sum(axis=0), 1)), c)
+        size = np.repeat(np.sqrt(np.maximum(seen.sum(axis=0), 1)), c).astype(x.dtype)
         scatter = residual.T @ residual / np.outer(size, size)
-        variance = max(np.trace(scatter) / (m * c), FAINT)
-        covariance = (1 - config.shrink) * scatter + config.shrink * variance * np.eye(m * c)
-        prior = np.log((np.bincount(y, minlength=c) + 1) / (n + c))
+        variance = max(float(np.trace(scatter)) / (m * c), FAINT)
+        covariance = (1 - config.shrink) * scatter + config.shrink * variance * np.eye(m * c, dtype=x.dtype)
+        prior = like(np.log((np.bincount(y, minlength=c) + 1) / (n + c)), x)
         fitted = {"mean": mean, "covariance": covariance, "prior": prior}
         scale = min(1.0, inverse_temperature(held_out_scores(x, present, fitted, y, without), y))
         return {"beta": beta, "root": np.array(root), **fitted, "scale": np.array(scale)}
@@ -84,7 +84,7 @@ class Discriminant(Rule):
 
 def measured(logits: AnyArray, present: AnyArray, beta: AnyArray, root: bool) -> AnyArray:
     """The Gaussian inputs ``(N, M, C)``: roots of calibrated probabilities, or centred logs; 0 where missing."""
-    v = log_softmax(beta[:, None] * logits)
+    v = log_softmax(like(beta, logits)[:, None] * logits)
     x = exp(v / 2) if root else v - v.mean(axis=-1, keepdims=True)
     return x * present[..., None]
 
@@ -99,12 +99,16 @@ def class_means(x: np.ndarray, seen: np.ndarray, y: np.ndarray) -> tuple[np.ndar
     centre = x.sum(axis=0) / held
     own = (x[np.arange(n), :, y] - centre[:, y].T) * seen[..., 0]
     rise = own.sum(axis=0)[:, None] / held * c / max(c - 1, 1)
-    typical = centre + rise * (np.eye(c)[:, None] - 1 / c)
-    member = np.eye(c)[y].T
+    typical = centre + rise * (np.eye(c, dtype=x.dtype)[:, None] - 1 / c)
+    member = np.eye(c, dtype=x.dtype)[y].T
     total = (member @ x.reshape(n, m * c)).reshape(c, m, c)
     count = (member @ seen[..., 0])[..., None]
     mean = (total + typical) / (count + 1)
-    return mean, x - (x - mean[y]) * (1 + 1 / np.maximum(count[y], 1))
+    without = mean[y]
+    np.subtract(x, without, out=without)  # in place, since these are as large as the data
+    without *= 1 + 1 / np.maximum(count[y], 1)
+    np.subtract(x, without, out=without)
+    return mean, without
 
 
 def gaussian_scores(x: AnyArray, present: AnyArray, fitted: Mapping[str, np.ndarray]) -> AnyArray:
@@ -133,9 +137,12 @@ def held_out_scores(
     scores, pattern = gaussian_scores(x, present, fitted), patterns(present)
     for code in occurring(pattern, range(1, 2**m)):
         rows, kept = np.flatnonzero(pattern == code), inputs_with(code, m, c)
-        part, means = (array[rows].reshape(len(rows), m * c)[:, kept] for array in (x, without))
-        solved = np.linalg.solve(fitted["covariance"][np.ix_(kept, kept)], means.T).T
-        scores[rows, y[rows]] = fitted["prior"][y[rows]] + ((part - means / 2) * solved).sum(axis=1)
+        part, means = (array.reshape(len(array), m * c) for array in (x, without))
+        if len(rows) * len(kept) < x.size:
+            part, means = part[np.ix_(rows, kept)], means[np.ix_(rows, kept)]
+        solved = means @ np.linalg.inv(fitted["covariance"][np.ix_(kept, kept)])
+        likelihood = np.einsum("nd,nd->n", part, solved) - np.einsum("nd,nd->n", means, solved) / 2
+        scores[rows, y[rows]] = fitted["prior"][y[rows]] + likelihood
     return scores
 
 

@@ -16,9 +16,8 @@ import numpy as np
 from mmbal.decision.base import Rule, centre_of_weights, unimodal
 from mmbal.decision.fused import Takes
 from mmbal.decision.rules.temperature import inverse_temperatures
-from mmbal.maths.arrays import AnyArray, log_softmax
-from mmbal.maths.loglinear import Design, Posterior
-from mmbal.maths.newton import newton
+from mmbal.maths.arrays import AnyArray, like, log_softmax
+from mmbal.maths.loglinear import Design, Posterior, mode_of, soft_targets
 from mmbal.predictions.format import Predictions
 from mmbal.registry import rules
 from mmbal.text import PLAIN
@@ -29,14 +28,12 @@ PRIOR_SCALE = 0.5  # standard deviation of a weight about its prior mean
 def pool_weights(log_p: np.ndarray, labels: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """MAP weights ``(M,) >= 0``, shrunk to ``centre``, of calibrated log-probabilities ``(N, M, C)``.
 
-    A convex problem, solved by projected Newton. As for a temperature, one pseudo-row's worth of uniform labels joins the
-    data.
+    A convex problem. As for a temperature, one pseudo-row's worth of uniform labels joins the data.
     """
     n, m, c = log_p.shape
-    design = Design(log_p, np.zeros((n, 0, c)), np.zeros((n, 0)), bias=False)
-    target = np.eye(c)[labels] + 1 / (n * c)
-    posterior = Posterior(design, target, centre, np.full(m, 1 / PRIOR_SCALE**2))
-    return newton(posterior.objective, posterior.mean, lower=0.0)
+    design = Design(log_p, np.zeros((n, 0, c), log_p.dtype), np.zeros((n, 0), log_p.dtype), bias=False)
+    posterior = Posterior(design, soft_targets(labels, log_p), centre, np.full(m, 1 / PRIOR_SCALE**2))
+    return mode_of(posterior, lower=0.0)
 
 
 @rules.register(family="linear", year=1986, paper="Genest and Zidek 1986", fitted=True)
@@ -51,8 +48,8 @@ class Pool(Rule):
     ) -> dict[str, np.ndarray]:
         beta = inverse_temperatures(predictions) if beta is None else beta
         log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
-        log_p *= predictions.present_mask()[..., None]
-        weight = pool_weights(beta[:, None] * log_p, predictions.labels, centre_of_weights(predictions.modalities))
+        log_p *= like(beta[:, None], log_p) * predictions.present_mask()[..., None]
+        weight = pool_weights(log_p, predictions.labels, centre_of_weights(predictions.modalities))
         return {"beta": beta, "weight": weight}
 
     def combine(self, inputs: AnyArray, present: AnyArray) -> AnyArray:

@@ -34,11 +34,11 @@ class Stacking(Rule):
         mask = predictions.present_mask()
         log_p = np.stack([log_softmax(predictions.logits[m], axis=-1) for m in predictions.modalities], axis=1)
         n, _, c = log_p.shape
-        none = np.zeros((n, 0, c))
+        none = np.zeros((n, 0, c), log_p.dtype)
         design = Design(none, none, (log_p * mask[..., None]).reshape(n, -1), bias=True)
         precision = np.full(sum(design.sizes), 1 / config.C)
         precision[-c:] = 1e-6  # the intercept is free, but for the direction that a softmax does not see
-        target, mean = np.eye(c)[predictions.labels], np.zeros(len(precision))
+        target, mean = np.eye(c, dtype=log_p.dtype)[predictions.labels], np.zeros(len(precision))
         warm = None if start is None else np.concatenate([start.parameters[x].ravel() for x in ("matrix", "bias")])
         _, _, matrix, bias = design.split(maximum_a_posteriori(design, target, mean, precision, warm))
         return {"matrix": matrix, "bias": bias}

@@ -34,19 +34,23 @@ def inverse_temperature(log_p: np.ndarray, labels: np.ndarray) -> float:
     unit = float((log_p.max(axis=1) - log_p.mean(axis=1)).mean())
     if unit < 1e-12:
         return 1.0
-    scores = (log_p - log_p.max(axis=1, keepdims=True)) / unit
-    target = (scores[np.arange(n), labels].sum() + scores.mean()) / (n + 1)
+    scores = log_p - log_p.max(axis=1, keepdims=True)
+    scores /= unit
+    target = float(scores[np.arange(n), labels].sum(dtype=np.float64) + scores.mean(dtype=np.float64)) / (n + 1)
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        p = np.exp(x[0] * scores)
+        p = float(x[0]) * scores  # a NumPy number would make single precision double
+        np.exp(p, out=p)
         total = p.sum(axis=1)
         p *= scores
         first = p.sum(axis=1) / total
         second = np.einsum("nc,nc->n", p, scores) / total
-        value = np.log(total).mean() - x[0] * target
-        return value, np.array([first.mean() - target]), np.array([[(second - first**2).mean()]])
+        value = float(np.log(total).mean(dtype=np.float64)) - float(x[0]) * target
+        slope, bend = first.mean(dtype=np.float64) - target, (second - first**2).mean(dtype=np.float64)
+        return value, np.array([slope]), np.array([[bend]])
 
-    return float(newton(objective, np.array([1.0]), lower=0.0, tolerance=1e-8)[0] / unit)
+    tolerance = 1e-8 if scores.dtype == np.float64 else 1e-6
+    return float(newton(objective, np.array([1.0]), lower=0.0, tolerance=tolerance)[0] / unit)
 
 
 def inverse_temperatures(predictions: Predictions) -> np.ndarray:
