@@ -66,8 +66,8 @@ def _kind_of_archive(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
-        return FileKind("zip", "an .npz archive")  # damaged; reading it gives the reason
+    except Exception:  # zipfile raises many kinds on a damaged archive; reading it gives the reason
+        return FileKind("zip", "an .npz archive")
     if any(name.endswith("data.pkl") for name in names):
         return FileKind(
             "checkpoint",

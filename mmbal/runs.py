@@ -98,7 +98,9 @@ def open_store(folder: Path | None) -> Store | None:
     """The store that a run was trained on, where it still lies there unchanged."""
     if folder is None or not (folder / ENVIRONMENT).is_file():
         return None
-    known = read_environment(folder)["store"]
+    known = read_environment(folder).get("store")
+    if not isinstance(known, dict) or not all(isinstance(known.get(key), str) for key in ("path", "hash")):
+        raise DataError(f"{folder / ENVIRONMENT} does not name the store of the run.", "Is the file damaged?")
     if not (Path(known["path"]) / "meta.json").is_file():
         return None
     found = Store.open(known["path"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,10 @@ def _picture(path: Path) -> tuple[str, list[Part], list[str]]:
     from mmbal.data.media.pictures import read_picture
 
     found = read_picture(path, SIZE)
-    with Image.open(path) as picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow has to say of a file's tags is no finding
+        picture = Image.open(path)
+    with picture:
         part = Part(path.name, picture.mode, f"{picture.width} x {picture.height}", f"a picture ({picture.format})")
     return "a picture", [part], [reason for _, reason in [*found.remarks, *found.notes]]
 

@@ -136,7 +136,7 @@ def load_model(path: str | Path) -> Checkpoint:
             epoch=content["epoch"],
             rule=None if rule is None else rule_from_json(json.loads(rule), classes),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         message = str(error).strip().splitlines()
         raise ConfigError(
             f"{path} does not fit this mmbal ({type(error).__name__}: {message[0] if message else ''})."

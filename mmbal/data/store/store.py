@@ -33,6 +33,7 @@ from mmbal.predictions.names import SEGMENT
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
+FINDING = {"level", "kind", "where", "reason"}  # what each finding of a store has
 LATEST = "latest"  # folder of the cache
 
 Kind = Literal["spectrogram", "image", "frames", "sequence", "features", "text"]
@@ -134,14 +135,38 @@ class Store:
             )
         except RecursionError:
             raise DataError(f"{path} is a view of itself.") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} is a damaged store ({type(error).__name__}: {error}).", "Prepare it again."
             ) from None
         for m, array in arrays.items():
             if len(array) != len(store):
                 raise DataError(f"{path}: {m}.npy has {len(array)} rows, the store {len(store)}.", "Prepare it again.")
+        if "files" not in meta:
+            raise DataError(f"{path} is a damaged store (it has no 'files').", "Prepare it again.")
+        if problem := store._inconsistent():
+            raise DataError(f"{path} is a damaged store ({problem}).", "Prepare it again.")
         return store
+
+    def _inconsistent(self) -> str:
+        """What of the rows or of meta.json can't be so; '' where all fits."""
+        n, labels = len(self), self.labels
+        if not all(isinstance(text, str) for text in (self.name, self.hash, *self.classes)):
+            return "its name, hash or classes are no texts"
+        columns = {"labels": labels, "split": self.split, "ids": self.ids, **self.present, **self.segments}
+        odd = next((name for name, column in columns.items() if column.shape != (n,)), None)
+        if odd is not None:
+            return f"'{odd}' does not have a value for each of {n} rows"
+        if labels.dtype.kind not in "iu" or (n and not 0 <= labels.min() <= labels.max() < len(self.classes)):
+            return "the labels are not those of its classes"
+        if not all(mask.dtype.kind == "b" for mask in self.present.values()):
+            return "it does not say which modalities are present"
+        findings, files = self.meta.get("findings", []), self.meta["files"]
+        if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+            return "it does not name the hashes of its files"
+        if not isinstance(findings, list) or not all(isinstance(f, dict) and f.keys() >= FINDING for f in findings):
+            return "its findings can't be read"
+        return ""
 
     def rows(self, split: str) -> np.ndarray:
         """Row indices of one split; raises UsageError where it has none."""
@@ -206,7 +231,10 @@ def _open_arrays(
     for m in modalities:
         if not (path / f"{m}.npy").is_file():
             raise DataError(f"{path} is a damaged store: {m}.npy is missing.", "Prepare it again.")
-        arrays[m] = np.load(path / f"{m}.npy", mmap_mode="r", allow_pickle=False)
+        try:
+            arrays[m] = np.load(path / f"{m}.npy", mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # numpy raises many kinds on a damaged header
+            raise DataError(f"{path} is a damaged store ({m}.npy: {error}).", "Prepare it again.") from None
     return arrays
 
 
