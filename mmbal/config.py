@@ -42,11 +42,12 @@ def validate(kind: type[C], values: Any, where: str = "config") -> C:
         path = ".".join(str(part) for part in first["loc"])
         if unknown:
             raise ConfigError(f"{where}: there is no key '{path}'.", _nearest(kind, first["loc"])) from None
-        message = first["msg"][0].lower() + first["msg"][1:]
+        said = first["msg"].removeprefix("Value error, ")
+        message = f"'{path}': {said[0].lower()}{said[1:]}" if path else said
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], Mapping) else ""
         named, _, name = where.partition(" ")
         hint = f"Keys and their meanings: mmbal methods show {name}" if named in NAMED else ""
-        raise ConfigError(f"{where}: '{path}': {message}{given}.", hint) from None
+        raise ConfigError(f"{where}: {message}{given}.", hint) from None
 
 
 def _nearest(kind: type[BaseModel], unknown: tuple[int | str, ...]) -> str:

@@ -68,6 +68,15 @@ def test_a_command_line_that_cannot_be_understood(line, said):
     assert "See docs/" in told or "--help` says" in told
 
 
+def test_a_device_and_a_study_that_are_none(tmp_path):
+    said = refused(2, "train", "--device", "cdua", "--dry-run")
+    assert said.startswith("Error: There is no device 'cdua'.\n       Did you mean cuda", said.index("Error"))
+    (tmp_path / "s.yaml").write_text("data: [a]\n")
+    assert "Error: " + str(tmp_path / "s.yaml") + ": a study without a search needs variants" in refused(
+        5, "sweep", tmp_path / "s.yaml"
+    )
+
+
 @pytest.mark.parametrize("option", ["--lr 0.1", "--dry-run", "--seeds 2", "--device cpu", "--freeze-encoders"])
 def test_what_a_resumed_run_would_ignore_is_refused(option):
     assert f"{option.split()[0]} does not go with --resume" in refused(2, "train", "--resume", "x", *option.split())
