@@ -26,26 +26,28 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         shown = [p for p in self.get_params(ctx) if not getattr(p, "hidden", False)]
         arguments = [p for p in shown if p.param_type_name == "argument"]
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for p in shown:
-            if p not in arguments:
-                panels.setdefault(getattr(p, "rich_help_panel", None) or "Options", []).append((_option(p), _text(p)))
+        options = [(p, (_option(p), _text(p))) for p in shown if p not in arguments]
         usage = " ".join(["[OPTIONS]", *map(_argument, arguments)])
-        sections: list[Section] = [("Arguments", [(_bare(p), _text(p)) for p in arguments]), *panels.items()]
+        sections = [("Arguments", [(_bare(p), _text(p)) for p in arguments]), *_panels(options, "Options")]
         last = f"More: {self.docs}" if self.docs else ""
         formatter.write("".join(_page(ctx, usage, self.help or "", sections, last)))
 
 
 def group_page(group: Any, ctx: Any) -> Iterator[str]:
     """The lines of the help page of a group of commands."""
-    panels: dict[str, list[tuple[str, str]]] = {}
-    for name in group.list_commands(ctx):
-        command = group.get_command(ctx, name)
-        told = (command.help or "").split("\n\n")[0]
-        panels.setdefault(getattr(command, "rich_help_panel", None) or "Commands", []).append((name, told))
+    commands = {name: group.get_command(ctx, name) for name in group.list_commands(ctx)}
+    rows = [(command, (name, (command.help or "").split("\n\n")[0])) for name, command in commands.items()]
     options = [(_option(p), _text(p)) for p in group.get_params(ctx)]
-    sections = [*panels.items(), ("Options", options)]
+    sections = [*_panels(rows, "Commands"), ("Options", options)]
     return _page(ctx, "COMMAND [OPTIONS]", group.help or "", sections, group.epilog or "")
+
+
+def _panels(rows: Iterable[tuple[Any, tuple[str, str]]], otherwise: str) -> list[Section]:
+    """The rows of commands or options under the heads of their panels."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for member, row in rows:
+        found.setdefault(getattr(member, "rich_help_panel", None) or otherwise, []).append(row)
+    return list(found.items())
 
 
 def _page(ctx: Any, usage: str, told: str, sections: Iterable[Section], last: str) -> Iterator[str]:
