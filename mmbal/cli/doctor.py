@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Json
-from mmbal.config import read_yaml
 from mmbal.errors import DataError, MmbalError
-from mmbal.predictions.describe import Description, Part
 from mmbal.text import plural, sentence
+
+if TYPE_CHECKING:
+    from mmbal.predictions.describe import Description
 
 
 def doctor(
@@ -65,6 +66,8 @@ def _look_at(files: list[Path], as_json: bool) -> None:
 
 def _is_policy(path: Path) -> bool:
     """Whether it is a YAML file with gates; a damaged one is for others to describe."""
+    from mmbal.config import read_yaml
+
     if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
         return False
     try:
@@ -76,6 +79,7 @@ def _is_policy(path: Path) -> bool:
 def _policy(path: Path) -> Description:
     """The gates of a policy, or why it can't be used."""
     from mmbal.diagnosis.policy import read_policy
+    from mmbal.predictions.describe import Description, Part
 
     try:
         policy = read_policy(path)
