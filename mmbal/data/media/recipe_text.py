@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+FOLLOWS = re.compile("[\ufe00-\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")  # forms and colours of the picture before
+FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # two of these letters are a flag
 
 
 class TextRecipe(Recipe):
@@ -53,7 +55,8 @@ class TextRecipe(Recipe):
         if source.path:
             check_file(Path(source.path))
             text, notes = read_text(Path(source.path))
-        if not text.strip():
+        text = unicodedata.normalize("NFC", text)
+        if not _shown(text).strip():
             raise Unusable("empty", "no text")
         ids = self._ids(text)
         remarks = [("truncated", f"{len(ids)} tokens, {self.length} are kept")] if len(ids) > self.length else []
@@ -96,22 +99,28 @@ def read_text(path: Path) -> tuple[str, list[tuple[str, str]]]:
 def words(text: str) -> list[str]:
     """The words and signs of a text in small letters.
 
-    A letter keeps its accents and vowel signs. In scripts without spaces between words each character is a word.
+    A letter keeps its accents and vowel signs, an emoji its form and colour. In scripts without spaces between words each
+    character is a word.
     """
-    text = unicodedata.normalize("NFC", text.lower())
-    text = "".join(
-        sign for sign in text if unicodedata.category(sign) != "Cf"
-    )  # soft hyphens, joiners, marks of direction
+    text = _shown(unicodedata.normalize("NFC", text.lower()))
     if text.isascii():
         return re.findall(r"\w+|[^\w\s]", text)
     found: list[str] = []
-    open_word = False
+    open_word = before = False
     for sign in text:
         inner = sign == "_" or unicodedata.category(sign)[0] in "LMN"
         apart = UNSPACED.match(sign) is not None
-        if inner and open_word and not apart:
+        if found and before and (FOLLOWS.match(sign) or (FLAG.match(sign) and FLAG.fullmatch(found[-1]))):
+            found[-1] += sign
+            inner = open_word
+        elif inner and open_word and not apart:
             found[-1] += sign
         elif not sign.isspace():
             found.append(sign)
-        open_word = inner and not apart
+        open_word, before = inner and not apart, not sign.isspace()
     return found
+
+
+def _shown(text: str) -> str:
+    """The text without signs that only steer how it is shown: soft hyphens, joiners, marks of direction."""
+    return "".join(sign for sign in text if unicodedata.category(sign) != "Cf")

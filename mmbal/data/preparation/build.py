@@ -36,7 +36,7 @@ from mmbal.predictions.names import SEGMENT
 from mmbal.predictions.splits import complete, split_hash
 
 STORED_FINDINGS = 1000
-ENCODING = 4  # raised where the same file gives other arrays than before
+ENCODING = 5  # raised where the same file gives other arrays than before
 
 
 @dataclass(frozen=True)
