@@ -6,6 +6,7 @@ it lies above it. :class:`Shown` gives a result its ``_repr_html_``. Everything 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from mmbal.registry import pictures
 from mmbal.tables import Column, Table, value_of
 
 MARK = "◀ "  # stands before a remark in the terminal
+UNIT = re.compile(r"(?<!\w{7}) (?=%|\()")  # between a short word and its unit, where a head should not break
+SEVERAL, MANY = 6, 8  # columns from which a page needs more room for a table than a small or a usual screen has
 MOST_ROWS = 200  # of a table in a notebook; a page has all
 STYLE = Markup(
     "<style>.mmbal table{border-collapse:collapse;margin:.6em 0;font-variant-numeric:tabular-nums}"
@@ -88,11 +91,16 @@ def table_html(table: Table) -> Markup:
     parts += [Markup('<span class="soft">{}</span>').format(table.caption)] if table.caption else []
     caption = Markup("<caption>{}</caption>").format(Markup(" ").join(parts)) if parts else Markup("")
     head = Markup('<thead role="rowgroup"><tr role="row">{}</tr></thead>').format(heads)
-    return Markup('<table role="table">{}{}\n<tbody role="rowgroup">{}</tbody></table>').format(caption, head, body)
+    n = len(table.columns)
+    size = Markup(' class="{}"').format("many" if n >= MANY else "several") if n >= SEVERAL else Markup("")
+    page = '<table role="table"{}>{}{}\n<tbody role="rowgroup">{}</tbody></table>'
+    return Markup(page).format(size, caption, head, body)
 
 
 def _head(column: Column, first: bool) -> Markup:
-    name = column.name or Markup('<span class="hidden">{}</span>').format("name" if first else "remark")
+    name = UNIT.sub("\u00a0", column.name) or Markup('<span class="hidden">{}</span>').format(
+        "name" if first else "remark"
+    )
     return Markup('<th scope="col" role="columnheader"{}>{}</th>').format(_aligned(column, first), name)
 
 
@@ -105,9 +113,12 @@ def _cells(column: Column, first: bool) -> Iterator[Markup]:
     plain = replace(column, bar=0)
     whole, short = plain.texts(), plain.texts(intervals=False)
     for cell, text, value, best in zip(column.cells, whole, short, column.best, strict=True):
-        told = escape(value.removeprefix(MARK).strip())
+        told = Markup("/<wbr>").join(value.removeprefix(MARK).strip().split("/"))
         shown = _bar(cell, value) if column.bar and cell is not None else told
         interval = text.removeprefix(value).strip() if text.startswith(value) else ""
+        if getattr(cell, "spread", None) is not None:
+            mean, _, spread = value.partition(" ± ")
+            shown, interval = escape(mean), f"± {spread}"
         if interval:
             shown += Markup(' <span class="interval">{}</span>').format(interval)
         if first:

@@ -6,19 +6,20 @@
                 ...
 
 Parts nest to any depth and know nothing of each other, so no function has to hand a callback on. Without a listener they
-cost nothing.
+cost nothing. Work whose share of the whole nobody knows, such as a page that is written after a training, is a ``stage``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 Hear = Callable[[float], None]  # of the share of the whole that is done, in [0, 1]
+Begin = Callable[[str], AbstractContextManager[None]]  # of another kind of work within the whole
 
 
 @dataclass
@@ -26,6 +27,7 @@ class _Whole:
     """What is listened to: it is ``at`` a share of the whole, within a part that ends at ``end`` and began at ``start``."""
 
     hear: Hear
+    begin: Begin | None = None
     at: float = 0.0
     start: float = 0.0
     end: float = 1.0
@@ -35,9 +37,9 @@ _whole: ContextVar[_Whole | None] = ContextVar("whole", default=None)
 
 
 @contextmanager
-def listening(hear: Hear) -> Iterator[None]:
-    """Tell ``hear`` after each part of the block what share of the block is done."""
-    token = _whole.set(_Whole(hear))
+def listening(hear: Hear, begin: Begin | None = None) -> Iterator[None]:
+    """Tell ``hear`` after each part of the block what share of the block is done, and ``begin`` of each :func:`stage`."""
+    token = _whole.set(_Whole(hear, begin))
     try:
         yield
     finally:
@@ -59,6 +61,17 @@ def portion(share: float) -> Iterator[None]:
         whole.at = whole.end
         whole.start, whole.end = start, end
         whole.hear(whole.at)
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """The block is another kind of work, whose time says nothing of the rest: it has a measure of its own."""
+    whole = _whole.get()
+    if whole is None or whole.begin is None:
+        yield
+        return
+    with whole.begin(what):
+        yield
 
 
 def steps(items: Sequence[T], weights: Sequence[float] = ()) -> Iterator[T]:

@@ -100,12 +100,14 @@ class Table:
     columns: tuple[Column, ...]
     title: str = ""
     caption: str = ""
+    lacking: tuple[Column, ...] = ()  # columns that hold nothing here
 
     @classmethod
     def of(cls, columns: Iterable[Column], title: str = "", caption: str = "") -> Table:
         """The table of those columns that hold anything; the first column stays in any case."""
         first, *rest = columns
-        return cls((first, *(c for c in rest if not c.empty)), title, caption)
+        lacking = tuple(c for c in rest if c.empty)
+        return cls((first, *(c for c in rest if not c.empty)), title, caption, lacking)
 
     @property
     def head(self) -> list[str]:
@@ -113,13 +115,14 @@ class Table:
 
     def column(self, name: str) -> Column:
         """The column of a name, with its unit or without; raises UsageError with the nearest names where there is none."""
-        for column in self.columns:
-            if name.strip().lower() in (column.name.lower(), column.plain_name):
-                return column
-        raise UsageError(
-            f"The table has no column '{name.strip()}'.",
-            did_you_mean(name.strip(), [c.plain_name for c in self.columns]),
-        )
+        wanted = name.strip().lower()
+        named = [c for c in (*self.columns, *self.lacking) if wanted in (c.name.lower(), c.plain_name)]
+        if not named:
+            known = [c.plain_name for c in self.columns]
+            raise UsageError(f"The table has no column '{name.strip()}'.", did_you_mean(name.strip(), known))
+        if named[0] in self.lacking:
+            raise UsageError(f"No row has anything in the column '{name.strip()}'.")
+        return named[0]
 
     def of_columns(self, names: Iterable[str]) -> Table:
         """The first column and those named, in their order."""

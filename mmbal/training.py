@@ -13,6 +13,7 @@ from mmbal.engine.saving import Saving
 from mmbal.engine.session import Report
 from mmbal.engine.study import Part, Study
 from mmbal.engine.train import Result
+from mmbal.progress import stage
 from mmbal.report.pages import renew_pages
 from mmbal.torchrun import is_first
 
@@ -111,5 +112,6 @@ def sweep(
 def _with_pages(result: Result, pages: bool) -> Result:
     """Of several processes under torchrun the first one writes."""
     if pages and is_first():
-        renew_pages(result.folder)
+        with stage("Writing the pages"):
+            renew_pages(result.folder)
     return result

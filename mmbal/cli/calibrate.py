@@ -96,7 +96,8 @@ def calibrate(
         if run is not None:
             from mmbal.report.pages import renew_pages
 
-            renew_pages(path)
+            with working("Writing the pages"):
+                renew_pages(path)
     if json:
         warnings = list(predictions.warnings)
         told = {"source": str(path), "stored": where if stored else None, "warnings": warnings}
@@ -127,7 +128,8 @@ def _remove(path: Path, target: Path | None, where: str, json: bool) -> None:
         from mmbal.report.pages import renew_pages
 
         there = detach_rule(path)
-        renew_pages(path)
+        with working("Writing the pages"):
+            renew_pages(path)
     else:
         there = target.is_file()
         target.unlink(missing_ok=True)

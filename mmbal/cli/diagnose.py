@@ -149,7 +149,9 @@ def _write_page(file: Path, diagnosis: Diagnosis, found: Subject) -> None:
     from mmbal.report.html import source_html
     from mmbal.report.sources import source_of
 
-    write_text(file, source_html(source_of(found, diagnosis), str(found.path), sound=True))
+    with working("Writing the page"):
+        page = source_html(source_of(found, diagnosis), str(found.path), sound=True)
+    write_text(file, page)
     console.note(f"Wrote {file}")
 
 

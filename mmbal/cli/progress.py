@@ -47,6 +47,7 @@ class Work:
         self._from, self._began = 0.0, time.monotonic()
         self._first: tuple[float, float] | None = None  # the first share that was reached, and when
         self._next = self._began + SOON
+        self._stage: Work | None = None
 
     def __call__(self, steps: int, message: str) -> None:
         if not message:
@@ -56,6 +57,20 @@ class Work:
             left = self.left()
             note(message + (f" ({left} left)" if left else ""))
             self._wait()
+
+    @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        """Other work within this one, which is told by itself."""
+        self._stage = stage = Work(what)
+        with listening(stage.reach), _soon(stage):
+            yield
+        self._stage = None
+        stage.end()
+
+    def end(self) -> None:
+        """Print how long it took in all, where that is worth a word."""
+        if self.took() > SOON:
+            note(f"{self.what}: {duration(self.took())} in all.")
 
     def begin(self, share: float) -> None:
         """What was done before counts for no speed."""
@@ -99,6 +114,8 @@ class Work:
 
     def __rich__(self) -> Group:
         """The live view: what it is, a bar and the time left; below it the latest figures."""
+        if self._stage is not None:
+            return self._stage.__rich__()
         left = self.left()
         told = ", ".join(filter(None, [self.speed, f"about {left} left" if left else duration(self.took())]))
         share, bar = f"{100 * self.share:.0f} %", min(24, err.width // 4)
@@ -134,17 +151,27 @@ def working(what: str) -> Iterator[Work]:
         yield work
         return
     with ExitStack() as stack:
-        stack.enter_context(listening(work.reach))
+        stack.enter_context(listening(work.reach, work.stage))
         if err.is_terminal:
             stack.enter_context(Live(work, console=err, transient=True, redirect_stdout=False, redirect_stderr=False))
-        else:
-            timer = threading.Timer(SOON, work.tell)
-            timer.daemon = True
-            timer.start()
-            stack.callback(timer.cancel)
+        stack.enter_context(_soon(work))
         yield work
-    if work.took() > SOON:
-        note(f"{what}: {duration(work.took())} in all.")
+    work.end()
+
+
+@contextmanager
+def _soon(work: Work) -> Iterator[None]:
+    """Where lines are printed, tell of the work after ``SOON`` seconds, even if no part of it ends then."""
+    if err.is_terminal:
+        yield
+        return
+    timer = threading.Timer(SOON, work.tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Counted:

@@ -94,7 +94,7 @@ def report(
     from mmbal.cli.study import StudyOptions, show_study
     from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import render
-    from mmbal.report.compare import compare_sources
+    from mmbal.report.compare import check_rows, compare_sources
     from mmbal.report.sources import read_source
     from mmbal.report.study import is_sweep
     from mmbal.report.tables import csv as as_csv
@@ -131,6 +131,10 @@ def report(
         raise UsageError("There is nothing to report.", "Give runs, predictions or the folder of a sweep.")
     if bib is not None:
         raise UsageError("--bib needs the folder of a sweep, which `mmbal sweep` makes.")
+    wanted = [name for name in (sort, *(columns or "").split(",")) if name]
+    render.check_columns(wanted, optimistic)
+    if baseline is not None or names:
+        check_rows(paths, baseline, names)
     with working(f"Diagnosing {plural(len(paths), 'model')}"):
         sources = [read_source(path, split, bootstrap) for path in steps(paths)]
     for source in sources:
@@ -143,7 +147,9 @@ def report(
     if card:
         from mmbal.report.pages import write_pages
 
-        for written in (path for source in sources for path in write_pages(source)):
+        with working("Writing the pages"):
+            cards = [path for source in steps(sources) for path in write_pages(source)]
+        for written in cards:
             console.note(f"Wrote {written}")
 
     def told(kind: str) -> str:
@@ -155,7 +161,8 @@ def report(
             return as_csv(table)
         from mmbal.report.pages import page_of  # needs the templates, which a table does not
 
-        return page_of(comparison, sources, optimistic)
+        with working("Writing the page"):
+            return page_of(comparison, sources, optimistic)
 
     if out is not None:
         kind = FORMATS[out.suffix]
@@ -170,7 +177,9 @@ def report(
     if figures is not None:
         from mmbal.report.pages import drawn_of, write_figures
 
-        console.note(f"Wrote {len(write_figures(figures, drawn_of(comparison, sources)))} files into {figures}")
+        with working("Drawing the figures"):
+            drawn = write_figures(figures, drawn_of(comparison, sources))
+        console.note(f"Wrote {len(drawn)} files into {figures}")
     if as_json:
         console.print_json(comparison.model_dump(mode="json"))
     elif markdown or latex or csv:
@@ -204,8 +213,10 @@ def _labels(given: list[str]) -> dict[str, str]:
 
 def show(table: Table, comparison: Comparison) -> None:
     """Print a comparison as a table that fits the terminal, with its legend."""
-    from mmbal.report.render import legend
+    from mmbal.report.render import conclusions, legend
 
+    for line in conclusions(comparison):
+        console.paragraph([line])
     console.show(table)
     for line in legend(comparison):
         console.say(line, style="dim")

@@ -38,8 +38,8 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
     from mmbal.files import refuse_existing, write_json, write_text
     from mmbal.report import tables
     from mmbal.report.checklist import checklist
-    from mmbal.report.ranking import differences, legend, ranking
-    from mmbal.report.study import is_sweep, study_of
+    from mmbal.report.ranking import check_columns, conclusions, differences, legend, ranking
+    from mmbal.report.study import is_sweep, runs_of, study_of
 
     folder = paths[0] if paths else None
     if len(paths) > 1 or (folder is not None and not is_sweep(folder)):
@@ -47,24 +47,30 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
     refuse_existing(options.bib, options.force)
     if options.checklist or folder is None:
         with working("Reading the runs"):
-            shown, told, document = [checklist(folder, options.split, options.within)], [], None
+            shown, told, first, document = [checklist(folder, options.split, options.within)], [], [], None
     else:
+        sets = sorted({run.data for run in runs_of(folder)[0]})
+        check_columns([name for name in (options.sort, *(options.columns or "").split(",")) if name], sets)
         with working("Comparing the runs"):
             study = study_of(folder, options.split, options.within)
         ranks = ranking(study)
         ranks = ranks if options.sort is None else ranks.sorted(options.sort)
         ranks = ranks if options.columns is None else ranks.of_columns(options.columns.split(","))
         whole = "csv" in (options.form, FORMS.get(options.out.suffix if options.out else ""))
-        shown, told = [ranks, differences(study, whole)], legend(study)
+        shown, told, first = [ranks, differences(study, whole)], legend(study), conclusions(study)
         document = study.model_dump(mode="json")
         if options.figures is not None:
             from mmbal.report.pages import write_figures
 
-            console.note(f"Wrote {len(write_figures(options.figures, {'study': study}))} files into {options.figures}")
+            with working("Drawing the figures"):
+                drawn = write_figures(options.figures, {"study": study})
+            console.note(f"Wrote {len(drawn)} files into {options.figures}")
         if options.html is not None:
             from mmbal.report.html import study_html
 
-            write_text(options.html, study_html(study, folder.resolve().name))
+            with working("Writing the page"):
+                page = study_html(study, folder.resolve().name)
+            write_text(options.html, page)
             console.note(f"Wrote {options.html}")
         if options.bib is not None:
             write_text(options.bib, bibliography(row.method for row in study.rows))
@@ -94,6 +100,8 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
     if options.form == "json":
         console.print_json(document)
     elif options.form == "terminal":
+        for line in first:
+            console.paragraph([line])
         for table in shown:
             console.show(table)
         for line in told:

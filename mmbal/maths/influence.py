@@ -20,6 +20,8 @@ def logistic_influence(features: Array, labels: Array, weight: Array, bias: Arra
     """
     from scipy.sparse.linalg import LinearOperator, cg  # slow to import, and needed where there is a reference alone
 
+    # The same step of all classes moves no loss, and H is singular along it; the slope has it where a class is not fitted.
+    slope = slope - slope.mean(axis=0)
     rows = np.hstack([features, np.ones((len(features), 1))])
     given = softmax(features @ weight.T + bias, axis=1)
     penalty = np.full(rows.shape[1], ridge)

@@ -7,6 +7,7 @@ samples (mmbal/report/paired.py), with Holm's correction over all rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,12 @@ from mmbal.predictions.format import Predictions
 from mmbal.predictions.format import Source as Given
 from mmbal.progress import steps
 from mmbal.report.paired import PairedTest, paired_test
-from mmbal.report.render import legend, table_of
-from mmbal.report.sources import Source, group_by_seed, labels, own_figures, read_source
+from mmbal.report.render import FIGURES, conclusions, legend, table_of
+from mmbal.report.sources import Source, Stated, group_by_seed, labels, own_figures, read_source, read_stated
 from mmbal.runs import decided_by
 from mmbal.text import plural
 
 SCHEMA_VERSION = 1
-FIGURES = ("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap")
 
 
 class Epoch(Frozen):
@@ -94,7 +94,8 @@ class Comparison(Frozen, Shown):
 
     def shown(self) -> Content:
         """The table and what its columns mean, as a notebook shows them."""
-        return Content(f"{self.split} split, {plural(len(self.rows), 'row')}", legend(self), [table_of(self)])
+        told = [*conclusions(self), *legend(self)]
+        return Content(f"{self.split} split, {plural(len(self.rows), 'row')}", told, [table_of(self)])
 
     def plot(self, name: str = "accuracies", ax: Any = None, panel: str | None = None) -> Any:
         """Draw one of the pictures of :meth:`plots`; see :meth:`mmbal.diagnosis.Diagnosis.plot`."""
@@ -107,10 +108,7 @@ class Comparison(Frozen, Shown):
 
     def relabelled(self, names: Mapping[str, str]) -> Comparison:
         """The same with other names of rows; raises UsageError where there is no such row."""
-        known = [row.label for row in self.rows]
-        for name in names:
-            if name not in known:
-                raise UsageError(f"There is no row '{name}'.", did_you_mean(name, known))
+        _require(names, [row.label for row in self.rows])
         rows = [row.model_copy(update={"label": names.get(row.label, row.label)}) for row in self.rows]
         return self.model_copy(update={"rows": rows})
 
@@ -185,7 +183,22 @@ def _predictions(group: Sequence[Source]) -> list[Predictions]:
     return [source.predictions for source in group if source.predictions is not None]
 
 
-def _first(names: Sequence[str], groups: Sequence[Sequence[Source]], baseline: str) -> int:
+def check_rows(paths: Sequence[Path], baseline: str | None, renamed: Iterable[str]) -> None:
+    """Look names of rows up before anything is diagnosed; raises UsageError with the nearest where there is no such row."""
+    groups = group_by_seed([read_stated(path) for path in paths])
+    names = labels(groups)
+    if baseline is not None:
+        _first(names, groups, baseline)
+    _require(renamed, names)
+
+
+def _require(names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"There is no row '{name}'.", did_you_mean(name, known))
+
+
+def _first(names: Sequence[str], groups: Sequence[Sequence[Stated]], baseline: str) -> int:
     """The row that ``baseline`` names, by its label or by one of its paths."""
     for k, (name, group) in enumerate(zip(names, groups, strict=True)):
         if baseline == name or any(baseline in (str(s.path), s.path.name, s.path.stem) for s in group):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,15 @@ from markupsafe import Markup
 from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.section import Section
 from mmbal.diagnosis.tables import classes, modalities, title_of
+from mmbal.progress import portion
 from mmbal.registry import sections
 from mmbal.report.compare import Comparison
-from mmbal.report.making import History, reproduction
+from mmbal.report.making import History, compared, reproduction
 from mmbal.report.picture import pictures_of, svg
+from mmbal.report.ranking import conclusions as study_conclusions
 from mmbal.report.ranking import differences, ranking
 from mmbal.report.ranking import legend as study_legend
-from mmbal.report.render import legend, table_of
+from mmbal.report.render import conclusions, legend, table_of
 from mmbal.report.rendering import html
 from mmbal.report.rules import Rules
 from mmbal.report.samples import Sample, table, telling, with_media
@@ -31,6 +33,8 @@ from mmbal.text import plural
 FIRST = ("accuracy", "balance", "total", "decision_gap", "representation_gap", "calibration")
 LAST = ("discrepancy", "missing", "norms", "geometry", "tails")
 BALANCE = "Contribution and capability"
+DRAWINGS = 20  # pictures of a page and as much other work, about: by these its progress is counted
+REPRODUCED = "How to reproduce this page"
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def _drawings(kind: str, subject: Any, section: str = "") -> Iterator[Drawing]:
     for name, picture in pictures_of(kind).items():
         if picture.section == section:
             for k, panel in enumerate(picture.panels(subject)):
-                yield Drawing(svg(picture, f"{name}{k}", subject, panel), picture.explained)
+                with portion(1 / DRAWINGS):
+                    drawn = svg(picture, f"{name}{k}", subject, panel)
+                yield Drawing(drawn, picture.explained)
 
 
 def _ruled(source: Source) -> Iterator[Part]:
@@ -149,7 +155,7 @@ def _closing(d: Diagnosis, source: Source | None = None) -> Iterator[Part]:
             Column("needs", [n.needs for n in d.not_computed], left=True),
         ]
         yield Part("Not computed", tables=[Table.of(columns)])
-    yield Part("How to reproduce this page", tables=reproduction(d, source))
+    yield Part(REPRODUCED, tables=reproduction(d, source))
 
 
 def _spoken(path: str) -> str:
@@ -162,12 +168,22 @@ def _spoken(path: str) -> str:
     return f"{said}: {', '.join(rest)}" if rest else said
 
 
-def comparison_html(comparison: Comparison, optimistic: bool = False, title: str = "Comparison") -> str:
-    """The page of models side by side."""
+def comparison_html(
+    comparison: Comparison, optimistic: bool = False, title: str = "Comparison", sources: Sequence[Source] = ()
+) -> str:
+    """The page of models side by side; ``sources``: what they were read from, by which the page can be made again."""
     rows = plural(len(comparison.rows), "row")
     part = Part("Figures", list(_drawings("comparison", comparison)), [table_of(comparison, optimistic)])
     about = f"{comparison.split} split, {rows}"
-    return html("comparison", title=title, about=about, parts=[part], legend=legend(comparison))
+    return html(
+        "comparison",
+        title=title,
+        about=about,
+        verdict=conclusions(comparison),
+        parts=[part],
+        legend=legend(comparison),
+        closing=Part(REPRODUCED, tables=compared(comparison, sources)) if sources else None,
+    )
 
 
 def study_html(study: Study, title: str) -> str:
@@ -177,4 +193,7 @@ def study_html(study: Study, title: str) -> str:
         Part("Every pair of variants", tables=[differences(study)]),
     ]
     about = plural(len(study.rows), "variant")
-    return html("comparison", title=title, about=about, parts=parts, legend=study_legend(study))
+    told = study_conclusions(study)
+    return html(
+        "comparison", title=title, about=about, verdict=told, parts=parts, legend=study_legend(study), closing=None
+    )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from mmbal.diagnosis.document import Diagnosis
 from mmbal.report.sources import Source, flat
 from mmbal.runs import CONFIG, IMPORT, PRETRAIN, read_config, read_environment, read_metrics, read_summary, started_from
 from mmbal.tables import Column, Table
 from mmbal.text import NATS, SHARE
+
+if TYPE_CHECKING:
+    from mmbal.report.compare import Comparison
 
 FUSED = "fused"
 
@@ -85,13 +92,15 @@ def reproduction(d: Diagnosis, source: Source | None = None) -> list[Table]:
         ]
         if environment["kind"] != IMPORT:
             commands.append(("the run", again(folder)))
-        config = {name: str(value) for name, value in flat(read_config(folder)).items()}
+        config = {name: _written(value) for name, value in flat(read_config(folder)).items()}
         found = [
             Table.of(
                 [Column("setting", list(config)), Column("value", list(config.values()), left=True)], "Configuration"
             )
         ]
-    facts = [(name, str(value)) for name, value in facts if value not in (None, "")]
+    told = {name: str(value) for name, value in facts if value not in (None, "")}
+    own = {value for name, value in told.items() if not name.startswith("meta: ")}
+    facts = [(name, value) for name, value in told.items() if not (name.startswith("meta: ") and value in own)]
     what = Table.of(
         [Column("what", [n for n, _ in facts]), Column("value", [v for _, v in facts], left=True)], "Made of"
     )
@@ -99,6 +108,31 @@ def reproduction(d: Diagnosis, source: Source | None = None) -> list[Table]:
         return [what, *found]
     made = [Column("gives again", [n for n, _ in commands]), Column("command", [c for _, c in commands], left=True)]
     return [Table.of(made, "Commands"), what, *found]
+
+
+def _written(value: Any) -> str:
+    """A value as a configuration file has it."""
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
+
+
+def compared(comparison: Comparison, sources: Sequence[Source]) -> list[Table]:
+    """What each row of a comparison was read from, and the command that compares them again, the first row first."""
+    at = {str(source.path): source for source in sources}
+    rows = [(row.label, entry, at[entry.path]) for row in comparison.rows for entry in row.entries]
+    settings = rows[0][2].diagnosis.settings
+    options = ["--split", comparison.split, "--bootstrap", settings.bootstrap, "--html", "report.html"]
+    made = command("report", *(source.path.resolve() for *_, source in rows), *options)
+    columns = [
+        Column("model", [label for label, *_ in rows]),
+        Column("seed", [entry.seed for _, entry, _ in rows]),
+        Column("samples", [entry.samples for _, entry, _ in rows]),
+        Column("path", [entry.path for _, entry, _ in rows], left=True),
+        Column("hash of what was diagnosed", [s.diagnosis.data.fingerprint for *_, s in rows], left=True),
+        Column("store", [str(s.meta.get("store", ""))[:12] for *_, s in rows], left=True),
+        Column("mmbal", [s.diagnosis.mmbal for *_, s in rows], left=True),
+    ]
+    again_made = [Column("gives again", ["this page"]), Column("command", [made], left=True)]
+    return [Table.of(again_made), Table.of(columns, "Made of")]
 
 
 def command(*words: object) -> str:

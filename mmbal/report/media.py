@@ -38,9 +38,8 @@ def shown(store: Store, modality: str, row: int) -> Medium | None:
         return Medium(modality, "picture", _png(_pixels(value)), "picture")
     if spec.kind == "frames":
         chosen = value[np.linspace(0, len(value) - 1, min(FRAMES, len(value))).round().astype(int)]
-        return Medium(
-            modality, "picture", _png(np.concatenate([_pixels(f) for f in chosen], axis=1)), f"{len(chosen)} frames"
-        )
+        strip = _pixels(np.concatenate(list(chosen), axis=-1))
+        return Medium(modality, "picture", _png(strip), f"{len(chosen)} frames")
     if spec.kind == "text" and (spec.preprocessing.get("recipe") or {}).get("tokens") == "bytes":
         text = bytes(int(i) - 1 for i in value if i > 0).decode("utf-8", "replace")
         return Medium(modality, "text", text, "text")
@@ -98,8 +97,11 @@ def _grey(values: np.ndarray) -> np.ndarray:
 
 
 def _pixels(value: np.ndarray) -> np.ndarray:
-    """A stored picture ``(C, H, W)`` as ``(H, W)`` or ``(H, W, 3)``."""
-    picture = value.astype(np.uint8)
+    """A stored picture ``(C, H, W)`` as ``(H, W)`` or ``(H, W, 3)``; one that is not of bytes spans black to white."""
+    picture = value
+    if value.dtype != np.uint8:
+        low, high = float(value.min()), float(value.max())
+        picture = (255 * (value.astype(np.float32) - low) / max(high - low, 1e-6)).astype(np.uint8)
     return picture[0] if len(picture) == 1 else picture[:3].transpose(1, 2, 0)
 
 

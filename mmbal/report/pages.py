@@ -9,6 +9,7 @@ from typing import Any
 from mmbal.diagnosis.stored import keep
 from mmbal.errors import UsageError
 from mmbal.files import write_text
+from mmbal.progress import portion, steps
 from mmbal.report.card import card
 from mmbal.report.compare import Comparison
 from mmbal.report.html import comparison_html, source_html
@@ -44,7 +45,8 @@ def renew_pages(path: str | Path) -> list[Path]:
     folder = run_folder(path)
     if folder is None or "test" not in read_summary(folder):
         return []
-    source = read_source(folder)
+    with portion(0.4):
+        source = read_source(folder)
     return [keep(source.diagnosis, folder), *write_pages(source)]
 
 
@@ -52,7 +54,7 @@ def page_of(comparison: Comparison, sources: Sequence[Source], optimistic: bool 
     """The page of what `mmbal report` was given: of one model, or of several side by side."""
     if len(sources) == 1:
         return source_html(sources[0], str(sources[0].path), sound=True)
-    return comparison_html(comparison, optimistic)
+    return comparison_html(comparison, optimistic, sources=sources)
 
 
 def drawn_of(comparison: Comparison, sources: Sequence[Source]) -> dict[str, Any]:
@@ -66,9 +68,5 @@ def drawn_of(comparison: Comparison, sources: Sequence[Source]) -> dict[str, Any
 
 def write_figures(folder: Path, drawn: Mapping[str, Any]) -> list[Path]:
     """Write pictures as SVG, PNG and PDF, in the size and the fonts of a paper; ``drawn``: kind -> what they are of."""
-    return [
-        written
-        for kind, subject in drawn.items()
-        for name, picture in pictures_of(kind).items()
-        for written in save(picture, name, subject, folder)
-    ]
+    pictures = [(name, picture, of) for kind, of in drawn.items() for name, picture in pictures_of(kind).items()]
+    return [written for name, picture, of in steps(pictures) for written in save(picture, name, of, folder)]

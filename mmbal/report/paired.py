@@ -26,6 +26,8 @@ from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.order import canonical_order
 from mmbal.predictions.pairing import shared_rows
 
+LEVEL = 0.05  # of a corrected p, below which a difference is shown
+
 
 class PairedTest(Frozen):
     """What the second side gains over the first on the same samples: second minus first."""
@@ -36,6 +38,11 @@ class PairedTest(Frozen):
     p: float = Field(description="of equal accuracy, from the spread of the differences over samples and over seeds")
     p_holm: float | None = Field(None, description="the same after Holm's correction over all rows")
     mcnemar: float | None = Field(None, description="McNemar's mid-p, where both sides are one model")
+
+    @property
+    def shown(self) -> bool:
+        """Whether the test shows a difference, after Holm's correction."""
+        return self.p_holm is not None and self.p_holm < LEVEL
 
 
 @dataclass(frozen=True)

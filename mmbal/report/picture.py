@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from markupsafe import Markup, escape
 
 from mmbal.errors import UsageError
+from mmbal.maths.bootstrap import Estimate
 from mmbal.registry import pictures
 
 if TYPE_CHECKING:
@@ -150,6 +151,18 @@ def interval(ax: Axes, figure: Any, y: float, colour: str, width: float = 1.2) -
     """The interval of a share, in percent, as a line at height ``y``; nothing where it has none."""
     if figure.low is not None and figure.high is not None:
         ax.plot([100 * figure.low, 100 * figure.high], [y, y], color=colour, linewidth=width)
+
+
+def around(figure: Any) -> Estimate:
+    """A figure of a comparison with its interval over samples, or with its spread over seeds where it has that."""
+    if figure.spread is None:
+        return Estimate(value=figure.value, low=figure.low, high=figure.high)
+    return Estimate(value=figure.value, low=figure.value - figure.spread, high=figure.value + figure.spread)
+
+
+def short(label: str, most: int = 30) -> str:
+    """A label that leaves room for the picture."""
+    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def remark(ax: Axes, text: str, y: float, colour: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
 from mmbal.maths.bootstrap import Estimate
 from mmbal.tables import Column, Table
-from mmbal.text import DIFFERENCE, SHARE, Form, p_value, plural
+from mmbal.text import DIFFERENCE, SHARE, Form, p_value, plural, some
 
 if TYPE_CHECKING:
     from mmbal.report.study import Pair, Standing, Study
@@ -16,25 +18,33 @@ MANY = 300  # pairs, of 25 variants: more are nothing to read
 
 def ranking(study: Study) -> Table:
     """The variants by mean rank, with letters of the groups and the two Pareto fronts."""
-    letters = dict.fromkeys((row.variant for row in study.rows), "")
-    for letter, group in zip("abcdefghijklmnopqrstuvwxyz", study.groups, strict=False):
+    return Table.of(_columns(study.rows, study.groups, list(study.sets)), title="Ranks")
+
+
+def check_columns(names: Iterable[str], sets: Sequence[str]) -> None:
+    """Look up columns before a sweep is read; raises UsageError with the nearest names where its table has no such one."""
+    known = Table(tuple(_columns([], [], sets)))
+    for name in names:
+        known.column(name)
+
+
+def _columns(rows: Sequence[Standing], groups: Sequence[Sequence[str]], sets: Sequence[str]) -> list[Column]:
+    letters = dict.fromkeys((row.variant for row in rows), "")
+    for letter, group in zip(ascii_letters, groups, strict=False):
         for v in group:
             letters[v] += letter
-    rows = study.rows
-    odd = [Column("not converged", [row.not_converged or None for row in rows], better=-1)]
-    sets = [Column(f"{s} %", [r.by_set[s] for r in rows], SHARE.bare(), drop=4, better=1) for s in study.sets]
-    columns = [
+    by_set = [Column(f"{s} %", [r.by_set[s] for r in rows], SHARE.bare(), drop=4, better=1) for s in sets]
+    return [
         Column("variant", [row.variant for row in rows], wrap=True),
         Column("mean rank", [row.rank for row in rows], Form(2), better=-1),
         Column("group", [letters[row.variant] or None for row in rows], left=True),
         Column("accuracy %", [row.accuracy for row in rows], SHARE.bare(), better=1),
-        *(sets if len(sets) > 1 else []),
+        *(by_set if len(by_set) > 1 else []),
         Column("weakest alone %", [row.weak_accuracy for row in rows], SHARE.bare(), drop=2, better=1),
         Column("seconds", [row.seconds for row in rows], Form(1), drop=2, better=-1),
-        *(odd if any(row.not_converged for row in rows) else []),
+        Column("not converged", [row.not_converged or None for row in rows], better=-1),
         Column("Pareto", [_fronts(row) for row in rows], drop=3, left=True),
     ]
-    return Table.of(columns, title="Ranks")
 
 
 def _fronts(row: Standing) -> str | None:
@@ -80,6 +90,21 @@ def _better_first(pair: Pair, order: dict[str, int]) -> tuple[str, str, Estimate
         "high": None if low is None else -low,
     }
     return pair.first, pair.second, Estimate(**turned), pair
+
+
+def conclusions(study: Study) -> list[str]:
+    """Which variant is first in rank, and which are not told apart from it."""
+    first = study.rows[0]
+    if not study.pairs:
+        return []
+    near = {
+        name for p in study.pairs if not p.apart for name in (p.first, p.second) if first.variant in (p.first, p.second)
+    }
+    names = [row.variant for row in study.rows if row.variant in near - {first.variant}]
+    return [
+        f"First in rank: {first.variant}, mean rank {first.rank:.2f}, accuracy {SHARE.text(first.accuracy)}.",
+        f"Not told apart from it: {some(names)}." if names else "It is told apart from every other variant.",
+    ]
 
 
 def legend(study: Study) -> list[str]:

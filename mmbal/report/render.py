@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,26 @@ from mmbal.text import DIFFERENCE, ERROR, NATS, PLAIN, SHARE, Form, p_value, sen
 if TYPE_CHECKING:
     from mmbal.report.compare import Comparison, Row
 
+FIGURES = ("accuracy", "nll", "ece", "weak_accuracy", "index", "decision_gap")
 MOST_FIGURES = 12  # of one method, in a line of text; all are in the JSON
 
 
 def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
     """One row for each model (over its seeds), and the columns that hold figures."""
-    rows = comparison.rows
+    return Table.of(_columns(comparison.rows, optimistic))
+
+
+def check_columns(names: Iterable[str], optimistic: bool = False) -> None:
+    """Look up columns before anything is read; raises UsageError with the nearest names where no comparison has one."""
+    known = Table(tuple(_columns([], optimistic)))
+    for name in names:
+        known.column(name)
+
+
+def _columns(rows: Sequence[Row], optimistic: bool) -> list[Column]:
     several = any(row.seeds > 1 for row in rows)
     tests = [row.test for row in rows]
-    figures = {name: [row.figures[name] for row in rows] for name in rows[0].figures}
+    figures = {name: [row.figures[name] for row in rows] for name in FIGURES}
     columns = [
         Column("model", [row.label for row in rows], wrap=True),
         Column("seeds", [row.seeds if several else None for row in rows], drop=6),
@@ -38,11 +50,27 @@ def table_of(comparison: Comparison, optimistic: bool = False) -> Table:
         ),
         Column("last epoch %", [row.last for row in rows], SHARE.bare(), drop=7, better=1),
         Column("best epoch", [_best_epoch(row) for row in rows], drop=8),
-        Column("McNemar p", [t and p_value(t.mcnemar) for t in tests], drop=9),
+        Column("McNemar p", [None if t is None or t.mcnemar is None else p_value(t.mcnemar) for t in tests], drop=9),
     ]
     if optimistic:
         columns.append(Column("best test epoch % (optimistic)", [row.optimistic for row in rows], SHARE.bare()))
-    return Table.of(columns)
+    return columns
+
+
+def conclusions(comparison: Comparison) -> list[str]:
+    """Which rows the paired tests show to be more or less accurate than the first, with their gains; none without a test."""
+    first, *others = comparison.rows
+    tests = [(row.label, row.test) for row in others if row.test is not None]
+    told = {
+        "More accurate than": [t for t in tests if t[1].shown and t[1].accuracy.value > 0],
+        "Less accurate than": [t for t in tests if t[1].shown and t[1].accuracy.value <= 0],
+        "Not shown to differ from": [t for t in tests if not t[1].shown],
+    }
+    return [
+        f"{way} {first.label}: {'; '.join(f'{name}, {DIFFERENCE.text(test.accuracy)}' for name, test in found)}."
+        for way, found in told.items()
+        if found
+    ]
 
 
 def legend(comparison: Comparison) -> list[str]:

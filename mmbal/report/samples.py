@@ -14,6 +14,7 @@ import numpy as np
 from mmbal.data.store.store import Store
 from mmbal.diagnosis.coalitions import decision_of, log_likelihood
 from mmbal.predictions.format import Predictions
+from mmbal.progress import portion
 from mmbal.report.media import Medium, heard, shown
 from mmbal.tables import Column, Table
 from mmbal.text import NATS_DIFFERENCE
@@ -66,7 +67,8 @@ def with_media(samples: Sequence[Sample], store: Store, sound: bool = False) -> 
     for sample in samples:
         row = places.get(sample.id)
         ways = (shown, heard) if sound else (shown,)
-        media = [] if row is None else [way(store, m, row) for m in store.modalities for way in ways]
+        with portion(1 / (2 * MOST)):
+            media = [] if row is None else [way(store, m, row) for m in store.modalities for way in ways]
         made.append(replace(sample, media=[medium for medium in media if medium is not None]))
     return made
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmbal.diagnosis import Diagnosis
 from mmbal.diagnosis.stored import diagnosis_of
@@ -18,26 +18,16 @@ from mmbal.runs import DIAGNOSIS, Subject, read_config, read_metrics, read_summa
 
 SEED_ONLY = ("seed", "data", "device")  # a run differs in these and is still the same experiment on the same store
 UNTOLD = ("seed", "run", "producer")  # two experiments never differ by these alone
+S = TypeVar("S", bound="Stated")
 
 
 @dataclass(frozen=True)
-class Source:
-    """What one path of the report holds."""
+class Stated:
+    """What one path states of itself, by which it is grouped and named."""
 
     path: Path
-    diagnosis: Diagnosis
-    predictions: Predictions | None  # of the split that is compared
+    meta: dict[str, Any]
     config: dict[str, Any]
-    summary: dict[str, Any]
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        return self.diagnosis.data.meta
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder of the run, where the path is one."""
-        return run_folder(self.path)
 
     @property
     def kind(self) -> str:
@@ -46,6 +36,28 @@ class Source:
             return str(self.path.resolve())
         told = {k: v for k, v in self.meta.items() if k not in UNTOLD}
         return repr((sorted(told.items()), sorted(self.config.items())))
+
+
+@dataclass(frozen=True)
+class Source(Stated):
+    """What one path of the report holds."""
+
+    diagnosis: Diagnosis
+    predictions: Predictions | None  # of the split that is compared
+    summary: dict[str, Any]
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the run, where the path is one."""
+        return run_folder(self.path)
+
+
+def read_stated(path: Path) -> Stated:
+    """What a path states of itself, which takes no diagnosis; raises as :func:`read_source` does."""
+    if path.suffix == ".json":
+        return Stated(path, Diagnosis.load(path).data.meta, {})
+    found = subject(path)
+    return Stated(path, found.predictions.meta, _configured(found.folder))
 
 
 def read_source(
@@ -69,7 +81,7 @@ def read_source(
                 f"{path} is a diagnosis of the split '{kept.data.split}', not of '{split}'.",
                 f"Compare on --split {kept.data.split}, or give the run itself.",
             )
-        return Source(path, kept, None, {}, {})
+        return Source(path, kept.data.meta, {}, kept, None, {})
     found_there = Subject(path, given, None, None) if isinstance(given, Predictions) else subject(path)
     diagnosis = diagnosis_of(found_there, split=split, bootstrap=replicates, seed=seed, confidence=confidence)
     return source_of(found_there, diagnosis)
@@ -77,11 +89,15 @@ def read_source(
 
 def source_of(found: Subject, diagnosis: Diagnosis) -> Source:
     """What a path stands for, with its diagnosis."""
-    folder = found.folder
+    meta, config = diagnosis.data.meta, _configured(found.folder)
+    summary = {} if found.folder is None else read_summary(found.folder)
+    return Source(found.path, meta, config, diagnosis, found.predictions.select(diagnosis.data.split), summary)
+
+
+def _configured(folder: Path | None) -> dict[str, Any]:
+    """The configuration of a run, as far as two experiments differ by it; nothing where there is no run."""
     config = {} if folder is None else flat(read_config(folder))
-    config = {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
-    summary = {} if folder is None else read_summary(folder)
-    return Source(found.path, diagnosis, found.predictions.select(diagnosis.data.split), config, summary)
+    return {k: v is not None if k == "encoders_from" else v for k, v in config.items() if k not in SEED_ONLY}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -92,9 +108,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def group_by_seed(sources: Sequence[Source]) -> list[list[Source]]:
+def group_by_seed(sources: Sequence[S]) -> list[list[S]]:
     """Groups of sources that differ only in their seed, in the order given; the same seed twice is no repetition."""
-    groups: dict[tuple[str, int], list[Source]] = {}
+    groups: dict[tuple[str, int], list[S]] = {}
     for source in sources:
         copy = 0
         while any(other.meta.get("seed") == source.meta.get("seed") for other in groups.get((source.kind, copy), [])):
@@ -103,7 +119,7 @@ def group_by_seed(sources: Sequence[Source]) -> list[list[Source]]:
     return list(groups.values())
 
 
-def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
+def labels(groups: Sequence[Sequence[Stated]]) -> list[str]:
     """A short name of each row: method, fusion and rule where known, else the file; then what tells equal names apart.
 
     The fusion is named where the rows have several.
@@ -120,7 +136,7 @@ def labels(groups: Sequence[Sequence[Source]]) -> list[str]:
     return out
 
 
-def _name(source: Source, fusions: bool) -> str:
+def _name(source: Stated, fusions: bool) -> str:
     meta = source.meta
     if meta.get("method"):
         fusion = f", {meta['fusion']}" if fusions and meta.get("fusion") else ""

@@ -32,12 +32,11 @@ from mmbal.maths.significance import holm
 from mmbal.notebook import Content, Shown, plots_of, plotted
 from mmbal.predictions.format import Array, Predictions
 from mmbal.progress import portion, steps
-from mmbal.report.paired import Difference, align
-from mmbal.report.ranking import differences, legend, ranking
+from mmbal.report.paired import LEVEL, Difference, align
+from mmbal.report.ranking import conclusions, differences, legend, ranking
 from mmbal.runs import CONFIG, RECORDS, find_predictions, finished, read_summary
 from mmbal.text import plural
 
-LEVEL = 0.05  # of the corrected p below which two variants are told apart
 EQUAL = 0.90  # confidence of the interval that must lie within the margin
 READING = 0.7  # share of the time that reading the predictions takes; the rest are the tests of the pairs
 
@@ -88,7 +87,8 @@ class Study(Frozen, Shown):
 
     def shown(self) -> Content:
         """The tables and what their columns mean, as a notebook shows them."""
-        return Content(plural(len(self.rows), "variant"), legend(self), [ranking(self), differences(self)])
+        told = [*conclusions(self), *legend(self)]
+        return Content(plural(len(self.rows), "variant"), told, [ranking(self), differences(self)])
 
     def plot(self, name: str = "ranks", ax: Any = None, panel: str | None = None) -> Any:
         """Draw one of the pictures of :meth:`plots`; see :meth:`mmbal.diagnosis.Diagnosis.plot`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 
 import pytest
 from rich.console import Console
 
 from mmbal.cli import progress
-from mmbal.progress import steps
+from mmbal.progress import stage, steps
 from mmbal.text import Line
 
 
@@ -50,7 +51,7 @@ def test_a_long_first_step_does_not_keep_it_silent(monkeypatch, capsys):
         time.sleep(0.3)
     first, last = capsys.readouterr().err.splitlines()
     assert first == "Fitting: 50 %, about 1 s left"
-    assert last == "Fitting: 0.3 s in all."
+    assert re.fullmatch(r"Fitting: [\d.]+ s in all\.", last)
 
 
 def test_lines_of_figures_end_with_the_time_left(at, capsys):
@@ -121,3 +122,28 @@ def test_hours_of_work_tell_their_time_within_seconds(at, capsys):
         "600 trainings: 0 %, about 2 h 47 min left",
         "600 trainings: 11 s in all.",
     ]
+
+
+def test_work_whose_share_nobody_knows_is_told_by_itself(at, capsys):
+    """A page is drawn in 8 s after a training of 60 s, of which it is no known share."""
+    with progress.working("Training") as report:
+        at(60.0)
+        report.reach(1.0)
+        with stage("Writing the pages"):
+            for k in steps(range(8)):
+                at(61.0 + k)
+    assert capsys.readouterr().err.splitlines() == [
+        "Writing the pages: 38 %, about 5 s left",
+        "Writing the pages: 8 s in all.",
+        "Training: 68 s in all.",
+    ]
+
+
+def test_the_live_view_shows_the_stage_that_is_under_way(at, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "err", Console(file=out, force_terminal=True, width=80, color_system=None))
+    work = progress.Work("Training")
+    with work.stage("Writing the pages"):
+        progress.err.print(work)
+    assert "Writing the pages" in out.getvalue()
+    assert "Training" not in out.getvalue()

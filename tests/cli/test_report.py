@@ -95,3 +95,28 @@ def test_explicit_columns_count_in_a_pipe(files, monkeypatch, width):
         assert "imbalance" in head
         assert "decision" in head
         assert "[" in result.stdout, "intervals are kept"
+
+
+def test_names_are_checked_before_anything_is_diagnosed(files, monkeypatch):
+    def diagnosed(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("mmbal.report.sources.diagnosis_of", diagnosed)
+    for option, name, nearest in (
+        ("--sort", "acuracy", "accuracy"),
+        ("--columns", "p,gian", "gain"),
+        ("--baseline", "lout", "loud"),
+        ("--label", "fare=Fair", "fair"),
+    ):
+        result = run(*files, option, name)
+        assert result.exit_code == 2, option
+        assert nearest in result.stderr, option
+
+
+def test_the_verdict_comes_first_and_the_page_says_how_it_was_made(files, tmp_path):
+    page = tmp_path / "page.html"
+    result = run(*files, "--bootstrap", 100, "--baseline", "fair", "--html", page)
+    first = " ".join(result.stdout.split())
+    assert first.startswith(("Less accurate than fair: loud", "Not shown to differ from fair: loud", "More accurate"))
+    made = page.read_text(encoding="utf-8").replace("<wbr>", "")
+    assert f"mmbal report {files[1]} {files[0]} --split test --bootstrap 100 --html report.html" in made

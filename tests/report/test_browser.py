@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from mmbal.report.html import comparison_html, source_html
+from mmbal.maths.bootstrap import Estimate
+from mmbal.report.compare import FIGURES, Comparison, Figure
+from mmbal.report.html import comparison_html, source_html, study_html
+from mmbal.report.study import Pair, Standing, Study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mmbal[dev]'")
@@ -17,7 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium"),
 ]
-WIDTHS = {"wide": 1280, "phone": 390}
+WIDTHS = {"wide": 1280, "tablet": 900, "phone": 390}
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +33,42 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def files(source, comparison, tmp_path) -> dict[str, Path]:
-    pages = {"model": source_html(source, "mine"), "comparison": comparison_html(comparison)}
+    pages = {
+        "model": source_html(source, "mine"),
+        "comparison": comparison_html(over_seeds(comparison)),
+        "sweep": study_html(sweep(), "a sweep"),
+    }
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: tmp_path / f"{name}.html" for name in pages}
+
+
+def over_seeds(comparison: Comparison) -> Comparison:
+    """Three seeds a row, with every column that a comparison can have."""
+    known = {name: Figure(value=0.655, spread=0.01) for name in FIGURES}
+    more = {"figures": known, "last": known["nll"], "weak_modality": "video or audio"}
+    rows = [row.model_copy(update={**more, "entries": row.entries * 3}) for row in comparison.rows]
+    return comparison.model_copy(update={"rows": rows})
+
+
+def sweep() -> Study:
+    """Six variants on four data sets, two of which are not told apart."""
+    names = [f"method_{k}" for k in range(6)]
+    told = {"method": "joint", "weak_accuracy": 0.5, "best_for_weak": True, "best_for_seconds": False}
+    rows = [
+        Standing(variant=v, rank=k + 1, accuracy=0.9 - k / 50, by_set=dict.fromkeys("abcd", 0.9), seconds=9.5, **told)
+        for k, v in enumerate(names)
+    ]
+    gain = Estimate(value=-0.02, low=-0.03, high=-0.01)
+    p = {True: 0.2, False: 0.01}
+    pairs = [
+        Pair(first=a, second=b, gain=gain, p=p[near], p_holm=p[near], equal=False)
+        for k, a in enumerate(names)
+        for b in names[k + 1 :]
+        for near in [b == names[1]]
+    ]
+    basic = {"split": "test", "confidence": 0.95, "within": 0.01, "sets": dict.fromkeys("abcd", 90), "seeds": [0, 1]}
+    return Study(rows=rows, pairs=pairs, groups=[names[:2]], notes=[], **basic)
 
 
 def opened(browser: Any, file: Path, **options: Any) -> Any:
@@ -48,8 +83,9 @@ def opened(browser: Any, file: Path, **options: Any) -> Any:
     return page
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize(
+    ("size", "scheme"), [("wide", "light"), ("tablet", "dark"), ("phone", "light"), ("phone", "dark")]
+)
 def test_nothing_is_cut_and_no_rule_of_accessibility_is_broken(browser, files, scheme, size):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -114,10 +150,11 @@ def test_the_keyboard_reaches_the_content_first(browser, files):
 
 
 def test_it_prints_on_a4(browser, files):
-    page = opened(browser, files["model"], color_scheme="dark")
-    page.emulate_media(media="print", color_scheme="dark")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "ink on paper"
-    assert page.pdf(format="A4").startswith(b"%PDF")
-    page.set_viewport_size({"width": 688, "height": 1000})  # 182 mm between the margins
     wide = "[...document.querySelectorAll('table')].filter(t => t.getBoundingClientRect().right > innerWidth).length"
-    assert page.evaluate(wide) == 0
+    for file in files.values():
+        page = opened(browser, file, color_scheme="dark")
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "ink on paper"
+        page.set_viewport_size({"width": 688, "height": 1000})  # 182 mm between the margins
+        assert page.evaluate(wide) == 0
+    assert page.pdf(format="A4").startswith(b"%PDF")

@@ -47,7 +47,7 @@ def source(diagnosis: Diagnosis, path: str, *wrong: int, config=None, **meta) ->
             "data": diagnosis.data.model_copy(update={"meta": meta}),
         }
     )
-    return Source(Path(path), found, predictions(*wrong, **meta), config or {}, {})
+    return Source(Path(path), found.data.meta, config or {}, found, predictions(*wrong, **meta), {})
 
 
 def test_seeds_of_one_experiment_are_one_row(diagnosis):

@@ -14,7 +14,7 @@ from mmbal.report.html import comparison_html, diagnosis_html, source_html
 from mmbal.report.pages import write_pages
 from mmbal.report.sources import read_source
 
-VOID = {"meta", "input", "img"}
+VOID = {"meta", "input", "img", "wbr"}
 
 
 class WellFormed(HTMLParser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmbal.errors import UsageError
+from mmbal.maths.bootstrap import Estimate
 from mmbal.report import render
 from mmbal.report.compare import Entry, Row
 from mmbal.report.tables import csv
@@ -71,6 +72,30 @@ def test_columns_are_chosen_and_rows_sorted_by_the_names_on_the_screen(compariso
     assert "accuracy" in caught.value.hint
 
 
+def test_a_wrong_column_is_refused_before_anything_is_read_and_an_empty_one_is_told_apart(comparison):
+    with pytest.raises(UsageError, match="no column 'accurracy'") as caught:
+        render.check_columns(["p", "accurracy"])
+    assert "accuracy" in caught.value.hint
+    render.check_columns(["p", "McNemar p", "imbalance index"])
+    with pytest.raises(UsageError, match="No row has anything in the column 'seeds'"):
+        render.table_of(comparison).of_columns(["seeds"])
+
+
+def test_it_concludes_what_the_tests_show(comparison):
+    first, second = comparison.rows
+    changes = [
+        ("better", {"accuracy": Estimate(value=0.05, low=0.01, high=0.09)}),
+        ("unclear", {"p_holm": 0.05}),
+    ]
+    rows = [second.model_copy(update={"label": n, "test": second.test.model_copy(update=u)}) for n, u in changes]
+    assert render.conclusions(comparison.model_copy(update={"rows": [first, second, *rows]})) == [
+        "More accurate than joint · concat: better, +5.0 pp [+1.0, +9.0].",
+        "Less accurate than joint · concat: a|b & <c> 5%_x, −3.1 pp [−4.4, +0.2].",
+        "Not shown to differ from joint · concat: unclear, −3.1 pp [−4.4, +0.2].",
+    ]
+    assert render.conclusions(comparison.model_copy(update={"rows": [first]})) == []
+
+
 def test_csv_holds_the_numbers_in_the_units_of_the_heads(comparison):
     head, first, second = csv(render.table_of(comparison)).splitlines()
     assert head.startswith("model,accuracy %,accuracy % low,accuracy % high,accuracy % spread,imbalance index")
@@ -89,6 +114,8 @@ def test_a_narrow_terminal_keeps_what_matters(comparison):
 
 def test_a_comparison_and_a_sweep_show_and_draw_themselves(comparison):
     page = comparison._repr_html_()
+    assert "Less accurate than joint · concat" in page
+    assert '62.4 <span class="interval">± 1.2</span>' in page
     assert "a|b &amp; &lt;c&gt; 5%_x" in page
     assert "65.5" in page
     assert '<span class="interval">[62.0, 69.0]</span>' in page

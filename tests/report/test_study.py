@@ -117,9 +117,15 @@ def test_the_command_prints_ranks_and_pairs_in_every_form(sweep: Path, tmp_path:
     assert "exists" in refused(2, "report", sweep, "--out", tmp_path / "study.tex")
 
 
-def test_a_sweep_takes_columns_and_an_order_and_refuses_what_it_would_leave_out(sweep: Path):
+def test_a_sweep_takes_columns_and_an_order_and_refuses_what_it_would_leave_out(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+):
     first = ok("report", sweep, "--csv", "--columns", "seconds", "--sort", "seconds").splitlines()[:4]
     assert first == ["variant,seconds", "mmcosine,2.0", "joint,4.0", "qmf,8.0"]
+    read: list[object] = []
+    monkeypatch.setattr("mmbal.report.study.study_of", lambda *given: read.append(given))
+    assert "Did you mean seconds" in refused(2, "report", sweep, "--sort", "second")
+    assert read == [], "names are checked before the runs are read"
     assert "--baseline can't be used with a sweep" in refused(2, "report", sweep, "--baseline", "joint")
 
 

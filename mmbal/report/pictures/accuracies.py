@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmbal.maths.bootstrap import Estimate
 from mmbal.registry import pictures
-from mmbal.report.picture import Look, Picture, interval
+from mmbal.report.picture import Look, Picture, around, interval, short
 from mmbal.text import SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mmbal.report.compare import Comparison
-
-LEVEL = 0.05  # of the paired tests, after Holm's correction
 
 
 @pictures.register()
@@ -25,7 +22,7 @@ class AccuraciesPicture(Picture):
     of = "comparison"
     title = "Accuracy"
     explained = (
-        "Accuracy with its interval over samples, or the spread over seeds. The axis does not start at 0. A row is coloured "
+        "Accuracy with its interval over samples, or the spread over seeds. The axis need not start at 0. A row is coloured "
         "where the paired test against the first row shows a difference, after Holm's correction."
     )
 
@@ -40,15 +37,11 @@ class AccuraciesPicture(Picture):
         ax.axvline(100 * rows[0].figures["accuracy"].value, color=look.soft, linewidth=1, linestyle=(0, (2, 2)))
         for y, row in enumerate(rows):
             figure = row.figures["accuracy"]
-            shown = row.test is not None and row.test.p_holm is not None and row.test.p_holm < LEVEL
             better = row.test is not None and row.test.accuracy.value > 0
-            colour = look.ink if row.test is None else look.of(2 if better else 1) if shown else look.soft
-            if figure.spread is not None:
-                low, high = figure.value - figure.spread, figure.value + figure.spread
-                figure = Estimate(value=figure.value, low=low, high=high)
-            interval(ax, figure, y, colour)
+            colour = look.ink if row.test is None else look.of(2 if better else 1) if row.test.shown else look.soft
+            interval(ax, around(figure), y, colour)
             ax.plot(100 * figure.value, y, "o", color=colour, markersize=6.5)
-        ax.set_yticks(range(len(rows)), [_short(row.label) for row in rows])
+        ax.set_yticks(range(len(rows)), [short(row.label) for row in rows])
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xlabel("accuracy in %")
         ax.grid(axis="x", color=look.line, linewidth=0.6)
@@ -59,8 +52,3 @@ class AccuraciesPicture(Picture):
 
 def _known(comparison: Comparison) -> list[Any]:
     return [row for row in comparison.rows if row.figures["accuracy"] is not None]
-
-
-def _short(label: str, most: int = 30) -> str:
-    """A label that leaves room for the picture."""
-    return label if len(label) <= most else f"{label[: most - 1]}…"

@@ -30,7 +30,7 @@ class BalancePicture(Picture):
     explained = (
         "◇ capability: the share of the decision that the evidence supports. ● contribution: the share that the modality "
         "has. The line between them is the imbalance. It is coloured where a test shows it, after Holm's correction. Thin "
-        "lines are intervals of the contribution. The axis does not start at 0."
+        "lines are intervals of the contribution. The axis need not start at 0."
     )
     section = "balance"
 
@@ -51,9 +51,16 @@ class BalancePicture(Picture):
             interval(ax, share, y, colour, 0.8)
             ax.plot([100 * best.value, 100 * share.value], [y, y], color=colour, linewidth=3, alpha=0.55)
             ax.plot(
-                100 * best.value, y, "D", markersize=6, markerfacecolor=look.paper, markeredgecolor=look.ink, zorder=3
+                100 * best.value,
+                y,
+                "D",
+                markersize=6,
+                markerfacecolor=look.paper,
+                markeredgecolor=look.ink,
+                zorder=3,
+                clip_on=False,
             )
-            ax.plot(100 * share.value, y, "o", markersize=7, color=colour, zorder=4)
+            ax.plot(100 * share.value, y, "o", markersize=7, color=colour, zorder=4, clip_on=False)
             if flag:
                 remark(ax, flag, y, colour)
         if len(rows) > 1:

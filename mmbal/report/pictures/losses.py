@@ -23,7 +23,7 @@ class LossesPicture(Picture):
     title = "Where accuracy is lost"
     explained = (
         "Each bar is what would be gained: by a fitted decision rule (decision gap), by better encoders (representation "
-        "gap). A bar to the left is a loss. Thin lines are intervals. The axis does not start at 0."
+        "gap). A bar to the left is a loss. Thin lines are intervals. The axis need not start at 0."
     )
     section = "total"
 

@@ -22,9 +22,7 @@ class MissingPicture(Picture):
     """One row a modality, with a mark for each way to take it away."""
 
     title = "Accuracy without a modality"
-    explained = (
-        "The vertical line is the accuracy with all modalities. Thin lines are intervals. The axis does not start at 0."
-    )
+    explained = "The vertical line is the accuracy with all modalities. Thin lines are intervals."
     section = "missing"
 
     def panels(self, subject: Diagnosis) -> Sequence[str]:

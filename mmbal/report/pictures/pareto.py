@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmbal.registry import pictures
-from mmbal.report.picture import Look, Picture
+from mmbal.report.picture import Look, Picture, around, short
 from mmbal.text import PLAIN, SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mmbal.report.compare import Comparison
+
+KEY = 60  # characters of a line of names
 
 
 @pictures.register()
@@ -23,38 +25,41 @@ class ParetoPicture(Picture):
     title = "Accuracy and balance"
     explained = (
         "Up is more accurate, left is better balanced. Filled: no other model is better in both (the Pareto front). "
-        "Lines are intervals; where they overlap, the order may be chance."
+        "Lines are intervals, or the spread over seeds; where they overlap, the order may be chance."
     )
 
     def panels(self, subject: Comparison) -> Sequence[str]:
         return [""] if len(_known(subject)) > 1 else []
 
     def height(self, subject: Comparison, panel: str) -> float:
-        return 3.6
+        return 3.2 + 0.18 * len(_key(_known(subject)))
 
     def draw(self, ax: Axes, subject: Comparison, look: Look, panel: str = "") -> None:
         rows = _known(subject)
         front = _front(rows)
         for k, row in enumerate(rows):
             x, y = row.figures["index"], row.figures["accuracy"]
+            across, up = around(x), around(y)
             colour = look.of(0) if row in front else look.soft
             height = 100 * y.value
-            if x.low is not None:
-                ax.plot([x.low, x.high], [height] * 2, color=colour, linewidth=0.8)
-            if y.low is not None:
-                ax.plot([x.value] * 2, [100 * y.low, 100 * y.high], color=colour, linewidth=0.8)
+            if across.low is not None and across.high is not None:
+                ax.plot([max(0, across.low), across.high], [height] * 2, color=colour, linewidth=0.8)
+            if up.low is not None and up.high is not None:
+                ax.plot([x.value] * 2, [100 * up.low, min(100, 100 * up.high)], color=colour, linewidth=0.8)
             inside = colour if row in front else look.paper
             ax.plot(x.value, height, "o", color=colour, markersize=8, markerfacecolor=inside)
             number: Any = {"xytext": (6, 5), "textcoords": "offset points", "fontweight": "bold"}
             ax.annotate(str(k + 1), (x.value, height), color=look.ink, **number)
         path = sorted(front, key=lambda row: row.figures["index"].value)
         if len(path) > 1:
-            across, up = ([row.figures[name].value for row in path] for name in ("index", "accuracy"))
-            ax.step(across, [100 * a for a in up], where="post", color=look.of(0), linewidth=1, alpha=0.6)
+            index, accuracy = ([row.figures[name].value for row in path] for name in ("index", "accuracy"))
+            ax.step(index, [100 * a for a in accuracy], where="post", color=look.of(0), linewidth=1, alpha=0.6)
         ax.set_xlabel("imbalance index")
         ax.set_ylabel("accuracy in %")
+        ax.margins(0.1)
+        ax.locator_params(axis="x", nbins=6)
         ax.grid(color=look.line, linewidth=0.6)
-        key = "\n".join(f"{k + 1}  {row.label}" for k, row in enumerate(rows))
+        key = "\n".join(_key(rows))
         ax.text(0, 1.02, key, transform=ax.transAxes, va="bottom", color=look.ink, linespacing=1.4)
 
     def words(self, subject: Comparison, panel: str = "") -> str:
@@ -69,6 +74,17 @@ class ParetoPicture(Picture):
 
 def _known(comparison: Comparison) -> list[Any]:
     return [row for row in comparison.rows if None not in (row.figures["accuracy"], row.figures["index"])]
+
+
+def _key(rows: list[Any]) -> list[str]:
+    """The numbers of the rows with their names, on as few lines as they take."""
+    lines = [""]
+    for k, row in enumerate(rows):
+        told = f"{k + 1} {short(row.label, KEY - 4)}"
+        if lines[-1] and len(lines[-1]) + len(told) + 3 > KEY:
+            lines.append("")
+        lines[-1] += f" · {told}" if lines[-1] else told
+    return lines
 
 
 def _front(rows: list[Any]) -> list[Any]:
