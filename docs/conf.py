@@ -14,7 +14,7 @@ for public in mmbal.__all__:
     getattr(mmbal, public)
 
 project = "mmbal"
-author = "the authors of mmbal"
+author = copyright = "the authors of mmbal"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
@@ -25,6 +25,9 @@ exclude_patterns = ["conf.py", "method_pages.py"]
 html_theme = "furo"
 html_title = f"mmbal {__version__}"
 html_copy_source = False
+html_show_search_summary = False  # a page that is opened from disk may not read others for it
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 myst_heading_anchors = 3  # links to headings are those of GitHub
 myst_links_external_new_tab = False

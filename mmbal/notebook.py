@@ -18,7 +18,7 @@ from mmbal.registry import pictures
 from mmbal.tables import Column, Table, value_of
 
 MARK = "◀ "  # stands before a remark in the terminal
-UNIT = re.compile(r"(?<!\w{7}) (?=%|\()")  # between a short word and its unit, where a head should not break
+UNIT = re.compile(r"(?<!\w{9}) (?=%|\()")  # between a short word and its unit, where a head should not break
 SEVERAL, MANY = 6, 8  # columns from which a page needs more room for a table than a small or a usual screen has
 MOST_ROWS = 200  # of a table in a notebook; a page has all
 STYLE = Markup(

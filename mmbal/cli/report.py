@@ -218,5 +218,5 @@ def show(table: Table, comparison: Comparison) -> None:
     for line in conclusions(comparison):
         console.paragraph([line])
     console.show(table)
-    for line in legend(comparison):
+    for line in legend(comparison, table):
         console.say(line, style="dim")

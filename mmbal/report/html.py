@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mmbal.data.store.store import Store
 from mmbal.diagnosis.document import SECTIONS, Diagnosis
 from mmbal.diagnosis.section import Section
 from mmbal.diagnosis.tables import classes, modalities, title_of
@@ -33,7 +34,6 @@ from mmbal.text import plural
 FIRST = ("accuracy", "balance", "total", "decision_gap", "representation_gap", "calibration")
 LAST = ("discrepancy", "missing", "norms", "geometry", "tails")
 BALANCE = "Contribution and capability"
-DRAWINGS = 20  # pictures of a page and as much other work, about: by these its progress is counted
 REPRODUCED = "How to reproduce this page"
 
 
@@ -58,7 +58,7 @@ class Part:
 
 def diagnosis_html(diagnosis: Diagnosis, title: str) -> str:
     """The page of a diagnosis alone, without the predictions and the run that it was made of."""
-    return _page(diagnosis, title, [*_measured(diagnosis), *_closing(diagnosis)])
+    return _page(diagnosis, title, [*_measured(diagnosis, _share(diagnosis=diagnosis)), *_closing(diagnosis)])
 
 
 def source_html(source: Source, title: str, sound: bool = False) -> str:
@@ -66,14 +66,17 @@ def source_html(source: Source, title: str, sound: bool = False) -> str:
 
     ``sound``: also players for samples whose store holds spectrograms, which takes a second or two and some megabytes.
     """
-    d, found = source.diagnosis, []
-    for part in _measured(d):
+    d, found, store = source.diagnosis, [], open_store(source.folder)
+    rules, history = Rules.of(source.folder), History.of(source.folder)
+    share = _share(diagnosis=d, rules=rules, run=history) / (1 if store is None else 2)  # samples take the other half
+    for part in _measured(d, share):
         found.append(part)
         if part.title == _title("discrepancy"):
-            found += _ruled(source)
+            found += _ruled(rules, share)
     if _title("discrepancy") not in [part.title for part in found]:
-        found += _ruled(source)
-    return _page(d, title, [*found, *_trained(source), *_samples(source, sound), *_closing(d, source)])
+        found += _ruled(rules, share)
+    seen = _samples(source, store, sound)
+    return _page(d, title, [*found, *_trained(history, share), *seen, *_closing(d, source)])
 
 
 def _page(d: Diagnosis, title: str, parts: list[Part]) -> str:
@@ -89,14 +92,14 @@ def _page(d: Diagnosis, title: str, parts: list[Part]) -> str:
     )
 
 
-def _measured(d: Diagnosis) -> Iterator[Part]:
+def _measured(d: Diagnosis, share: float) -> Iterator[Part]:
     """The diagnosis section by section, in the order of a page; what has nothing to show is left out."""
     named = {sections.name_of(type(section)): section for section in SECTIONS}
     others = [name for name in named if name not in (*FIRST, *LAST)]
     for name in (*FIRST, *others, *LAST):
         section = named[name]
         own = [modalities(d), *([classes(d, wide=True)] if len(d.sampled()) > 1 else [])] if name == "balance" else []
-        part = Part(_title(name), list(_drawings("diagnosis", d, name)), own + section.tables(d))
+        part = Part(_title(name), list(_drawings("diagnosis", d, share, name)), own + section.tables(d))
         if part.drawings or part.tables:
             yield part
 
@@ -106,34 +109,38 @@ def _title(name: str) -> str:
     return section.title or (BALANCE if name == "balance" else name.replace("_", " ").capitalize())
 
 
-def _drawings(kind: str, subject: Any, section: str = "") -> Iterator[Drawing]:
+def _share(**subjects: Any) -> float:
+    """The part of a page's making that one picture is, where those of ``subjects`` by kind are most of it."""
+    known = [(picture, of) for kind, of in subjects.items() if of is not None for picture in pictures_of(kind).values()]
+    return 1 / max(1, sum(len(picture.panels(of)) for picture, of in known))
+
+
+def _drawings(kind: str, subject: Any, share: float, section: str = "") -> Iterator[Drawing]:
+    """The pictures of a kind under the heading of a section; each is this ``share`` of the work on the page."""
     for name, picture in pictures_of(kind).items():
         if picture.section == section:
             for k, panel in enumerate(picture.panels(subject)):
-                with portion(1 / DRAWINGS):
+                with portion(share):
                     drawn = svg(picture, f"{name}{k}", subject, panel)
                 yield Drawing(drawn, picture.explained)
 
 
-def _ruled(source: Source) -> Iterator[Part]:
+def _ruled(found: Rules | None, share: float) -> Iterator[Part]:
     """The candidate rules, where `mmbal calibrate` compared them."""
-    found = Rules.of(source.folder)
     if found is not None:
-        yield Part("Candidate rules", list(_drawings("rules", found)), found.tables(), lead=found.sentence)
+        yield Part("Candidate rules", list(_drawings("rules", found, share)), found.tables(), lead=found.sentence)
 
 
-def _trained(source: Source) -> Iterator[Part]:
+def _trained(found: History | None, share: float) -> Iterator[Part]:
     """Accuracy by epoch, of a run."""
-    found = History.of(source.folder)
     if found is not None:
-        yield Part("Training", list(_drawings("run", found)), found.tables())
+        yield Part("Training", list(_drawings("run", found, share)), found.tables())
 
 
-def _samples(source: Source, sound: bool) -> Iterator[Part]:
+def _samples(source: Source, store: Store | None, sound: bool) -> Iterator[Part]:
     """The samples on which one modality tells, with what the run's store holds of them."""
     if source.predictions is None:
         return
-    store = open_store(source.folder)
     saved, sunk = telling(source.predictions)
     for title, found in (("Samples that one modality saves", saved), ("Samples that one modality sinks", sunk)):
         if found:
@@ -173,7 +180,11 @@ def comparison_html(
 ) -> str:
     """The page of models side by side; ``sources``: what they were read from, by which the page can be made again."""
     rows = plural(len(comparison.rows), "row")
-    part = Part("Figures", list(_drawings("comparison", comparison)), [table_of(comparison, optimistic)])
+    part = Part(
+        "Figures",
+        list(_drawings("comparison", comparison, _share(comparison=comparison))),
+        [table_of(comparison, optimistic)],
+    )
     about = f"{comparison.split} split, {rows}"
     return html(
         "comparison",
@@ -189,7 +200,9 @@ def comparison_html(
 def study_html(study: Study, title: str) -> str:
     """The page of a sweep."""
     parts = [
-        Part("Mean ranks and what accuracy costs", list(_drawings("study", study)), [ranking(study)]),
+        Part(
+            "Mean ranks and what accuracy costs", list(_drawings("study", study, _share(study=study))), [ranking(study)]
+        ),
         Part("Every pair of variants", tables=[differences(study)]),
     ]
     about = plural(len(study.rows), "variant")

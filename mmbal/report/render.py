@@ -73,19 +73,21 @@ def conclusions(comparison: Comparison) -> list[str]:
     ]
 
 
-def legend(comparison: Comparison) -> list[str]:
-    """What the columns mean, and the notes."""
+def legend(comparison: Comparison, table: Table | None = None) -> list[str]:
+    """What the columns mean, those of ``table`` where it is given, and the notes."""
+    shown = (table_of(comparison) if table is None else table).head
     split, level = comparison.split.capitalize(), f"{100 * comparison.confidence:.0f}"
     lines = [f"{split} split. Brackets hold {level} % intervals over samples."]
     if any(row.seeds > 1 for row in comparison.rows):
         lines.append("± is the standard deviation over seeds.")
     if any(entry.best_epoch is not None for row in comparison.rows for entry in row.entries):
         lines.append("Figures of runs are of their best epoch on the validation split.")
-    if any(row.test for row in comparison.rows):
-        lines.append(
-            f"Gain: accuracy minus that of {comparison.rows[0].label}. p: paired test of equal accuracy, Holm-corrected."
-        )
-    lines.append("Decision gap: accuracy that a fitted decision rule would gain, in pp.")
+    meanings = {
+        "gain (pp)": f"Gain: accuracy minus that of {comparison.rows[0].label}.",
+        "p": f"p: paired test of the same accuracy as {comparison.rows[0].label}, Holm-corrected.",
+        "decision gap (pp)": "Decision gap: accuracy that a fitted decision rule would gain, in pp.",
+    }
+    lines += [meaning for name, meaning in meanings.items() if name in shown]
     told = (line(row) for row in comparison.rows for line in (method_line, tail_line))
     return [*lines, *filter(None, told), *comparison.notes]
 
@@ -113,13 +115,13 @@ def tail_line(row: Row) -> str:
 
 def markdown(table: Table, comparison: Comparison) -> str:
     """A GitHub-flavoured table with its legend."""
-    lines = "".join(f"- {escape_markdown(line)}\n" for line in legend(comparison))
+    lines = "".join(f"- {escape_markdown(line)}\n" for line in legend(comparison, table))
     return tables.markdown(table) + "\n" + lines
 
 
 def latex(table: Table, comparison: Comparison, caption: str = "") -> str:
     """A tabular with the rules of booktabs; the legend follows the ``caption``, or stands before it all as comments."""
-    told = [*legend(comparison), "Bold: the best figure of a column; this is no test."]
+    told = [*legend(comparison, table), "Bold: the best figure of a column; this is no test."]
     if caption:
         return tables.latex(table, " ".join([sentence(caption), *told]))
     return "".join(f"% {text}\n" for text in told) + tables.latex(table)
