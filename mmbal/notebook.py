@@ -24,7 +24,8 @@ MOST_ROWS = 200  # of a table in a notebook; a page has all
 STYLE = Markup(
     "<style>.mmbal table{border-collapse:collapse;margin:.6em 0;font-variant-numeric:tabular-nums}"
     ".mmbal caption{text-align:left}.mmbal th,.mmbal td{padding:.2em .6em;text-align:right;vertical-align:top}"
-    ".mmbal th:first-child,.mmbal .left{text-align:left}.mmbal .interval{opacity:.7;font-size:.9em;margin-left:.4em}"
+    ".mmbal th:first-child,.mmbal .left{text-align:left}"
+    ".mmbal .interval{display:block;white-space:nowrap;opacity:.7;font-size:.9em}"
     ".mmbal .hidden{display:none}.mmbal p{margin:.3em 0}</style>"
 )
 

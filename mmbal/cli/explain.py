@@ -16,7 +16,7 @@ import typer
 from mmbal.cli import console
 from mmbal.cli.elsewhere import Ray, TaskCpus, TaskGpus, pool_of
 from mmbal.cli.options import Force, Json, Scores
-from mmbal.cli.progress import counting
+from mmbal.cli.progress import counting, working
 from mmbal.errors import DataError, UsageError, did_you_mean
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -109,9 +109,9 @@ def explain(
     with locked(out):
         refuse_existing(out, force)
         found.save(out)
-    diagnosis = diagnose(
-        found, source=str(out), split="test" if "test" in found.splits() else next(iter(found.splits()))
-    )
+    split = "test" if "test" in found.splits() else next(iter(found.splits()))
+    with working(f"Diagnosing {found.splits()[split]} samples"):
+        diagnosis = diagnose(found, source=str(out), split=split)
     if json:
         console.print_json({"predictions": str(out), **diagnosis.model_dump(mode="json")})
         return

@@ -9,6 +9,7 @@ import typer
 
 from mmbal.cli import console
 from mmbal.cli.options import Device, Force, Json, Like, Normalise, Scores, normalisation
+from mmbal.cli.progress import working
 from mmbal.errors import UsageError
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -61,7 +62,8 @@ def import_model(
         _import_checkpoint(source, data, normalisation(normalise, like), order, device, out, force, as_json)
         return
     if ending in TABLES:
-        found = predictions_from_csv(source, scores.value)
+        with working(f"Reading {source.name}"):
+            found = predictions_from_csv(source, scores.value)
     elif ending == ".npz":
         if npz_keys(source) and not is_feature_file(source) and any(k.startswith(DECISIONS) for k in npz_keys(source)):
             raise UsageError(f"{source} is a file of predictions already.", f"mmbal diagnose {source}")

@@ -44,7 +44,10 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
     folder = paths[0] if paths else None
     if len(paths) > 1 or (folder is not None and not is_sweep(folder)):
         raise UsageError("--checklist takes the folder of one sweep, or nothing.", "`mmbal sweep` makes such a folder.")
-    refuse_existing(options.bib, options.force)
+    # a program reads one table from a CSV, so the pairs get a file of their own
+    pairs = options.out.with_stem(f"{options.out.stem}-pairs") if options.out and options.out.suffix == ".csv" else None
+    for target in (options.bib, pairs):
+        refuse_existing(target, options.force)
     if options.checklist or folder is None:
         with working("Reading the runs"):
             shown, told, first, document = [checklist(folder, options.split, options.within)], [], [], None
@@ -94,6 +97,10 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
         form = FORMS[options.out.suffix]
         if form == "json":
             write_json(options.out, document)
+        elif pairs is not None and len(shown) > 1:
+            for file, table in zip((options.out, pairs), shown, strict=True):
+                write_text(file, tables.csv(table))
+            console.note(f"Wrote {pairs}")
         else:
             write_text(options.out, text(form))
         console.note(f"Wrote {options.out}")

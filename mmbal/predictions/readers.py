@@ -23,6 +23,7 @@ D_m)``, or ``weight (C, sum D_m)`` as a linear layer on concatenated features ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,8 @@ from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.labels import class_names, labels_of
 from mmbal.predictions.names import FUSED
 from mmbal.predictions.scores import Told, as_logits, form_of
-from mmbal.predictions.tables import Table, number, of_two_kinds, read_table
+from mmbal.predictions.tables import MANY, Table, number, of_two_kinds, read_table
+from mmbal.progress import portion, reached, steps
 
 EMPTY = ("", "nan", "na", "n/a", "none", "null", "-")  # cells of scores that hold nothing
 
@@ -52,7 +54,9 @@ def predictions_from_csv(path: str | Path, scores: Scores = "auto", *, unlabelle
     probabilities or logits. The result is in ``meta["scores"]``: one word where all are alike, else by modality.
     Raises UsageError (no file) or DataError (which row and column).
     """
-    return predictions_from_table(read_table(Path(path)), scores, unlabelled=unlabelled)
+    with portion(0.3):
+        table = read_table(Path(path))
+    return predictions_from_table(table, scores, unlabelled=unlabelled)
 
 
 def predictions_from_frame(frame: Any, scores: Scores = "auto", *, unlabelled: bool = False) -> Predictions:
@@ -91,7 +95,7 @@ def predictions_from_table(table: Table, scores: Scores = "auto", *, unlabelled:
         raise DataError(f"{path}, row {empty[0]}: there is no label.", "Leave samples without a label out.")
     forms: dict[str, Told] = {}
     notes = list(table.notes)
-    for m, columns in blocks.items():
+    for m, columns in steps(list(blocks.items())):
         values, present = _numbers(table, columns)
         forms[m] = _form(f"{path}: '{m}'", values[present], scores)
         if forms[m].odd:
@@ -223,19 +227,22 @@ def _numbers(table: Table, columns: list[int]) -> tuple[Array, Array]:
     values = np.zeros((len(table.rows), len(columns)))
     present = np.ones(len(table.rows), dtype=bool)
     for i, row in enumerate(table.rows):
+        if i % MANY == 0:
+            reached(i / len(table.rows))
         cells = [row[position] for position in columns]
         if all(cell.lower() in EMPTY for cell in cells):
             present[i] = False
             continue
         for j, cell in enumerate(cells):
             try:
-                values[i, j] = number(cell)
-                what = f"the score is {'NaN' if np.isnan(values[i, j]) else 'infinite'}"
+                score = number(cell)
+                what = f"the score is {'NaN' if math.isnan(score) else 'infinite'}"
             except ValueError:
-                values[i, j] = np.nan
+                score = math.nan
                 what = f"'{cell}' is not a number" if cell else "the cell is empty, but others of the modality are not"
-            if np.isnan(values[i, j]) or np.isposinf(values[i, j]):
+            if not score < math.inf:
                 raise DataError(f"{table.path}, row {table.lines[i]}, column '{table.header[columns[j]]}': {what}.")
+            values[i, j] = score
     return values, present
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from mmbal.errors import DataError, UsageError
 from mmbal.file_kinds import kind_of_file
 from mmbal.predictions.encodings import decode
+from mmbal.progress import reached
 from mmbal.text import MINUS
 
+MANY = 10_000  # rows, after each of which the progress is told
 SEPARATORS = (",", ";", "\t", "|")
 TEXTS = (
     "table",
@@ -108,6 +110,8 @@ def read_table(path: Path, *, ragged: bool = False) -> Table:
             if any(cell.strip() for cell in cells):
                 rows.append([cell.strip() for cell in cells])
                 lines.append(reader.line_num + skipped)
+                if len(rows) % MANY == 0:
+                    reached(stream.tell() / len(text))
     except csv.Error as error:
         raise DataError(f"{path} is not a readable table (line {reader.line_num + skipped}: {error}).") from None
     if not rows:

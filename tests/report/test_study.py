@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -115,6 +116,12 @@ def test_the_command_prints_ranks_and_pairs_in_every_form(sweep: Path, tmp_path:
     assert r"\bottomrule" in (tmp_path / "study.tex").read_text()
     assert "@inproceedings{qmf," in (tmp_path / "study.bib").read_text()
     assert "exists" in refused(2, "report", sweep, "--out", tmp_path / "study.tex")
+    ok("report", sweep, "--out", tmp_path / "study.csv")
+    tables = [list(csv.reader((tmp_path / f"study{end}.csv").open())) for end in ("", "-pairs")]
+    assert [(rows[0][0], len(rows), {len(row) for row in rows} == {len(rows[0])}) for rows in tables] == [
+        ("variant", 4, True),
+        ("variant", 4, True),
+    ]
 
 
 def test_a_sweep_takes_columns_and_an_order_and_refuses_what_it_would_leave_out(
