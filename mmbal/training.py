@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmbal.cluster import Pool
+from mmbal.config import read_yaml, validate
 from mmbal.engine import pretrain as separate
 from mmbal.engine import sweep as study
 from mmbal.engine import train as engine
@@ -17,9 +20,11 @@ from mmbal.progress import stage
 from mmbal.report.pages import renew_pages
 from mmbal.torchrun import is_first
 
+Configuration = TrainConfig | Mapping[str, Any] | str | Path
+
 
 def train(
-    config: TrainConfig,
+    config: Configuration,
     *,
     out: str | Path | None = None,
     force: bool = False,
@@ -30,6 +35,7 @@ def train(
 ) -> Result:
     """Train as configured into a new run folder, and write its ``pages``: diagnosis.json, CARD.md and report.html.
 
+    ``config``: a TrainConfig, a mapping of its keys (``{"data": "stores/clips"}``), or the path of a config.yaml.
     ``out``: the run folder, made of data, method, fusion and seed where not given; ``force`` replaces a run that is there.
     ``report(1, line)`` is called after each epoch, and once with the number of epochs that an early stop leaves out.
     ``save_every``: minutes between saves within an epoch, beside the save at its end. ``max_hours``: the run is saved and
@@ -37,7 +43,7 @@ def train(
     UsageError, ConfigError or DataError for what can't be trained; UsageError where another process has the folder.
     """
     saving = Saving.of(save_every, max_hours)
-    return _with_pages(engine.train(config, out=out, force=force, report=report, saving=saving), pages)
+    return _with_pages(engine.train(_read(config), out=out, force=force, report=report, saving=saving), pages)
 
 
 def resume(
@@ -60,7 +66,7 @@ def resume(
 
 
 def pretrain(
-    config: TrainConfig,
+    config: Configuration,
     *,
     out: str | Path | None = None,
     force: bool = False,
@@ -71,10 +77,10 @@ def pretrain(
 ) -> Result:
     """Train every modality alone, combine them as the unimodal ensemble, and write its pages.
 
-    See :func:`mmbal.engine.pretrain.pretrain`. Raises what :func:`train` raises.
+    See :func:`mmbal.engine.pretrain.pretrain`. ``config`` is what :func:`train` takes; raises what it raises.
     """
     saving = Saving.of(save_every, max_hours)
-    return _with_pages(separate.pretrain(config, out=out, force=force, report=report, saving=saving), pages)
+    return _with_pages(separate.pretrain(_read(config), out=out, force=force, report=report, saving=saving), pages)
 
 
 def resume_pretrain(
@@ -115,3 +121,11 @@ def _with_pages(result: Result, pages: bool) -> Result:
         with stage("Writing the pages"):
             renew_pages(result.folder)
     return result
+
+
+def _read(config: Configuration) -> TrainConfig:
+    """The configuration that is given; raises UsageError where there is no file, ConfigError for a wrong key or value."""
+    if isinstance(config, TrainConfig):
+        return config
+    values = config if isinstance(config, Mapping) else read_yaml(Path(config))
+    return validate(TrainConfig, {key: str(v) if isinstance(v, Path) else v for key, v in values.items()})

@@ -32,12 +32,24 @@ from mmbal.engine.config import Choice, OptimiserConfig, TrainConfig
 from mmbal.engine.pretrain import pretrain as engine_pretrain
 from mmbal.engine.session import Session
 from mmbal.engine.study import read_study
+from mmbal.errors import ConfigError, MmbalError, UsageError
 from mmbal.report.sources import read_source
 from mmbal.runs import find_predictions, read_summary, subject
 from mmbal.training import pretrain, resume, sweep, train
 
 DIMS = {"audio": 6, "video": 4}
 FAST = ["--epochs", "2", "--batch-size", "16", "--device", "cpu"]
+
+
+def test_a_configuration_is_also_a_mapping_or_a_path(tmp_path: Path):
+    with pytest.raises(UsageError, match="There is no config file"):
+        train(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="there is no key 'epoch'"):
+        pretrain({"data": "S", "epoch": 3})
+    (tmp_path / "c.yaml").write_text(f"data: {tmp_path / 'S'}\n")
+    for given in ({"data": tmp_path / "S"}, str(tmp_path / "c.yaml")):
+        with pytest.raises(MmbalError, match="S is not a store"):
+            train(given, out=tmp_path / "R")
 
 
 def config(store: Store, **changes: Any) -> TrainConfig:
