@@ -184,9 +184,9 @@ def test_ucf101(tmp_path, form):
     "name",
     [
         "--4-0ihtnBU_000058_000068.MP4",
-        "x/y/--4-0ihtnBU_58_68.webm",
-        "train/ripping paper/--4-0ihtnBU.mkv",
-        "--4-0ihtnBU_58.mp4",
+        pytest.param("x/y/--4-0ihtnBU_58_68.webm", marks=pytest.mark.long),
+        pytest.param("train/ripping paper/--4-0ihtnBU.mkv", marks=pytest.mark.long),
+        pytest.param("--4-0ihtnBU_58.mp4", marks=pytest.mark.long),
     ],
 )
 def test_kinetics_sounds(tmp_path, name):
