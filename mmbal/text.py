@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-)  # signs that move the cursor or turn the text round
+STEERING = re.compile(  # signs that move the cursor or turn the text round, and bytes of a name that is not UTF-8
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 DASH = "–"  # what stands where there is no figure
 MINUS = "−"
 
 
 def visible(text: str) -> str:
-    """The text with signs that steer a terminal written as their codes: a name can't change what stands beside it."""
+    """The text with signs that steer a terminal, or have no encoding, as codes: a name changes nothing beside it."""
     return STEERING.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 
 

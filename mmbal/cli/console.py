@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -151,4 +152,4 @@ def print_json(document: Any) -> None:
     """Print one JSON document on stdout, and nothing else may go there; escaped where the encoding is not Unicode's."""
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
     text = json.dumps(document, indent=2, ensure_ascii=not encoding.startswith("utf"), allow_nan=False)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(re.sub("[\ud800-\udfff]", lambda sign: f"\\u{ord(sign[0]):04x}", text) + "\n")

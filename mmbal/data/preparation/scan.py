@@ -48,6 +48,10 @@ def write_manifest(folder: Path, out: Path | None = None, *, force: bool = False
         column = COLUMN.get(file.suffix.lower())
         if column is None or not file.is_file():
             continue
+        if any("\ud800" <= sign <= "\udfff" for sign in str(file)):
+            raise DataError(
+                f"The name of {file} is not UTF-8, so that no list can hold it.", "Rename it, or its folder."
+            )
         *folders, name = file.relative_to(folder).parts
         split = ALIASES.get(folders[0].lower(), "") if folders else ""
         classes = folders[1:] if split else folders
