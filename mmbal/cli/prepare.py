@@ -19,7 +19,7 @@ from mmbal.text import duration, plural
 if TYPE_CHECKING:
     from mmbal.data.prepare import Preparation
 
-DOING = {"rows": "Preparing", "files": "Comparing", "bytes": "Downloading"}
+DOING = {"rows": "Preparing", "pictures": "Compressing", "files": "Comparing", "bytes": "Downloading"}
 CHECKS = "Checks"
 
 

@@ -171,9 +171,15 @@ def _folder(path: Path) -> tuple[str, list[Part], list[str]]:
 
     if (path / "meta.json").is_file():
         store = Store.open(path)
+        kept = {m: how["codec"] for m, how in store.meta.get("compressed", {}).items()}
         parts = [
-            Part(m, str(store.arrays[m].dtype), " x ".join(map(str, store.arrays[m].shape)), f"{spec.kind} of {m}")
-            for m, spec in store.modalities.items()
+            Part(
+                m,
+                kept.get(m, str(array.dtype)),
+                " x ".join(map(str, array.shape)),
+                f"{store.modalities[m].kind} of {m}",
+            )
+            for m, array in store.arrays.items()
         ]
         told = [f"{f['where']}: {f['reason']}" for f in store.meta.get("findings", []) if f["level"] != "note"]
         return f"a store, {len(store)} samples of {len(store.classes)} classes", parts, told

@@ -22,6 +22,7 @@ import numpy as np
 from mmbal.cluster import Pool
 from mmbal.data.preparation.arrays import Arrays, write_arrays
 from mmbal.data.preparation.checks import leaks, repeats, spellings, whole
+from mmbal.data.preparation.compression import compress
 from mmbal.data.preparation.encoding import classes_of, encode
 from mmbal.data.preparation.findings import Finding, Progress
 from mmbal.data.preparation.manifest import Manifest
@@ -150,6 +151,7 @@ def _build(
     ]
     specs = {m: _measured(partial, m, spec, (rows.split == "train") & rows.present[m]) for m, spec in specs.items()}
     specs |= {m: normalised(specs[m], how, m) for m, how in options.normalise.items()}
+    compressed = {} if options.codec == "raw" else compress(partial, specs, options.codec, options.quality, progress)
     seal(
         partial,
         name=source.name,
@@ -173,9 +175,11 @@ def _build(
             "fingerprint": identity(plan, options),
             "finding_counts": dict(sorted(Counter(f"{f.level}: {f.kind}" for f in findings).items())),
             "findings": [f.to_dict() for f in findings[:STORED_FINDINGS]],
+            **({"compressed": compressed} if compressed else {}),
         },
     )
-    for leftover in ("journal.jsonl", "plan.json"):
+    # The plan goes before the raw arrays, so that what a kill leaves is not gone on with.
+    for leftover in ("journal.jsonl", "plan.json", *(f"{m}.npy" for m in compressed)):
         (partial / leftover).unlink(missing_ok=True)
     _replace(partial, out)
     return Built(Store.open(out), findings, resumed)
@@ -192,7 +196,9 @@ def _replace(partial: Path, out: Path) -> None:
 
 def identity(plan: str, options: Options) -> str:
     """Hash of all that decides what a store will hold: what is encoded (see :func:`planned`) and the options."""
-    unset = set() if options.normalise else {"normalise"}  # an option that stores of before do not have
+    # Options that stores of before do not have; the quality is one only of what is compressed.
+    unset = {name for name in ("normalise", "codec") if getattr(options, name) == getattr(Options(), name)}
+    unset |= {"quality"} if "codec" in unset else set()
     return hashlib.sha256((plan + options.model_dump_json(exclude=unset)).encode()).hexdigest()
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Level = Literal["error", "warning", "note"]
-Progress = Callable[[int, int, Literal["rows", "files", "bytes"]], None]  # steps just done, steps in all, of what
+Counted = Literal["rows", "files", "bytes", "pictures"]
+Progress = Callable[[int, int, Counted], None]  # steps just done, steps in all, of what
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ class Options(Config):
     size: int | None = of(FramesRecipe, "size", PICTURES, default="224; 64 is fast on a CPU")
     crop: tuple[float, float] | None = of(FramesRecipe, "crop", PICTURES, metavar="LOW HIGH")
     flip: bool | None = of(FramesRecipe, "flip", PICTURES)
+    codec: Literal["raw", "jpeg", "webp"] = own(
+        "raw", "how pictures are kept: as they are, or as files that a loader decodes", PICTURES
+    )
+    quality: int = own(90, "quality of --codec jpeg and webp", PICTURES, ge=1, le=100)
     tokens: Literal["words", "bytes", "ids"] | None = of(TextRecipe, "tokens", ARRAYS)
     length: int | None = of(TextRecipe, "length", ARRAYS)
     vocabulary: int | None = of(TextRecipe, "vocabulary", ARRAYS)

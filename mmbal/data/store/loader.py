@@ -22,7 +22,7 @@ from torch import Tensor
 from mmbal.data.store.batch import Batch as Batch
 from mmbal.data.store.batch import Encoded, Features, unread
 from mmbal.data.store.normalisation import moments_of
-from mmbal.data.store.store import Indexed, ModalitySpec, Store
+from mmbal.data.store.store import Array, ModalitySpec, Store
 from mmbal.errors import UsageError
 
 AHEAD = {"cpu": 1}  # batches that are made while one is used, by device; 3 on others
@@ -204,9 +204,7 @@ def is_augmented(store: Store, modality: str) -> bool:
     return bool(spec.preprocessing.get("augment")) or (spec.kind == "frames" and stored[1] > spec.shape[0])
 
 
-def stored_rows(
-    array: np.ndarray | Indexed, rows: np.ndarray, spec: ModalitySpec, frames: np.ndarray | None = None
-) -> np.ndarray:
+def stored_rows(array: Array, rows: np.ndarray, spec: ModalitySpec, frames: np.ndarray | None = None) -> np.ndarray:
     """Rows of a store's array; of frames those that an encoder sees: ``frames (B, T)``, or else the fixed middle ones."""
     if spec.kind != "frames":
         return array[rows]

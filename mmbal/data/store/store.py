@@ -7,6 +7,7 @@ A store is a folder::
                      present_<m> (N,) per modality
     <m>.npy          (N, ...) what is kept of modality m: uint8 for pictures, float16 for spectrograms,
                      float32 for features and sequences, int32 for token ids
+    <m>.bin, <m>.offsets.npy   in its place, pictures kept as files (``compressed`` in meta.json): see compressed.py
 
 A view is a store without arrays: its ``rows.npz`` also holds ``base (N,)``, the rows it takes, with repeats if wanted,
 from the store that ``meta.json`` names.
@@ -27,11 +28,13 @@ from typing import Any, Literal
 import numpy as np
 
 from mmbal.config import Config
+from mmbal.data.store.compressed import Compressed
 from mmbal.errors import DataError, UsageError, did_you_mean
 from mmbal.files import cache_folder, read_json, read_npz, refuse_existing, sha256, write_json, write_npz, write_text
 from mmbal.predictions.names import SEGMENT
 
 FORMAT = 1
+COMPRESSED = 2  # format of a store that keeps pictures as files
 SPLITS = ("train", "val", "test")
 FINDING = {"level", "kind", "where", "reason"}  # what each finding of a store has
 LATEST = "latest"  # folder of the cache
@@ -55,7 +58,7 @@ class ModalitySpec(Config):
 class Indexed:
     """Rows of an array picked by index, without a copy until they are asked for."""
 
-    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+    def __init__(self, array: np.ndarray | Compressed, rows: np.ndarray) -> None:
         self.array = array
         self.rows = rows
         self.shape = (len(rows), *array.shape[1:])
@@ -67,6 +70,9 @@ class Indexed:
     def __getitem__(self, index: Any) -> np.ndarray:
         first, *rest = index if isinstance(index, tuple) else (index,)
         return self.array[(self.rows[first], *rest)]
+
+
+Array = np.ndarray | Indexed | Compressed
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,7 +88,7 @@ class Store:
     ids: np.ndarray
     group: np.ndarray | None
     present: dict[str, np.ndarray]
-    arrays: dict[str, np.ndarray | Indexed]
+    arrays: dict[str, Array]
     hash: str
     meta: dict[str, Any] = field(default_factory=dict)
     segments: dict[str, np.ndarray] = field(default_factory=dict)  # properties of the samples (N,)
@@ -111,10 +117,9 @@ class Store:
             raise UsageError(f"{path} is not a store: it has no meta.json.", hint)
         meta = read_json(path / "meta.json")
         try:
-            if meta["format"] != FORMAT:
-                raise DataError(
-                    f"{path} has store format {meta['format']}; this mmbal reads {FORMAT}.", "Prepare it again."
-                )
+            if meta["format"] not in (FORMAT, COMPRESSED):
+                known = f"this mmbal reads {FORMAT} and {COMPRESSED}"
+                raise DataError(f"{path} has store format {meta['format']}; {known}.", "Prepare it again.")
             rows = read_npz(path / "rows.npz")
             modalities = {m: ModalitySpec.model_validate(spec) for m, spec in meta["modalities"].items()}
             arrays = _open_arrays(path, meta, rows, modalities)
@@ -141,7 +146,8 @@ class Store:
             ) from None
         for m, array in arrays.items():
             if len(array) != len(store):
-                raise DataError(f"{path}: {m}.npy has {len(array)} rows, the store {len(store)}.", "Prepare it again.")
+                reason = f"the array of {m} has {len(array)} rows, the store {len(store)}"
+                raise DataError(f"{path}: {reason}.", "Prepare it again.")
         if "files" not in meta:
             raise DataError(f"{path} is a damaged store (it has no 'files').", "Prepare it again.")
         if problem := store._inconsistent():
@@ -223,24 +229,36 @@ class Store:
 
 def _open_arrays(
     path: Path, meta: Mapping[str, Any], rows: Mapping[str, np.ndarray], modalities: Mapping[str, ModalitySpec]
-) -> dict[str, np.ndarray | Indexed]:
+) -> dict[str, Array]:
     if "view_of" in meta:
         base = Store.open(path / meta["view_of"])
-        return {m: Indexed(np.asarray(base.arrays[m]), rows["base"]) for m in modalities}
-    arrays: dict[str, np.ndarray | Indexed] = {}
+        owned = {m: base.arrays[m] for m in modalities}
+        return {m: Indexed(a if isinstance(a, Compressed) else np.asarray(a), rows["base"]) for m, a in owned.items()}
+    arrays: dict[str, Array] = {}
+    compressed = meta.get("compressed", {})
     for m in modalities:
-        if not (path / f"{m}.npy").is_file():
-            raise DataError(f"{path} is a damaged store: {m}.npy is missing.", "Prepare it again.")
+        for file in files_of(m, compressed):
+            if not (path / file).is_file():
+                raise DataError(f"{path} is a damaged store: {file} is missing.", "Prepare it again.")
         try:
-            arrays[m] = np.load(path / f"{m}.npy", mmap_mode="r", allow_pickle=False)
+            if m in compressed:
+                arrays[m] = Compressed(path, m, tuple(compressed[m]["shape"]))
+            else:
+                arrays[m] = np.load(path / f"{m}.npy", mmap_mode="r", allow_pickle=False)
         except Exception as error:  # numpy raises many kinds on a damaged header
-            raise DataError(f"{path} is a damaged store ({m}.npy: {error}).", "Prepare it again.") from None
+            raise DataError(f"{path} is a damaged store ({m}: {error}).", "Prepare it again.") from None
     return arrays
+
+
+def files_of(m: str, compressed: Mapping[str, Any]) -> list[str]:
+    """The files of a modality's array."""
+    return [f"{m}.bin", f"{m}.offsets.npy"] if m in compressed else [f"{m}.npy"]
 
 
 def content_hash(meta: Mapping[str, Any]) -> str:
     """Hash of what a store holds: classes, modalities with their preprocessing, and the hash of each file."""
     content = {key: meta[key] for key in ("format", "classes", "modalities", "files")}
+    content |= {key: meta[key] for key in ("compressed",) if key in meta}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -255,9 +273,11 @@ def seal(
 ) -> None:
     """Write ``rows.npz`` and, last, ``meta.json`` beside the arrays in ``folder``: from then on it is a store."""
     write_npz(folder / "rows.npz", rows)
-    files = sorted(["rows.npz", *(path.name for path in folder.glob("*.npy"))])
+    compressed = meta.get("compressed", {})
+    arrays = [] if "view_of" in meta else [file for m in modalities for file in files_of(m, compressed)]
+    files = sorted(["rows.npz", *arrays])
     document = {
-        "format": FORMAT,
+        "format": COMPRESSED if compressed else FORMAT,
         "name": name,
         "classes": list(classes),
         "modalities": {m: spec.model_dump(mode="json") for m, spec in modalities.items()},
