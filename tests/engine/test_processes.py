@@ -17,6 +17,7 @@ from worlds import config_for
 
 from mmbal.config import write_yaml
 from mmbal.data.store.store import Store
+from mmbal.engine.pretrain import pretrain
 from mmbal.engine.saving import Saving
 from mmbal.engine.train import resume, train
 from mmbal.errors import Interrupted
@@ -24,6 +25,22 @@ from mmbal.predictions.format import Predictions
 from mmbal.runs import read_metrics, read_summary
 
 ROOT = Path(__file__).parents[2]
+# `mmbal`, of which the second process dies once, in the second epoch
+DYING = """
+import os, runpy, signal
+from mmbal.engine.session import Session
+from mmbal.torchrun import is_restarted
+
+after_batch = Session.after_batch
+
+def dying(self, samples, state):
+    after_batch(self, samples, state)
+    if os.environ["RANK"] == "1" and self.run.epoch == 1 and not is_restarted():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Session.after_batch = dying
+runpy.run_module("mmbal", run_name="__main__")
+"""
 
 
 def start(*arguments: object) -> list[subprocess.Popen[str]]:
@@ -87,3 +104,43 @@ def test_a_lost_process_ends_the_job_in_a_sentence(toy: Callable[..., Store], tm
     assert said[0].startswith("Stopped: One of the processes of this training has ended, so the others can't go on;")
     assert f"mmbal train --resume {run}" in errors[0]
     assert "Traceback" not in errors[0]
+
+
+@pytest.mark.long
+def test_torchrun_starts_again_after_a_loss_and_ends_with_the_same_model(toy: Callable[..., Store], tmp_path: Path):
+    config = config_for("joint", toy({"audio": 6, "video": 4}, rows=96), epochs=3)
+    train(config, out=tmp_path / "whole")
+    write_yaml(tmp_path / "config.yaml", config)
+    (tmp_path / "dying.py").write_text(DYING)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "1",
+    ]
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    given = ["train", "--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "again"), "--save-every", "0"]
+    done = subprocess.run(
+        [*launch, str(tmp_path / "dying.py"), *given], env=os.environ | own, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    assert "exitcode: -9" in done.stderr or "SIGKILL" in done.stderr or "Signal 9" in done.stderr  # it was lost once
+    a, b = (Predictions.load(tmp_path / run / "predictions" / "test.npz") for run in ("whole", "again"))
+    assert np.abs(a.fused - b.fused).max() < 1e-4
+    assert [e["epoch"] for e in read_metrics(tmp_path / "again")] == [1, 2, 3]
+
+
+@pytest.mark.long
+def test_pretraining_by_two_processes_is_that_by_one(toy: Callable[..., Store], tmp_path: Path):
+    config = config_for("joint", toy({"audio": 6, "video": 4}, rows=96), epochs=2)
+    pretrain(config, out=tmp_path / "one")
+    write_yaml(tmp_path / "config.yaml", config)
+    codes, errors = ended(start("pretrain", "--config", tmp_path / "config.yaml", "--out", tmp_path / "two"))
+    assert codes == [0, 0], errors
+    a, b = (Predictions.load(tmp_path / run / "predictions" / "test.npz") for run in ("one", "two"))
+    for m in ("audio", "video"):
+        assert np.abs(a.logits[m] - b.logits[m]).max() < 1e-4
