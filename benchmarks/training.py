@@ -11,7 +11,7 @@ Two ResNet-18 (a spectrogram of 257 x 188 and a picture of 224 x 224), random cl
 ``epoch`` compares three loops. *field*: a Dataset of JPEG and WAV files (librosa, Pillow), a DataLoader, the default
 memory layout, an evaluation that decides sample by sample, as the public repositories of this field have it. *bare*: nothing
 but forward, backward and optimiser on one batch that is in memory, in channels_last. *mmbal*: a session of mmbal on a
-prepared store. ``levers`` compares bare loops with and without channels_last, kept memory and the fused optimiser.
+prepared store. ``levers`` compares bare loops with and without channels_last, kept memory, the fused optimiser, bf16.
 ``faults`` counts the pages that a step of mmbal takes anew from the system, and what of it is neither forward nor backward.
 ``frozen`` compares an epoch with evaluation under --freeze-encoders, without augmentation, with one in which all learns.
 ``compile`` compares a step of one ResNet-18 with that of the same one under torch.compile, which needs a C++ compiler.
@@ -82,7 +82,7 @@ def optimiser_of(model: nn.Module, fused: bool = False) -> torch.optim.Optimizer
 
 
 def bare(batch: int, steps: int, levers: str) -> Epoch:
-    """A loop of nothing but steps on one batch; ``levers`` has c for channels_last, m for kept memory, f for fused."""
+    """A loop of nothing but steps on one batch; ``levers`` has c for channels_last, m for kept memory, f for fused, b for bf16."""
     if "m" in levers:
         from mmbal.engine.memory import keep_freed_memory
 
@@ -97,7 +97,9 @@ def bare(batch: int, steps: int, levers: str) -> Epoch:
     def train() -> None:
         for _ in range(steps):
             optimiser.zero_grad(set_to_none=True)
-            cross_entropy(model(audio, video)[2], labels).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled="b" in levers):
+                loss = cross_entropy(model(audio, video)[2], labels)
+            loss.backward()
             optimiser.step()
 
     return lambda: timed(train)
@@ -335,6 +337,7 @@ def epoch_table(threads: list[int], batch: int, rounds: int) -> None:
 
 def lever_table(threads: list[int], rounds: int) -> None:
     kinds = {"plain": "", "channels_last": "c", "kept memory": "m", "both": "cm", "both, fused optimiser": "cmf"}
+    kinds["all three, bf16"] = "cmfb"
     print(
         "| bare loop, batches of 16 | threads | processor time, ratio | clock, ratio | memory, MiB |\n|---|---|---|---|---|"
     )

@@ -66,6 +66,12 @@ Device = Annotated[
         help="auto, cpu, cuda, cuda:0 or mps.", autocompletion=completion.words("auto", "cpu", "cuda", "cuda:0", "mps")
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="fp32, or bf16: faster where the hardware has it.", autocompletion=completion.words("fp32", "bf16")
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -22,6 +22,7 @@ from mmbal.cli.options import (
     Out,
     Pages,
     Patience,
+    Precision,
     SaveEvery,
     Seed,
     Set,
@@ -47,6 +48,7 @@ def pretrain(
     patience: Patience = None,
     seed: Seed = None,
     device: Device = None,
+    precision: Precision = None,
     assignments: Set = None,
     config: ConfigFile = None,
     resume: Annotated[
@@ -98,6 +100,7 @@ def pretrain(
         patience=patience if patience is not None or config is not None else PATIENCE,
         seed=seed,
         device=device,
+        precision=precision,
     )
     with working("Training each modality alone") as report:
         result = run(

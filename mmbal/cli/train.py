@@ -22,6 +22,7 @@ from mmbal.cli.options import (
     Out,
     Pages,
     Patience,
+    Precision,
     SaveEvery,
     Seed,
     Set,
@@ -69,9 +70,7 @@ def train(
     seed: Seed = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train this many runs, with consecutive seeds.")] = 1,
     device: Device = None,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32 or bf16.", autocompletion=completion.words("fp32", "bf16"))
-    ] = None,
+    precision: Precision = None,
     assignments: Set = None,
     config: ConfigFile = None,
     resume: Annotated[

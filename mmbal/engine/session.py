@@ -172,10 +172,11 @@ class Session:
         if self.device.type == "cpu" and seconds > LONG:
             most = "at most " if self.config.patience is not None else ""
             media = any(self.store.modalities[m].kind in MEDIA for m in self.model.modalities)
-            smaller = "--encoder cnn (a small network), `mmbal prepare --size 48` (small pictures) or " if media else ""
+            ways = ["--encoder cnn (a small network)", "`mmbal prepare --size 48` (small pictures)"] if media else []
+            ways += ["--precision bf16 (where the processor has it)"] if self.config.precision == "fp32" else []
             self.report(
                 0,
-                f"{most}about {duration(seconds)} on this CPU; {smaller}fewer --epochs make it shorter, "
+                f"{most}about {duration(seconds)} on this CPU; {', '.join(ways)} or fewer --epochs make it shorter, "
                 "and `mmbal try` fits a time that you give.",
             )
 
