@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py [--only PART...] [--clips FOLDER]
 
-About 15 minutes on two free cores. Each part is a benchmark of its own, which takes more and larger inputs when it is called
-by itself. The speed of preparation needs a folder of video clips with sound.
+Each part is a benchmark of its own, which takes more and larger inputs when it is called by itself. What preparation costs
+needs a folder of video clips with sound. At the end are the minutes that each part has taken.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -29,10 +30,17 @@ PARTS: dict[str, list[str]] = {  # title -> script and arguments
         "--rounds",
         "3",
     ],
+    "A compiled step": ["training.py", "compile"],
+    "Several processes": ["processes.py", "--rounds", "3", "--steps", "2"],
     "The loader against a step": ["prepare.py", "loader"],
+    "A monitor on an epoch": ["monitor_overhead.py", "--epochs", "3"],
+    "A million rows": ["scale.py"],
     "Decision layer and diagnosis": ["decision_speed.py"],
 }
-WITH_CLIPS = {"Preparation": ["prepare.py", "speed", "CLIPS"]}
+WITH_CLIPS = {
+    "Preparation": ["prepare.py", "speed", "CLIPS", "--clips", "20"],
+    "Pictures kept as files": ["prepare.py", "codecs", "CLIPS", "--clips", "6"],
+}
 
 
 def main() -> None:
@@ -41,13 +49,18 @@ def main() -> None:
     parser.add_argument("--clips", help="a folder of video clips with sound")
     given = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    failed = []
+    failed, minutes = [], {}
     for title, command in (PARTS | (WITH_CLIPS if given.clips else {})).items():
         if any(part.lower() in title.lower() for part in given.only):
             print(f"\n## {title}\n", flush=True)
+            began = time.monotonic()
             script, *more = [given.clips if word == "CLIPS" else word for word in command]
             if subprocess.run([sys.executable, str(HERE / script), *more], env=environment).returncode:
                 failed.append(title)
+            minutes[title] = (time.monotonic() - began) / 60
+    print("\n| part | minutes |\n|---|---|")
+    for title, took in (minutes | {"all": sum(minutes.values())}).items():
+        print(f"| {title} | {took:.1f} |")
     if failed:
         sys.exit(f"These parts failed: {', '.join(failed)}.")
 

@@ -82,7 +82,10 @@ def optimiser_of(model: nn.Module, fused: bool = False) -> torch.optim.Optimizer
 
 
 def bare(batch: int, steps: int, levers: str) -> Epoch:
-    """A loop of nothing but steps on one batch; ``levers`` has c for channels_last, m for kept memory, f for fused, b for bf16."""
+    """A loop of nothing but steps on one batch.
+
+    ``levers`` has c for channels_last, m for kept memory, f for the fused optimiser, b for bf16.
+    """
     if "m" in levers:
         from mmbal.engine.memory import keep_freed_memory
 
