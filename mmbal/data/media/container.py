@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from av.stream import Disposition
 
 from mmbal.data.media.decode import OF_SYSTEM, Unusable, check_file, reason_of
 from mmbal.data.media.headers import missing_bytes, samples_of_wav, states_length
-from mmbal.data.media.track import MATROSKA, Media, Track, is_aside, step_of
+from mmbal.data.media.track import MATROSKA, Media, Track, is_aside, seconds, step_of
 
 av.logging.set_level(av.logging.PANIC)  # messages of the decoder become findings, not lines on stderr
 
@@ -45,6 +46,7 @@ class Clip:
             raise Unusable("corrupt", reason_of(error)) from None
         self.rewind_needed: set[str] = set()
         self._ends: dict[int, float] = {}
+        self._units: dict[int, Fraction] = {}
         self._packets: Iterator[Any] | None = None
         self._waiting: dict[int, deque[Any]] = {}
         self._kept = 0
@@ -138,10 +140,10 @@ class Clip:
         index = packet.stream.index
         stamp, lasts = packet.dts if packet.pts is None else packet.pts, packet.duration or 0
         if stamp is not None:
-            end = float((stamp + lasts) * packet.time_base) - self.origin
+            end = seconds(stamp + lasts, self._unit(packet)) - self.origin
             self._ends[index] = max(end, self._ends.get(index, end))
         elif packet.size:  # some programs stamp the first packet of many
-            step = float(lasts * packet.time_base) if lasts else step_of(packet.stream)
+            step = seconds(lasts, self._unit(packet)) if lasts else step_of(packet.stream)
             self._ends[index] = self._ends.get(index, 0.0) + step
         if index in self._waiting:
             if self._kept + packet.size > KEPT_BYTES and index != wanted:
@@ -149,6 +151,13 @@ class Clip:
             self._waiting[index].append(packet)
             self._kept += packet.size
         return True
+
+    def _unit(self, packet: Any) -> Fraction:
+        """Seconds of one step of a packet's stamps; asked of a stream's first packet, since PyAV makes it anew each time."""
+        index = packet.stream.index
+        if index not in self._units:
+            self._units[index] = packet.time_base
+        return self._units[index]
 
     def _drop(self, index: int) -> None:
         """Forget the packets kept for a stream, which is read again from the start where it is wanted."""

@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 from mmbal.data.media.container import Clip, opened
 from mmbal.data.media.decode import Decoded, Matrix, Unusable, reason_of, spread, upright
 from mmbal.data.media.pictures import read_pictures
-from mmbal.data.media.track import SEEK_GAP, Track
+from mmbal.data.media.track import SEEK_GAP, Track, seconds
 
 QUARTER = 0.2  # share by which a display matrix may differ from quarter turns without a remark
 
@@ -89,7 +89,7 @@ class _Reader:
         if self._next is not None:
             time, frame = self._next
             lasts = getattr(frame, "duration", None)  # not told by every release of PyAV, nor by every container
-            self.clock = time + max(self._track.step, float(lasts * frame.time_base) if lasts else 0.0)
+            self.clock = time + max(self._track.step, seconds(lasts, frame.time_base) if lasts else 0.0)
 
     def at(self, time: float) -> Any:
         """The frame shown at ``time``, or the nearest where there is none then; raises Unusable where there are none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 import av
@@ -30,6 +31,11 @@ ASIDE = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_
 COMMENTARY = re.compile(r"comment|audio.?descri", re.IGNORECASE)  # in the titles of such tracks
 
 Media = Literal["audio", "video"]
+
+
+def seconds(stamp: int, unit: Fraction) -> float:
+    """A time stamp in steps of ``unit`` seconds, rounded once; a product of fractions would be reduced first."""
+    return stamp * unit.numerator / unit.denominator
 
 
 def step_of(stream: Any) -> float:
@@ -177,7 +183,7 @@ class Track:
             if packet is not None and not packet.size and not flushed:
                 continue  # a decoder would take it for the end
             if packet is not None and coder.name in DROPPABLE:
-                time = math.inf if packet.pts is None else float(packet.pts * unit) - origin
+                time = math.inf if packet.pts is None else seconds(packet.pts, unit) - origin
                 # What comes before a frame that is due already is needed only where others are predicted from it.
                 coder.skip_frame = "NONREF" if time < newest else "DEFAULT"
                 if time <= self.due:
