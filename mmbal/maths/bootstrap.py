@@ -23,6 +23,7 @@ from mmbal.maths.resampling import MIN_GROUPS, as_weights, bootstrap_counts, dra
 SHARE = (0.0, 1.0)  # bounds of a share of samples, such as an accuracy
 GAIN = (-1.0, 1.0)  # and of the difference of two
 MIN_SAMPLES = 10  # fewer samples get no interval: drawing a handful again shows too little
+ROUNDING = 1e-12  # a difference of accuracies, or of nats, below this is a rounding error
 MOST_LEFT_OUT = 500  # replicates of a jackknife; more units than that are left out several at a time
 BOUNDS_SEED = 0
 
@@ -89,8 +90,10 @@ class Mean:
     @property
     def p(self) -> float:
         """Two-sided p of "the mean is zero": a t test, or the sign test where all units agree."""
-        if self.error == 0:
-            return 2.0**-self.freedom if self.value else 1.0
+        if abs(self.value) < ROUNDING:
+            return 1.0
+        if self.error < ROUNDING:
+            return 2.0**-self.freedom
         return 2 * t_tail(self.freedom, abs(self.value) / self.error) if self.freedom else 1.0
 
     def interval(self, confidence: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from mmbal.config import Frozen
 from mmbal.diagnosis.coalitions import correct, decision_of, log_likelihood
-from mmbal.maths.bootstrap import Bootstrap, Estimate, Mean
+from mmbal.maths.bootstrap import ROUNDING, Bootstrap, Estimate, Mean
 from mmbal.maths.distributions import t_quantile, t_tail
 from mmbal.maths.significance import mcnemar
 from mmbal.predictions.format import Array, Predictions
@@ -98,10 +98,10 @@ class Difference:
     @property
     def p(self) -> float:
         """Two-sided p of "there is no difference": a t test, or the sign test where all samples and seeds agree."""
-        if self.error == 0:
-            return 2.0 ** -self.freedom[0] if self.value else 1.0
-        if np.isinf(self.error):
+        if abs(self.value) < ROUNDING or np.isinf(self.error):
             return 1.0
+        if self.error < ROUNDING:
+            return 2.0 ** -self.freedom[0]
         return 2 * t_tail(self.degrees, abs(self.value) / self.error)
 
 

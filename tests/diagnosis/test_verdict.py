@@ -153,6 +153,14 @@ def guesses(n, classes, right=0.0, seed=0):
     )
 
 
+def test_samples_of_one_class_show_nothing():
+    labels, votes = np.zeros(40, int), np.random.default_rng(0).normal(size=(2, 40, 3))
+    data = {"labels": labels, "classes": list("xyz"), "logits_a": votes[0], "logits_b": votes[1]}
+    text = " ".join(diagnose(Predictions.from_arrays(data), bootstrap=50, rule="pool").verdict)
+    assert "All samples are of one class, so nothing shows whether the model is better than chance." in text
+    assert "columns" not in text
+
+
 def test_a_model_at_chance_is_told_so_first_and_nothing_is_a_fault():
     found = diagnose(guesses(400, 4), bootstrap=100, rule="pool")
     assert found.accuracy.above_chance.sign == 0

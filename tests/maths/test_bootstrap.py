@@ -113,6 +113,10 @@ def test_few_samples_that_all_agree_prove_little(samples, groups, p):
     assert Mean.of(np.zeros(samples), np.arange(samples) % groups).p == 1
 
 
+def test_a_jackknife_of_no_columns_has_none():
+    assert Bootstrap.of(5).jackknife().sums(np.zeros((5, 0))).shape == (6, 0)
+
+
 def test_mcnemar_by_hand():
     first = np.array([1] * 5 + [0] * 1 + [1] * 4, dtype=bool)
     second = np.array([0] * 5 + [1] * 1 + [1] * 4, dtype=bool)

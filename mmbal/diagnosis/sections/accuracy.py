@@ -13,7 +13,7 @@ from mmbal.config import Frozen
 from mmbal.diagnosis.decomposition import reference_accuracy
 from mmbal.diagnosis.schema import NO_REFERENCE, Estimates
 from mmbal.diagnosis.section import Section
-from mmbal.maths.bootstrap import GAIN, SHARE, Estimate
+from mmbal.maths.bootstrap import GAIN, ROUNDING, SHARE, Estimate
 from mmbal.maths.distributions import normal_quantile
 from mmbal.maths.scoring import correct, decided_shares
 from mmbal.predictions.format import Array
@@ -128,6 +128,7 @@ def above_chance(e: Examination, right: Array) -> dict[str, Any]:
     decided, c = decided_shares(e.decision.fused), len(e.predictions.classes)
     p, q = np.bincount(labels, minlength=c) / n, decided.mean(axis=0)
     terms = right - q[labels] - decided @ p + p @ q
+    terms[np.abs(terms) < ROUNDING] = 0.0  # one class, or one decision, has no accuracy above chance in any sample
     above = figures.mean("accuracy.above_chance", terms)
     majority = figures.mean(
         "accuracy.above_majority", right - ((p == p.max()) / (p == p.max()).sum())[labels], bounds=GAIN
