@@ -294,3 +294,30 @@ def test_a_member_of_an_archive_that_is_no_array(tmp_path):
     np.savez(stream, labels=np.arange(3))
     (tmp_path / "a.npz").write_bytes(stream.getvalue().replace(b"\x93NUMPY", b"\x93NUMPX"))
     assert describe_any(tmp_path / "a.npz").problem
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("store/meta.json", "modalities", ""),
+        ("store/meta.json", "classes", [[1]]),
+        ("store/meta.json", "files", "[/]"),
+        ("store/meta.json", "findings", [3]),
+        ("run/env.json", "store", [[1]]),
+    ],
+)
+def test_values_that_once_failed(valid, tmp_path, file, key, value):
+    for name, data in valid.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / file).write_text(json.dumps(json.loads(valid[file]) | {key: value}))
+    all_hold(tmp_path, file)
+
+
+def test_a_store_whose_array_has_a_damaged_header(valid, tmp_path):
+    for name in ("store/meta.json", "store/rows.npz", "store/a.npy", "store/b.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(valid[name])
+    (tmp_path / "store" / "a.npy").write_bytes(valid["store/a.npy"].replace(b"'shape': (", b"'shape': [("))
+    with pytest.raises(MmbalError, match=r"damaged store \(a\.npy"):
+        Store.open(tmp_path / "store")
