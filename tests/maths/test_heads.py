@@ -11,6 +11,13 @@ def test_standardise_uses_the_training_rows_and_silences_dead_dimensions():
     assert test.tolist() == [[2, 0]]
 
 
+def test_a_dimension_that_hardly_changes_beside_the_others_is_dead():
+    """Its spread of 1e-4 is a rounding error beside one of 1e6; among small dimensions it is a signal."""
+    large, small = (standardise(np.array([[0.0, 7], [2 * s, 7.0002]]))[0] for s in (1e6, 1e-3))
+    assert large.tolist() == [[-1, 0], [1, 0]]
+    np.testing.assert_allclose(small, [[-1, -1], [1, 1]])
+
+
 def test_head_of_two_classes_has_opposite_rows():
     z = np.array([[1.0], [2.0], [-1.0], [-2.0]])
     weight, bias = fit_head(z, np.array([1, 1, 0, 0]), classes=2)
