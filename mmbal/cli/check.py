@@ -9,7 +9,10 @@ import typer
 
 from mmbal.cli import completion, console
 from mmbal.cli.options import Json
+from mmbal.cli.progress import working
 from mmbal.errors import UsageError, did_you_mean
+from mmbal.progress import steps
+from mmbal.text import plural
 
 POLICY = "Policy"
 OUTPUT = "Output"
@@ -86,12 +89,14 @@ def check(
         asked = asked if given is None else asked.model_copy(update={"gates": (*asked.gates, *given.gates)})
     if undecided is not None:
         asked = asked.model_copy(update={"undecided": undecided})
-    before = None if baseline is None else read_source(baseline, split, bootstrap).diagnosis
+    paths = [*files, *([] if baseline is None else [baseline])]
+    with working(f"Diagnosing {plural(len(paths), 'model')}"):
+        found = [read_source(path, split, bootstrap).diagnosis for path in steps(paths)]
+    before = None if baseline is None else found.pop()
     judged = []
-    for file in files:
-        source = read_source(file, split, bootstrap)
-        console.warn(f"{file}: {text}" for text in source.diagnosis.data.warnings)
-        judged += judge(asked, str(file), source.diagnosis, before)
+    for file, diagnosis in zip(files, found, strict=True):
+        console.warn(f"{file}: {text}" for text in diagnosis.data.warnings)
+        judged += judge(asked, str(file), diagnosis, before)
     for path, told in ((junit, gates.junit), (sarif, gates.sarif), (markdown, gates.summary_page)):
         if path is not None:
             write_text(path, told(judged))

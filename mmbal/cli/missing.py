@@ -9,6 +9,7 @@ import typer
 
 from mmbal.cli import completion, console
 from mmbal.cli.options import Device, Json
+from mmbal.cli.progress import working
 
 
 def missing(
@@ -42,17 +43,18 @@ def missing(
     from mmbal.engine.missing import IMPUTATIONS, evaluate_missing
     from mmbal.maths.snr import check_weighting
 
-    report = evaluate_missing(
-        run,
-        impute=impute or IMPUTATIONS,
-        split=split,
-        data=data,
-        draws=draws,
-        updates=updates,
-        weighting=check_weighting(weighting),
-        seed=seed,
-        device=device or "auto",
-    )
+    with working("Deciding without modalities"):
+        report = evaluate_missing(
+            run,
+            impute=impute or IMPUTATIONS,
+            split=split,
+            data=data,
+            draws=draws,
+            updates=updates,
+            weighting=check_weighting(weighting),
+            seed=seed,
+            device=device or "auto",
+        )
     if as_json:
         console.print_json(report.model_dump(mode="json"))
         return

@@ -24,6 +24,7 @@ from mmbal.maths.snr import Weighting
 from mmbal.models.imputer import FeatureDiffusion
 from mmbal.models.multimodal import Output
 from mmbal.predictions.format import Predictions
+from mmbal.progress import portion, reached, steps
 from mmbal.runs import decided_by
 from mmbal.tables import Column, Table
 from mmbal.text import DIFFERENCE, NATS, SHARE
@@ -128,9 +129,11 @@ def evaluate_missing(
         )
     on = pick_device(device)
     move(checkpoint, on)
-    labels, features = complete_features(checkpoint, store, split, on)
+    with portion(0.1):
+        labels, features = complete_features(checkpoint, store, split, on)
     seed_all(seed)
-    known = complete_features(checkpoint, store, "train", on)[1]
+    with portion(0.3):
+        known = complete_features(checkpoint, store, "train", on)[1]
     fill = Filler(known, updates, weighting)
 
     names = sorted(features)
@@ -140,10 +143,10 @@ def evaluate_missing(
     if len(names) > 2:
         absences += list(combinations(names, len(names) - 1))
     cases = []
-    for absent in absences:
+    for absent in steps(absences):
         left_out = {m: torch.zeros_like(z) if m in absent else z for m, z in features.items()}
         base_likelihood, base = _decide(checkpoint, [left_out], absent, labels)
-        for name in impute:
+        for name in steps(list(impute)):
             if name == "zero":
                 cases.append(_case(absent, name, base_likelihood, base, None))
                 continue
@@ -162,7 +165,8 @@ def complete_features(
     model = checkpoint.model
     loader = Loader(store, split, checkpoint.config.batch_size, modalities=model.modalities)
     labels, parts = [], []
-    for batch in (b.to(device) for b in loader.epoch(0)):
+    for k, batch in enumerate(b.to(device) for b in loader.epoch(0)):
+        reached(k / len(loader))
         have = torch.stack([batch.present[m] for m in model.modalities]).all(dim=0)
         labels.append(batch.labels[have])
         parts.append({m: z[have] for m, z in model.encode(batch).items()})

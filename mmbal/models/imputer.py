@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmbal.errors import DataError
 from mmbal.maths.snr import Weighting, cosine_signal, snr_of, weight
+from mmbal.progress import reached
 
 STEPS = 50
 BATCH = 128
@@ -96,7 +97,8 @@ class FeatureDiffusion(nn.Module):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
         losses = []
         self.train()
-        for _ in range(updates):
+        for k in range(updates):
+            reached(k / updates)
             clean = data[torch.randint(len(data), (BATCH,), device=data.device)]
             missing = self.hide(BATCH, data.device)
             hidden = self.columns(missing)
