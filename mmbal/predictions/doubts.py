@@ -5,12 +5,12 @@ Each test has a wide margin, so a model that is only bad raises no doubt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmbal.predictions.labels import alike
+from mmbal.predictions.labels import ABSENT, alike
 from mmbal.text import some
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def _about_rows(p: Predictions) -> Iterator[str]:
         absent = [name for k, name in enumerate(p.classes) if k not in set(names.tolist())]
         classes = "class has" if len(absent) == 1 else "classes have"
         yield f"{len(absent)} {classes} no sample: {some(list(map(repr, absent)))}"
-    for spellings in alike(p.classes):
-        yield f"the classes {' and '.join(repr(name) for name in spellings)} differ only in their spelling"
+    yield from about_classes(p.classes)
     seen: dict[str, str] = {}
     for split in p.splits():
         ids, counts = np.unique(p.ids[p.split == split], return_counts=True)
@@ -109,6 +108,15 @@ def _about_rows(p: Predictions) -> Iterator[str]:
                 f"all samples of the split '{split}' are of one group ('{p.group[rows][0]}'): its figures and intervals say "
                 "nothing about another group"
             )
+
+
+def about_classes(classes: Collection[str]) -> Iterator[str]:
+    """Words for classes that may be one under two spellings, and for those that may be missing labels."""
+    for spellings in alike(classes):
+        yield f"the classes {' and '.join(repr(name) for name in spellings)} differ only in their spelling"
+    for name in classes:
+        if name.casefold() in ABSENT:
+            yield f"the class '{name}' may stand for labels that are missing"
 
 
 def _about_modalities(p: Predictions) -> Iterator[str]:

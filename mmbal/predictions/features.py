@@ -111,6 +111,8 @@ def _checked(path: Path, given: dict[str, Array], label: str | None, modality: S
     for m, array in arrays.items():
         if array.dtype.kind not in "fiub":
             raise DataError(f"'{chosen[m]}' holds text, not numbers.")
+        if not array.size:
+            raise DataError(f"'{chosen[m]}' has shape {array.shape}: it has no features.")
     used = {labels_key, *chosen.values(), "modalities"}
     found: dict[str, Array] = {}
     for what in ("ids", "split", "group", "classes"):

@@ -13,6 +13,7 @@ from mmbal.errors import DataError
 from mmbal.maths.folds import FOLDS, folds_of, groups_of
 from mmbal.maths.heads import fit_head, standardise
 from mmbal.predictions.columns import numbers, plain
+from mmbal.predictions.doubts import about_classes
 from mmbal.predictions.features import read_feature_file
 from mmbal.predictions.format import Array, Predictions
 from mmbal.predictions.labels import labels_of
@@ -100,5 +101,5 @@ def load_features(path: str | Path, seed: int = 0) -> Predictions:
         )
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
-    warnings = (*given.remarks(), *labels.notes, *found.warnings)
+    warnings = (*given.remarks(), *labels.notes, *about_classes(labels.classes), *found.warnings)
     return replace(found, meta={**found.meta, "dataset": path.stem}, warnings=warnings)

@@ -16,6 +16,14 @@ from mmbal.text import some
 
 IGNORED = (255, 65535, 999, 9999)  # labels that programs give to samples that have none
 LARGEST = 2.0**53  # above it not every whole number is a real number of its own
+ABSENT = (
+    "nan",
+    "none",
+    "null",
+    "n/a",
+    "#n/a",
+    "<na>",
+)  # what programs write where a value is missing, in small letters
 UNLABELLED = -1  # the label of a sample whose class is not known
 
 

@@ -22,6 +22,8 @@ from mmbal.predictions.scores import (
     looks_percent,
 )
 
+MOST = 1e30  # magnitude of a feature; far beyond, figures would overflow
+
 
 @dataclass
 class ScoreTables:
@@ -147,7 +149,10 @@ class ScoreTables:
         value = self.given[key]
         if value.ndim != 2 or value.shape[0] != self.n or columns not in (None, value.shape[1]):
             raise DataError(f"'{key}' has shape {value.shape}, expected ({self.n}, {columns if columns else 'D'}).")
-        return self.finite(numbers(value, key), key, self.present.get(m))
+        found = self.finite(numbers(value, key), key, self.present.get(m))
+        if (most := float(np.abs(found).max(initial=0.0))) > MOST:
+            raise DataError(f"'{key}' holds {most:.3g}: no feature is so large.", "Look for a wrong scale or type.")
+        return found
 
     def finite(self, value: Array, key: str, here: Array | None = None) -> Array:
         """The values; raises DataError where one of those that are ``here (N,)`` is not finite. The others become finite."""

@@ -84,5 +84,6 @@ def _as_stored(array: np.ndarray, kind: Kind) -> tuple[np.ndarray, tuple[int, ..
         array = array[:, None]
     if kind == "frames" and array.ndim == 4:
         array = array[:, :, None]
-    stored = array.copy() if array.dtype == np.uint8 and kind in ("image", "frames") else array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what single precision can't hold becomes infinite, which is a finding
+        stored = array.copy() if array.dtype == np.uint8 and kind in ("image", "frames") else array.astype(np.float32)
     return stored, stored.shape[1:]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from mmbal.data.preparation.findings import Finding
-from mmbal.data.preparation.manifest import ABSENT, Row
-from mmbal.predictions.labels import alike
+from mmbal.data.preparation.manifest import Row
+from mmbal.predictions.labels import ABSENT, alike
 from mmbal.text import plural
 
 IMBALANCE = 10.0  # largest class over smallest, in train

@@ -26,6 +26,7 @@ from mmbal.data.preparation.named_files import Files
 from mmbal.data.preparation.options import Options
 from mmbal.errors import DataError, UsageError
 from mmbal.files import sha256
+from mmbal.predictions.labels import ABSENT
 from mmbal.predictions.names import SEGMENT
 from mmbal.predictions.splits import ALIASES
 from mmbal.predictions.tables import number, read_table, read_text
@@ -34,7 +35,6 @@ RESERVED = ("label", "split", "start", "end", "group", "id")
 FILES = ("path", "audio", "video", "image")
 MEDIA = (*FILES, "text")
 OPTIONAL = ("split", "start", "end", "group", "id")
-ABSENT = ("nan", "none", "null", "n/a", "#n/a", "<na>")  # what programs write where a value is missing
 ADDRESS = re.compile(r"(?!file:)[a-zA-Z][\w+.-]+://")
 FAULT = "\0"  # the column of what is wrong with a line
 
