@@ -90,5 +90,5 @@ def test_features_beyond_all_bounds_are_a_finding_or_a_sentence(tmp_path, scale)
     path = write(tmp_path, audio=audio)
     found = prepare(path, out=tmp_path / "store", workers=0)
     assert [(f.kind, f.where) for f in found.findings if f.level == "error"] == [("corrupt", "3")]
-    with pytest.raises(DataError, match="no feature is so large|holds infinity|holds NaN"):
+    with pytest.raises(DataError, match=r"no feature is so large|holds infinity|holds NaN"):
         load_features(path)
