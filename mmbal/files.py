@@ -138,7 +138,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     if objects := [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]:
         raise ValueError(f"Python objects cannot be written as arrays: {', '.join(objects)}.")
     with atomic(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **dict(arrays))  # NumPy before 2.2 has no allow_pickle here
+        np.savez_compressed(stream, **dict(arrays))  # type: ignore[arg-type]  # NumPy before 2.2 has no allow_pickle here
 
 
 def npz_keys(path: Path) -> list[str]:

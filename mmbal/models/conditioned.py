@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmbal.config import Config
+from mmbal.config import Config as Settings
 from mmbal.errors import ConfigError
 from mmbal.models.fusion import Fusion, linear, total
 from mmbal.registry import fusions
@@ -19,7 +19,7 @@ class ConditionedFusion(Fusion):
 
     at_least = 2
 
-    class Config(Config):
+    class Config(Settings):  # mypy takes a base of the same name for a cycle here
         by: str | None = Field(
             None, description="the modality that conditions the others; the first by name if not set"
         )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from mmbal.config import Config
+from mmbal.config import Config as Settings
 from mmbal.decision.base import Rule, unimodal
 from mmbal.maths.arrays import AnyArray, log_softmax
 from mmbal.maths.loglinear import Design, maximum_a_posteriori
@@ -26,7 +26,7 @@ class Stacking(Rule):
 
     warm: ClassVar[bool] = True
 
-    class Config(Config):
+    class Config(Settings):  # mypy takes a base of the same name for a cycle here
         C: float = Field(1.0, gt=0, description="C: prior variance of a coefficient (scikit-learn's default)")
 
     @classmethod
