@@ -43,7 +43,7 @@ MATRICES = {
     "matrix": 2,
     "stacking": 1,
 }  # rules whose parameters grow with the square of the classes, and how many matrices
-MOST_ENTRIES = 1_500_000  # of such matrices, in all that fit unless they are asked for by name
+MOST_ENTRIES = 2_000_000  # of such matrices, in all: so many are fitted only if they are asked for by name
 SIDE_SHARE = 0.5  # of the strength, for levels and for probabilities: side terms to those in log-probabilities
 FAINT = 1e-6  # mean square of log-probabilities below which a block carries no information and has no scale
 
@@ -53,7 +53,7 @@ def too_large(rule: str, modalities: int, classes: int) -> bool:
 
     With 1,000 classes and two modalities a matrix has four million entries, and one product with them takes minutes.
     """
-    return MATRICES.get(rule, 0) * modalities * classes**2 > MOST_ENTRIES
+    return MATRICES.get(rule, 0) * modalities * classes**2 >= MOST_ENTRIES
 
 
 class Problem(NamedTuple):
