@@ -42,7 +42,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check mmbal tests benchmarks examples docs
 	$(BIN)/mypy
 
-# The tables of docs/performance.md, those of the methods for four of them, in about 15 minutes; `make bench CLIPS=folder` measures preparation too.
+# The tables of docs/performance.md, those of the methods for four of them; `make bench CLIPS=folder` measures preparation too.
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py $(if $(CLIPS),--clips $(CLIPS))
 

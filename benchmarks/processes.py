@@ -4,7 +4,8 @@
 
 Two ResNet-18 encoders (one channel and three, of --size x --size), random data, joint training. In each round the one
 process and the pair take --steps steps in turn, on the same batches, while the other waits. There are three pairs, which
-normalise and send in different ways. Printed for each pair:
+normalise and send in different ways. Threads that wait for others sleep (OMP_WAIT_POLICY=passive): on a busy machine they
+would otherwise take the processor from those that work. Printed for each pair:
 
     wall      median over the rounds of the pair's time over the one process's; range: smallest and largest
     CPU       the same of processor time, all processes and threads together
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # the processes read it when they import torch
     print(machine_line())
     print("| two processes, one thread each | wall | range | CPU | waits | sums |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

@@ -38,7 +38,7 @@ PARTS: dict[str, list[str]] = {  # title -> script and arguments
     "Decision layer and diagnosis": ["decision_speed.py"],
 }
 WITH_CLIPS = {
-    "Preparation": ["prepare.py", "speed", "CLIPS", "--clips", "20"],
+    "Preparation": ["prepare.py", "speed", "CLIPS", "--clips", "60"],
     "Pictures kept as files": ["prepare.py", "codecs", "CLIPS", "--clips", "6"],
 }
 
