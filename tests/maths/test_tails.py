@@ -69,6 +69,11 @@ def test_kestens_equation_by_hand():
         kesten_index(np.array([2.0, 0.6]))
 
 
+def test_ten_values_are_too_few():
+    with pytest.raises(DataError, match="more than 10 values, and there are 10"):
+        hill(np.arange(1.0, 11))
+
+
 def test_what_has_no_tail_is_refused():
     with pytest.raises(DataError, match="positive"):
         hill(np.array([1.0, -1.0] * 20))
