@@ -27,9 +27,14 @@ def restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
 
 
+def restarted() -> int:
+    """How often torchrun has started all processes again, since one of them had failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def is_restarted() -> bool:
-    """Whether torchrun has started all processes again, since one of them had failed."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    """Whether torchrun has started all processes again."""
+    return restarted() > 0
 
 
 def told_by_another(code: int) -> int | None:
@@ -43,7 +48,7 @@ def told_by_another(code: int) -> int | None:
         from torch.distributed import TCPStore
 
         store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=3), wait_for_workers=False)
-        key = f"mmbal/ended/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        key = f"mmbal/ended/{restarted()}"
         told = store.compare_set(key, "", mine).decode()
     except (RuntimeError, OSError, KeyError, ValueError):  # the store has gone with its process
         return None

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmbal.errors import Interrupted
-from mmbal.torchrun import is_shared
+from mmbal.torchrun import is_restarted, is_shared, restarted
 
 
 class Lost(Interrupted):
@@ -51,7 +51,15 @@ class Processes:
             return cls()
         if not dist.is_initialized():
             with together():
-                dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+                backend = "nccl" if device.type == "cuda" else "gloo"
+                if is_restarted():
+                    # torchrun keeps its store where it starts all processes again: what is in it of those before, such as
+                    # their addresses, is not to be found by the new ones.
+                    store, rank, world = next(dist.rendezvous("env://"))
+                    own = dist.PrefixStore(f"mmbal/start/{restarted()}", store)
+                    dist.init_process_group(backend, store=own, rank=rank, world_size=world)
+                else:
+                    dist.init_process_group(backend)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
