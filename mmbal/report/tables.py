@@ -47,7 +47,9 @@ def latex(table: Table, caption: str = "") -> str:
     """
 
     def line(cells: Iterable[str]) -> str:
-        return " & ".join(cells) + r" \\"
+        text = " & ".join(cells)
+        # after the end of a row a bracket begins an option of it, and a star changes it
+        return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"
 
     def cell(text: str, best: bool) -> str:
         return rf"\textbf{{{escape_latex(text.strip())}}}" if best else escape_latex(text.strip())

@@ -8,7 +8,8 @@ from mmbal.errors import UsageError
 from mmbal.maths.bootstrap import Estimate
 from mmbal.report import render
 from mmbal.report.compare import Entry, Row
-from mmbal.report.tables import csv
+from mmbal.report.tables import csv, latex
+from mmbal.tables import Column, Table
 
 
 def test_cells_are_readable(comparison):
@@ -47,6 +48,13 @@ def test_markdown_is_a_table_whatever_the_names(comparison):
     assert lines[3].startswith("| a\\|b & \\<c> 5%\\_x |")
     assert len({line.replace("\\|", "").count("|") for line in lines[:4]}) == 1
     assert "- a note" in lines
+
+
+@pytest.mark.parametrize("name", ["[ours]", "*ours", "ours [new]"])
+def test_the_name_of_a_row_is_no_option_of_the_row_before(name):
+    r"""``\\ [ours]`` would ask LaTeX for a distance."""
+    rows = latex(Table.of([Column("model", [name])])).splitlines()
+    assert rows[-3] == (name if name.startswith("ours") else "{}" + name) + r" \\"
 
 
 def test_latex_escapes(comparison):
