@@ -101,7 +101,7 @@ def open_store(folder: Path | None) -> Store | None:
     known = read_environment(folder).get("store")
     if not isinstance(known, dict) or not all(isinstance(known.get(key), str) for key in ("path", "hash")):
         raise DataError(f"{folder / ENVIRONMENT} does not name the store of the run.", "Is the file damaged?")
-    if not (Path(known["path"]) / "meta.json").is_file():
+    if not os.path.isfile(Path(known["path"]) / "meta.json"):  # unlike Path.is_file it raises nothing for an odd path
         return None
     found = Store.open(known["path"])
     return found if found.hash == known["hash"] else None

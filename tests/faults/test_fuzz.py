@@ -304,6 +304,7 @@ def test_a_member_of_an_archive_that_is_no_array(tmp_path):
         ("store/meta.json", "files", "[/]"),
         ("store/meta.json", "findings", [3]),
         ("run/env.json", "store", [[1]]),
+        ("run/env.json", "store", {"path": "x" * 300, "hash": ""}),
     ],
 )
 def test_values_that_once_failed(valid, tmp_path, file, key, value):
