@@ -72,7 +72,7 @@ def show_study(paths: Sequence[Path], options: StudyOptions) -> None:
             from mmbal.report.html import study_html
 
             with working("Writing the page"):
-                page = study_html(study, folder.resolve().name)
+                page = study_html(study, folder.resolve().name, folder)
             write_text(options.html, page)
             console.note(f"Wrote {options.html}")
         if options.bib is not None:

@@ -70,7 +70,10 @@ class Condition:
                     f"'{self.path}' was not computed{reason}, so the condition can't be judged.",
                     "What a file has to hold for each figure: docs/your-model.md.",
                 )
-            raise UsageError(f"The diagnosis has no figure '{self.path}'.", _nearest(self.path, {*figures, *empty}))
+            # a name that is close to one without a figure is worth saying; a list of all names has figures only
+            hint = _nearest(self.path, {*figures, *empty})
+            hint = hint if hint.startswith("Did you mean") else _nearest(self.path, figures)
+            raise UsageError(f"The diagnosis has no figure '{self.path}'.", hint)
         value, low, high = figures[path]
         return Outcome(self, OPERATORS[self.sign](value, self.bound), value, low, high)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -15,7 +16,7 @@ from mmbal.diagnosis.tables import classes, modalities, title_of
 from mmbal.progress import portion
 from mmbal.registry import sections
 from mmbal.report.compare import Comparison
-from mmbal.report.making import History, compared, reproduction
+from mmbal.report.making import History, compared, reproduction, swept
 from mmbal.report.picture import pictures_of, svg
 from mmbal.report.ranking import conclusions as study_conclusions
 from mmbal.report.ranking import differences, ranking
@@ -197,8 +198,8 @@ def comparison_html(
     )
 
 
-def study_html(study: Study, title: str) -> str:
-    """The page of a sweep."""
+def study_html(study: Study, title: str, folder: Path | None = None) -> str:
+    """The page of a sweep; ``folder``: where its runs are, by which the page can be made again."""
     parts = [
         Part(
             "Mean ranks and what accuracy costs", list(_drawings("study", study, _share(study=study))), [ranking(study)]
@@ -208,5 +209,11 @@ def study_html(study: Study, title: str) -> str:
     about = plural(len(study.rows), "variant")
     told = study_conclusions(study)
     return html(
-        "comparison", title=title, about=about, verdict=told, parts=parts, legend=study_legend(study), closing=None
+        "comparison",
+        title=title,
+        about=about,
+        verdict=told,
+        parts=parts,
+        legend=study_legend(study),
+        closing=Part(REPRODUCED, tables=swept(study, folder)) if folder is not None else None,
     )

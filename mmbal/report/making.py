@@ -13,12 +13,14 @@ import yaml
 
 from mmbal.diagnosis.document import Diagnosis
 from mmbal.report.sources import Source, flat
+from mmbal.report.study import runs_of
 from mmbal.runs import CONFIG, IMPORT, PRETRAIN, read_config, read_environment, read_metrics, read_summary, started_from
 from mmbal.tables import Column, Table
 from mmbal.text import NATS, SHARE
 
 if TYPE_CHECKING:
     from mmbal.report.compare import Comparison
+    from mmbal.report.study import Study
 
 FUSED = "fused"
 
@@ -133,6 +135,41 @@ def compared(comparison: Comparison, sources: Sequence[Source]) -> list[Table]:
     ]
     again_made = [Column("gives again", ["this page"]), Column("command", [made], left=True)]
     return [Table.of(again_made), Table.of(columns, "Made of")]
+
+
+def swept(study: Study, folder: Path) -> list[Table]:
+    """What each data set of a sweep's study rests on, and the commands that give the page and each run again."""
+    counted = {row.variant for row in study.rows}
+    runs = [run for run in runs_of(folder)[0] if run.variant in counted and run.data in study.sets]
+    options = ["--split", study.split, "--within", f"{100 * study.within:g}", "--html", "report.html"]
+    first = runs[0]
+    made = {
+        "this page": command("report", folder.resolve(), *options),
+        f"a run, here {first.variant} on {first.data}, seed {first.seed}": again(first.folder),
+    }
+    of = {data: [read_environment(run.folder) for run in runs if run.data == data] for data in study.sets}
+
+    def told(*path: str) -> list[str]:
+        """What the runs of each data set say under a path of keys, each value once."""
+
+        def under(environment: Any) -> str:
+            for key in path:
+                environment = environment.get(key) or {}
+            return str(environment or "")
+
+        return [", ".join(sorted({under(e) for e in environments} - {""})) for environments in of.values()]
+
+    columns = [
+        Column("data set", list(of)),
+        Column("samples", [study.sets[data] for data in of]),
+        Column("runs", [len(environments) for environments in of.values()]),
+        Column("hash of the store", told("store", "hash"), left=True),
+        Column("device", told("device"), left=True),
+        *(Column(name, told("versions", name), left=True) for name in ("mmbal", "torch", "numpy", "python")),
+    ]
+    seeds = f"Seeds: {', '.join(map(str, study.seeds))}. The configuration of each run is in its folder, as {CONFIG}."
+    commands = [Column("gives again", list(made)), Column("command", list(made.values()), left=True)]
+    return [Table.of(commands), Table.of(columns, "Made of", seeds)]
 
 
 def command(*words: object) -> str:

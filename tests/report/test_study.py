@@ -35,7 +35,10 @@ def run(folder: Path, method: str, wrong: np.ndarray, seed: int, weak: np.ndarra
     found.save(folder / "predictions" / "test.npz")
     (folder / "config.yaml").write_text(f"method: {{name: {method}}}\n")
     (folder / "summary.json").write_text(json.dumps({"method": method, "seconds": SECONDS[method]}))
-    (folder / "env.json").write_text(json.dumps({"device": "cpu", "store": {"splits": {"train": 300, "test": N}}}))
+    store = {"path": f"stores/{folder.parent.name}", "hash": f"hash of {folder.parent.name}"}
+    store |= {"splits": {"train": 300, "test": N}}
+    environment = {"kind": "train", "device": "cpu", "versions": {"mmbal": "0.1.0"}, "store": store}
+    (folder / "env.json").write_text(json.dumps(environment))
 
 
 @pytest.fixture
@@ -166,6 +169,11 @@ def test_the_pictures_are_svg_with_every_variant(sweep: Path, tmp_path: Path):
     page = (tmp_path / "sweep.html").read_text(encoding="utf-8")
     assert page.count("<figure>") == 3
     assert all(method in page for method in SECONDS)
+    page = page.replace("<wbr>", "")  # where a long path may be broken
+    assert f"mmbal report {sweep} --split test --within 1 --html report.html" in page
+    assert "joint-s0/config.yaml --data stores/digits" in page
+    assert "hash of digits" in page
+    assert "hash of scenes" in page
     for name in ("ranks.svg", "price-seconds.svg"):
         text = (tmp_path / "pictures" / name).read_text()
         assert text.startswith("<?xml")
