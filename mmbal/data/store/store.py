@@ -246,7 +246,8 @@ def _open_arrays(
             else:
                 arrays[m] = np.load(path / f"{m}.npy", mmap_mode="r", allow_pickle=False)
         except Exception as error:  # numpy raises many kinds on a damaged header
-            raise DataError(f"{path} is a damaged store ({m}: {error}).", "Prepare it again.") from None
+            files = " or ".join(files_of(m, compressed))
+            raise DataError(f"{path} is a damaged store ({files}: {error}).", "Prepare it again.") from None
     return arrays
 
 
