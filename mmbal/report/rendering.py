@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mmbal.notebook import table_html
 from mmbal.report.tables import escape_markdown, markdown
@@ -27,6 +27,11 @@ def _code(text: object) -> Markup:
     return Markup(f"{fence}{space}{told}{space}{fence}")
 
 
+def _unbroken(text: object) -> Markup:
+    """A sentence in which no line ends within an interval."""
+    return Markup(re.sub(r"\[[−+]?\d[^\]<>]{0,40}\]", r'<span class="whole">\g<0></span>', str(escape(text))))
+
+
 def _environment(**options: Any) -> Environment:
     found = Environment(
         loader=PackageLoader("mmbal.report"),
@@ -42,6 +47,7 @@ def _environment(**options: Any) -> Environment:
 
 _HTML = _environment(autoescape=True)
 _HTML.filters["table"] = table_html
+_HTML.filters["unbroken"] = _unbroken
 _MARKDOWN = _environment(finalize=_finalised)
 _MARKDOWN.filters["code"] = _code
 _MARKDOWN.filters["table"] = lambda table: Markup(markdown(table))

@@ -6,7 +6,7 @@ import pytest
 
 from mmbal.errors import UsageError
 from mmbal.maths.bootstrap import Estimate
-from mmbal.report import render
+from mmbal.report import render, rendering
 from mmbal.report.compare import Entry, Row
 from mmbal.report.tables import csv, latex
 from mmbal.tables import Column, Table
@@ -55,6 +55,13 @@ def test_the_name_of_a_row_is_no_option_of_the_row_before(name):
     r"""``\\ [ours]`` would ask LaTeX for a distance."""
     rows = latex(Table.of([Column("model", [name])])).splitlines()
     assert rows[-3] == (name if name.startswith("ours") else "{}" + name) + r" \\"
+
+
+def test_no_line_of_a_verdict_ends_within_an_interval():
+    page = rendering.html(
+        "comparison", title="t", about="", verdict=["b gains 2 pp [1, 3], <c> [d]"], parts=[], legend=[], closing=None
+    )
+    assert '<li>b gains 2 pp <span class="whole">[1, 3]</span>, &lt;c&gt; [d]</li>' in page
 
 
 def test_latex_escapes(comparison):
