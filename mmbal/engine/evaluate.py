@@ -97,10 +97,10 @@ def collect(
     labels = store.labels[index].astype(np.int64)
     arrays |= {"labels": labels, "ids": store.ids[index], "split": np.full(len(index), loader.split)}
     arrays |= {"classes": np.array(store.classes), "modalities": np.array(modalities)}
-    found = Predictions.from_arrays(arrays)
+    found = Predictions.from_arrays(arrays, {**(meta or {}), "scores": "logits"})
     if found.subsets:
         found = replace(found, contribution=coalition_contributions(found.subsets, modalities))
-    return replace(found, meta=dict(meta or {}))
+    return found
 
 
 def _keep_parts(keep: Any, model: MultimodalClassifier, method: Method, output: Output, batch: Batch) -> None:

@@ -160,7 +160,7 @@ class ScoreTables:
             value = value.copy()
             value[~here] = np.nan_to_num(value[~here], nan=0.0, posinf=0.0, neginf=0.0)
         most = float(np.max(value, where=np.isfinite(value), initial=0.0))
-        if most > LARGEST and not key.startswith(("features", "weight", "bias")):
+        if most > LARGEST and not self.told and not key.startswith(("features", "weight", "bias")):
             raise DataError(f"'{key}' holds {most:.3g}: no score is so large.", "Look for a wrong scale or type.")
         bad = ~np.isfinite(value)
         if bad.any():
