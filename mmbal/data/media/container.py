@@ -20,6 +20,8 @@ from mmbal.data.media.decode import OF_SYSTEM, Unusable, check_file, reason_of
 from mmbal.data.media.headers import missing_bytes, samples_of_wav, states_length
 from mmbal.data.media.track import MATROSKA, Media, Track, is_aside, seconds, step_of
 
+# What is no UTF-8 in titles and languages: PyAV from 19 on keeps it as surrogates and takes no option for it.
+UNDECODED: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
 av.logging.set_level(av.logging.PANIC)  # messages of the decoder become findings, not lines on stderr
 
 # Streams without a container: FFmpeg guesses their length from the size of the file.
@@ -39,7 +41,7 @@ class Clip:
 
     def _open(self) -> None:
         try:
-            self.container: Any = av.open(str(self.path), metadata_errors="replace")
+            self.container: Any = av.open(str(self.path), **UNDECODED)
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) in OF_SYSTEM:
                 raise

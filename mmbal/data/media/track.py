@@ -73,7 +73,8 @@ class Track:
         why = "the default one" if default == [taken] else "the one with most data"
         if len(aside) == len(streams) - 1 and taken not in aside:
             why = "the one that is no commentary"
-        language = f", language {taken.language}" if taken.language not in (None, "und") else ""
+        tongue = (taken.language or "und").encode("utf-8", "replace").decode()  # a surrogate can't be printed
+        language = f", language {tongue}" if tongue != "und" else ""
         number = streams.index(taken) + 1
         return [("streams", f"{len(streams)} {self.kind} streams: number {number} is taken, {why}{language}")]
 
