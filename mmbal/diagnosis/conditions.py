@@ -149,7 +149,7 @@ def _nearest(path: str, known: Collection[str]) -> str:
         figures = [name for name in known if not name.endswith((".value", ".low", ".high"))]
         elsewhere = [name for name in figures if words <= set(name.lower().split("."))]
         if elsewhere:
-            return f"Did you mean {' or '.join(sorted(elsewhere, key=len)[:3])}?"
+            return f"Did you mean {' or '.join(sorted(elsewhere, key=lambda name: (len(name), name))[:3])}?"
     while True:
         below = {name[len(start) :].split(".")[0] for name in known if name.startswith(start)}
         step = path[len(start) :].split(".")[0]
