@@ -184,7 +184,9 @@ def rules_table(rows: list[dict[str, Any]], chosen: str, title: str) -> Table:
         Column("NLL (nats)", [row["nll"] for row in rows], NATS),
         Column("ECE", [row["ece"] for row in rows], ERROR, drop=1),
     ]
-    caption = "fused: the decision as it is. Gains are over it. In brackets: 95 % intervals."
+    caption = (
+        "fused: the decision as it is. Gains are over it. Brackets, where there is room for them, hold 95 % intervals."
+    )
     return Table.of(columns, title, caption)
 
 
